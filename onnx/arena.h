@@ -1,0 +1,22 @@
+/* Memory with one owner: an arena hands out blocks and frees them all at once. The only place that calls malloc and free. */
+#pragma once
+#include <stddef.h>
+
+typedef struct Arena Arena;
+
+Arena *arena_new(void);                        /* NULL when out of memory */
+void   arena_free(Arena *arena);               /* frees every block; NULL is allowed */
+/* Zeroed memory, 16-byte aligned, 64-byte aligned from 256 bytes on; NULL when out of memory. bytes 0 gives a valid pointer. */
+void  *arena_alloc(Arena *arena, size_t bytes);
+/* Room for count elements of size bytes each; NULL when the product overflows or memory is out. */
+void  *arena_array(Arena *arena, size_t count, size_t size);
+char  *arena_strndup(Arena *arena, const char *text, size_t length);   /* adds the final NUL; NULL when out of memory */
+char  *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+size_t arena_bytes(const Arena *arena);        /* bytes taken from the system */
+
+typedef struct ArenaMark { void *block; size_t used; } ArenaMark;
+ArenaMark arena_mark(Arena *arena);
+void      arena_reset(Arena *arena, ArenaMark mark);   /* frees what was allocated after the mark */
+
+/* Test hook: the n-th call to the system's allocator from now on (1 = next) fails, and every later one; 0 switches it off. */
+void arena_fail_after(long n);

@@ -1,0 +1,153 @@
+/* The ONNX graph in memory: what a file says, in structures that passes can edit.
+ *
+ * Loading maps the file and copies nothing that is large: names and numbers go into the model's arena, the elements of tensors stay
+ * in the mapping until somebody asks (constant_fetch). Every object keeps `source`, the bytes that it was read from; saving
+ * emits these bytes again for whatever was not edited. So what we do not touch, we do not change: unknown fields, unknown operators,
+ * odd encodings and all.
+ *
+ * "Derived" fields are written only by graph_refresh, which passes call after they edited. */
+#pragma once
+#include "onnx/tensor.h"
+
+typedef struct Span { const uint8_t *at; size_t size; } Span;      /* a run of bytes inside the mapped file; at == NULL: none */
+
+typedef struct Attr Attr; typedef struct Node Node; typedef struct Graph Graph; typedef struct Value Value; typedef struct Model Model;
+struct Op;                                     /* a row of the operator table, engine/op.h */
+
+/* How the file holds a constant's elements. Saving keeps the form unless `oneshot convert` asks for another. */
+typedef enum Storage {
+    STORED_RAW,        /* TensorProto.raw_data */
+    STORED_TYPED,      /* float_data, int32_data, int64_data, double_data, uint64_data, string_data */
+    STORED_EXTERNAL,   /* a file beside the model */
+    STORED_SPARSE,     /* SparseTensorProto: values and sorted indices */
+} Storage;
+
+/* A tensor that the file carries: an initializer or a tensor attribute. */
+typedef struct Constant {
+    const char *name;              /* "" for most attributes */
+    Tensor   tensor;               /* dtype, shape and bytes from load on; data == NULL until constant_fetch. Strings: data is Span[] */
+    Storage  storage;
+    bool     edited;               /* set by constant_edited; data is authoritative, source is not */
+    Span     source;               /* TensorProto, or SparseTensorProto if STORED_SPARSE */
+    Span     payload;              /* the element bytes where they can be used in place (raw, packed float or double) */
+    const char *location;          /* STORED_EXTERNAL: path relative to the model's folder, checked to stay inside it ... */
+    int64_t  offset, length;       /* ... and the bytes in that file; length -1: to its end */
+    int64_t  nonzeros;             /* STORED_SPARSE: stored values; otherwise -1 */
+    struct Mapping *mapping;       /* of the external bytes while fetched */
+} Constant;
+
+typedef enum AttrKind {            /* numbers of AttributeProto.AttributeType */
+    ATTR_NONE = 0, ATTR_F = 1, ATTR_I = 2, ATTR_S = 3, ATTR_T = 4, ATTR_G = 5, ATTR_FS = 6, ATTR_IS = 7, ATTR_SS = 8, ATTR_TS = 9, ATTR_GS = 10,
+    ATTR_SPARSE = 11, ATTR_SPARSES = 12, ATTR_TYPE = 13, ATTR_TYPES = 14,
+} AttrKind;
+struct Attr {
+    const char *name;
+    AttrKind kind;
+    const char *reference;         /* inside a local function: the name of the function's attribute; else NULL */
+    int n;                         /* elements of the plural kinds */
+    union { float f; int64_t i; Span s; Constant *t; Graph *g; const float *fs; const int64_t *is; const Span *ss; Constant **ts; Graph **gs; };
+    bool edited; Span source;
+};
+
+/* What is known of a value before anything runs. infer() completes what the file states. */
+typedef struct Fact {
+    bool    is_tensor;             /* false: sequence, map, optional or sparse tensor; the rest means nothing then */
+    DType   dtype;                 /* DT_NONE: unknown */
+    Shape   shape;                 /* rank -1: unknown */
+    const int64_t *element;        /* elements of a small integer or bool tensor (shape arithmetic), symbols allowed; NULL: unknown */
+} Fact;
+
+/* An edge: one name, one producer, many users. A name used in a subgraph but defined outside is the outer graph's Value. */
+struct Value {
+    const char *name;
+    Fact fact;
+    Constant *constant;            /* initializer, or the tensor of the Constant node that produces it; else NULL */
+    Graph *graph;                  /* that defines the name */
+    Node *producer;                /* derived; NULL for graph inputs and initializers */
+    Node **user; int n_user;       /* derived; a node that reads the value twice stands here twice; users inside subgraphs included */
+    bool is_input, is_output;      /* derived: listed in the in, out of a graph */
+};
+struct Node {
+    const char *op_type, *domain, *name;    /* domain "" is ai.onnx */
+    const struct Op *op;                    /* NULL: unknown operator, kept and saved but never run or rewritten */
+    Graph *graph;
+    int n_in, n_out, n_attr;
+    Value **in, **out;                      /* NULL: optional one left out */
+    Attr *attr;
+    bool edited; Span source;
+};
+struct Graph {
+    const char *name;
+    Model *model;
+    Graph *outer; Node *owner;              /* of an If, Loop or Scan body: the enclosing graph and the node; else NULL */
+    Node  **node;  int n_node;              /* in the file's order; ONNX demands that it is topological */
+    Value **value; int n_value;             /* every value that this graph defines */
+    Value **in, **out; int n_in, n_out;
+    const char *domain;                     /* of a local function; NULL for graphs */
+    const struct OpsetImport *opset; int n_opset;    /* the model's, or the function's own */
+    const char **attr_name; int n_attr_name;         /* of a local function: attributes that callers may set */
+    bool edited;                            /* its node or value lists changed: saving writes them anew */
+    Span source;
+};
+typedef struct OpsetImport { const char *domain; int64_t version; } OpsetImport;
+typedef struct Property { const char *key, *value; } Property;
+
+struct Model {
+    Arena *arena;
+    const char *path, *folder;              /* the file, and where its external data lies */
+    Span source;                            /* the whole file, mapped private and writable */
+    int64_t ir_version;
+    const char *producer_name, *producer_version;
+    Graph *graph;
+    Graph **function; int n_function;       /* local functions */
+    OpsetImport *opset; int n_opset;
+    Property *property; int n_property;     /* metadata_props */
+    const char **symbol; int n_symbol;      /* names of symbolic sizes: "batch", or an expression such as "(height + 1) / 2" */
+    bool edited;                            /* any of producer_*, property changed */
+    struct Store *store;                    /* see model_store */
+    struct Mapping *mapping;
+};
+
+/* Reads a model. ERR_IO; ERR_FORMAT with what is wrong and where (byte offset); ERR_NOMEM; ERR_UNSUPPORTED for another format's file.
+ * *out is untouched on failure. Free with model_free. Values that no node produces and no graph defines are errors. */
+Err  model_load(const char *path, Model **out);
+/* The same from memory: bytes stay the caller's, are neither copied nor kept changed, and must outlive the model. Tests, fuzzing. */
+Err  model_parse(const void *bytes, size_t size, Model **out);
+void model_free(Model *m);
+
+typedef struct SaveOptions {
+    enum { DATA_AS_IS, DATA_INLINE, DATA_EXTERNAL } data;   /* external: tensors from 1 KiB on go to <name>.data beside the model */
+    enum { FORM_AS_IS, FORM_DENSE, FORM_SPARSE } form;      /* sparse: initializers whose sparse form is smaller */
+    bool force;                                             /* path may be the file that the model was loaded from */
+} SaveOptions;
+/* Writes the model: to a temporary file in path's folder, fsync, rename; on failure what stood at path stands there still.
+ * An unedited model comes out byte for byte. Beyond 2 GiB tensors move to external data by themselves. */
+Err  model_save(Model *m, const char *path, const SaveOptions *o);
+
+/* Makes c->tensor.data point at the elements: in the file's mapping, in a mapping of the external file, or decoded into the arena.
+ * Writable (private to this process). Not thread-safe. ERR_IO, ERR_FORMAT when bytes and shape disagree, ERR_NOMEM. */
+Err  constant_fetch(Model *m, Constant *c);
+/* Declares that c->tensor.data was changed. */
+void constant_edited(Constant *c);
+/* Gives the memory of fetched external data back; edited elements go to the store first, or stay where there is none. */
+Err  constant_release(Model *m, Constant *c);
+/* From now on edited external tensors are kept in a file beside the future output, not in memory: models larger than memory. */
+Err  model_store(Model *m, const char *output_path);
+
+/* Recomputes every derived field except shapes. ERR_FORMAT: a cycle, a name defined twice, an input that nothing defines. */
+Err  model_refresh(Model *m);
+/* Sets or replaces a metadata_props entry; key and value are copied. */
+Err  model_set_property(Model *m, const char *key, const char *value);
+const char *model_property(const Model *m, const char *key);          /* NULL if absent */
+/* The symbol with this name, made on first use. */
+Err  model_symbol(Model *m, const char *name, int64_t *dim);
+int64_t graph_opset(const Graph *g, const char *domain);              /* version imported; 0 if none */
+
+const Attr *node_attr(const Node *n, const char *name);               /* NULL if absent */
+int64_t attr_i(const Node *n, const char *name, int64_t otherwise);
+float   attr_f(const Node *n, const char *name, float otherwise);
+int     attr_is(const Node *n, const char *name, const int64_t **v);  /* count, 0 if absent */
+bool    attr_s_is(const Node *n, const char *name, const char *text, bool otherwise);
+
+/* Calls visit for every graph of the model: the main graph, bodies inside nodes, local functions; outer before inner. Stops at the first error. */
+Err  model_each_graph(Model *m, Err (*visit)(Graph *, void *user), void *user);
