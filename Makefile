@@ -1,7 +1,7 @@
 # oneshot: `make` builds, `make demo` sets everything up and shows the main job, `make test` runs the tests. All outputs go to build/.
 CC      ?= gcc
 BUILD   ?= build
-VERSION := $(shell cat VERSION)
+VERSION := 0.1.0
 PREFIX  ?= /usr/local
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
 CFLAGS  ?= -O2 -g
@@ -32,7 +32,7 @@ TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*
 .SECONDARY:
 all: $(BUILD)/oneshot $(BUILD)/liboneshot.a
 
-$(BUILD)/%.o: %.c Makefile VERSION
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(STD) $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp $(call isa_flags,$<) -MMD -MP -c $< -o $@
 
