@@ -1,18 +1,39 @@
-# oneshot: `make` builds, `make demo` sets everything up and shows the main job, `make test` runs the tests. All outputs go to build/.
-CC      ?= gcc
+# oneshot: `make` builds, `make demo` sets everything up and shows the main job, `make test` does the same set-up and runs all tests.
+# `make help` lists the targets. All outputs go to build/.
 BUILD   ?= build
 VERSION := 0.1.0
+ABI     := 0
 PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+CLANG   ?= clang
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
 CFLAGS  ?= -O2 -g
 override CPPFLAGS += -I. -DONESHOT_VERSION='"$(VERSION)"' -D_GNU_SOURCE
 STD     := -std=gnu2x -fPIC -fvisibility=hidden -fno-math-errno -ffp-contract=off
 LIBS    := -lcrypto -lz -lm
 
+# What the targets need from Debian; `make demo`, `make test` and the like install what is missing after saying so.
+BUILD_PACKAGES   := gcc libc6-dev libssl-dev zlib1g-dev
+TEST_PACKAGES    := $(BUILD_PACKAGES) libcmocka-dev xz-utils
+LINT_PACKAGES    := $(TEST_PACKAGES) clang libomp-dev shellcheck
+VENV_PACKAGES    := python3-venv
+PYTHON_PACKAGES  := onnx==1.22.0 onnxruntime numpy
+
+# Data that tests use when it is there: real models in MODELS (UNPACK_MODELS DIR, if such a program exists, fills it once), and the node
+# test data that the onnx wheel in $(VENV) carries. Without them those tests are skipped, which the last line counts.
+VENV          ?= $(BUILD)/venv
+MODELS        ?= $(BUILD)/models
+UNPACK_MODELS ?= $(wildcard ../shared/tools/unpack-models)
+NODE_TESTS    ?= $(firstword $(wildcard $(abspath $(VENV))/lib/python3*/site-packages/onnx/backend/test/data))
+TEST_ENV      = ONESHOT="$(abspath $(BUILD)/oneshot)" ONESHOT_MODELS="$(abspath $(MODELS))" ONESHOT_NODE_TESTS="$(NODE_TESTS)"
+
 LIB_SRC := $(wildcard onnx/*.c kernels/*.c engine/*.c engine/api/*.c recipes/*.c)
 CLI_SRC := $(wildcard engine/cli/*.c)
 # Instruction sets follow from the file name: kernels/x_avx2.c is compiled for AVX2 and nothing else is.
-ISA     := $(filter-out x86_64,$(shell $(CC) -dumpmachine | cut -d- -f1))
+ISA     := $(filter-out x86_64,$(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1))
 ifneq ($(ISA),)
 LIB_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c,$(LIB_SRC))
 else
@@ -25,27 +46,118 @@ isa_flags = $(FLAGS_$(lastword $(subst _, ,$(basename $(notdir $1)))))
 
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
-TESTS   := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+FUZZ_SRC := $(filter-out tests/fuzz_replay.c,$(wildcard tests/fuzz_*.c))
 TEST_SUPPORT := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/fuzz_*.c),$(wildcard tests/*.c)))
+TESTS   := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+FUZZ_MAIN = $(BUILD)/tests/fuzz_replay.o
+REPLAYS := $(FUZZ_SRC:tests/%.c=$(BUILD)/%)
+SCRIPTS := $(filter-out tests/run.sh tests/lint.sh,$(wildcard tests/*.sh))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
+COMMAND := $(if $(CLI_SRC),$(BUILD)/oneshot)
+SHARED  := $(BUILD)/liboneshot.so.$(VERSION)
 
-.PHONY: all test check clean
+.PHONY: all help demo test check lint interop san valgrind tsan fuzz bench check-arm venv models packages install uninstall clean
 .SECONDARY:
-all: $(BUILD)/oneshot $(BUILD)/liboneshot.a
+all: $(COMMAND) $(BUILD)/liboneshot.a $(SHARED)
 
+help:
+	@echo "all demo test: build; set up, build and show the main job; set up and run all tests"
+	@echo "check: the tests without the set-up        T='build/test_x ...' runs only these"
+	@echo "lint san valgrind tsan fuzz interop check-arm: rules; sanitizers; FUZZ_SECONDS=$(FUZZ_SECONDS) of fuzzing; against ONNX Runtime; aarch64"
+	@echo "bench: measurements, see bench/README.md"
+	@echo "install PREFIX=$(PREFIX) DESTDIR=, uninstall, clean"
+
+# Building
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(STD) $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp $(call isa_flags,$<) -MMD -MP -c $< -o $@
-
 $(BUILD)/liboneshot.a: $(LIB_OBJ)
-	@rm -f $@
+	@mkdir -p $(@D) && rm -f $@
 	$(AR) rcs $@ $^
+$(SHARED): $(LIB_OBJ) $(BUILD)/liboneshot.a
+	$(CC) $(CFLAGS) $(SANITIZE) -fopenmp -shared -Wl,-soname,liboneshot.so.$(ABI) $(LIB_OBJ) $(LDFLAGS) $(LIBS) -o $@
+LINK = $(CC) $(CFLAGS) $(SANITIZE) -fopenmp $^ $(LDFLAGS)
 $(BUILD)/oneshot: $(CLI_OBJ) $(BUILD)/liboneshot.a
-	$(CC) $(CFLAGS) $(SANITIZE) -fopenmp $^ $(LDFLAGS) $(LIBS) -o $@
+	$(LINK) $(LIBS) -o $@
 $(BUILD)/test_%: $(BUILD)/tests/test_%.o $(TEST_SUPPORT) $(BUILD)/liboneshot.a
-	$(CC) $(CFLAGS) $(SANITIZE) -fopenmp $^ $(LDFLAGS) $(LIBS) -lcmocka -o $@
+	$(LINK) $(LIBS) -lcmocka -o $@
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(FUZZ_MAIN) $(BUILD)/liboneshot.a
+	$(LINK) $(LIBS) -o $@
+$(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/liboneshot.a
+	$(LINK) $(LIBS) -o $@
 
-check: all $(TESTS)
-	@set -e; for t in $(TESTS); do echo "== $$t"; $$t; done
+# Setting up
+packages:
+	@.ci/packages $(BUILD_PACKAGES)
+venv: $(VENV)/ready
+$(VENV)/ready:
+	@.ci/packages $(VENV_PACKAGES)
+	@mkdir -p $(BUILD)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip -q install --retries 1 $(PYTHON_PACKAGES)
+	@touch $@
+models:
+	@if [ -n "$(UNPACK_MODELS)" ] && [ ! -e "$(MODELS)" ]; then "$(UNPACK_MODELS)" "$(MODELS)"; fi
+
+# The two commands of the README
+demo: packages
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/oneshot --model examples/digits.onnx --sparsity 0.8 -o $(BUILD)/digits.sparse.onnx
+test:
+	@.ci/packages $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory venv || echo "No virtual environment: the tests that need the onnx wheel's node test data are skipped."
+	@$(MAKE) --no-print-directory models
+	@$(MAKE) --no-print-directory check
+
+# Testing. check is what the variants below repeat in a build folder of their own.
+check: all $(TESTS) $(REPLAYS)
+	@$(TEST_ENV) tests/run.sh $(if $(T),$(T),$(TESTS) $(REPLAYS) $(SCRIPTS))
+lint:
+	@.ci/packages $(LINT_PACKAGES)
+	@CC="$(CC)" CLANG="$(CLANG)" CPPFLAGS='$(CPPFLAGS)' tests/lint.sh
+san:
+	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory check BUILD=$(BUILD)/san VENV=$(VENV) MODELS=$(MODELS) \
+	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
+# OpenMP programs are checked with clang: its runtime tells TSan (through Archer) what synchronises; gcc's does not.
+tsan:
+	@OMP_TOOL_LIBRARIES=$(lastword $(wildcard /usr/lib/llvm-*/lib/libarcher.so)) TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	    $(MAKE) --no-print-directory check BUILD=$(BUILD)/tsan VENV=$(VENV) MODELS=$(MODELS) CC=$(CLANG) CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
+valgrind: all
+	@.ci/packages valgrind
+	@TEST_WRAP='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
+	    $(MAKE) --no-print-directory check MODELS=$(BUILD)/no-models NODE_TESTS= T='$(TESTS)'
+FUZZ_SECONDS ?= 1800
+fuzz:
+	@for target in $(FUZZ_SRC:tests/%.c=%); do $(MAKE) --no-print-directory $(BUILD)/fuzz/$$target BUILD=$(BUILD)/fuzz CC=$(CLANG) FUZZ_MAIN= \
+	        CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
+	        LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' && tests/fuzz.sh $(BUILD)/fuzz/$$target $(FUZZ_SECONDS) || exit 1; done
+interop: venv all
+	@$(TEST_ENV) $(VENV)/bin/python tests/interop/run.py
+bench: all $(BENCHES)
+	@for b in $(BENCHES); do $$b || exit 1; done
+# The same tests for aarch64, cross-compiled and run in an emulator. Needs the libraries of Debian's arm64 packages.
+check-arm:
+	@.ci/packages gcc-aarch64-linux-gnu qemu-user libssl-dev:arm64 zlib1g-dev:arm64 libcmocka-dev:arm64
+	@TEST_WRAP=qemu-aarch64 $(MAKE) --no-print-directory check BUILD=$(BUILD)/arm VENV=$(VENV) MODELS=$(BUILD)/no-models \
+	    CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar T='$(TESTS:$(BUILD)/%=$(BUILD)/arm/%)'
+
+# Installing
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include \
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 $(BUILD)/oneshot $(DESTDIR)$(PREFIX)/bin/oneshot
+	install -m 644 $(BUILD)/liboneshot.a $(DESTDIR)$(LIBDIR)/liboneshot.a
+	install -m 755 $(SHARED) $(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))
+	ln -sf $(notdir $(SHARED)) $(DESTDIR)$(LIBDIR)/liboneshot.so.$(ABI)
+	ln -sf liboneshot.so.$(ABI) $(DESTDIR)$(LIBDIR)/liboneshot.so
+	install -m 644 engine/api/oneshot.h $(DESTDIR)$(PREFIX)/include/oneshot.h
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LIBS)|' engine/api/oneshot.pc.in \
+	    > $(DESTDIR)$(LIBDIR)/pkgconfig/oneshot.pc
+	install -m 644 docs/oneshot.1 $(DESTDIR)$(PREFIX)/share/man/man1/oneshot.1
+	install -m 644 engine/cli/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/oneshot
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/oneshot $(DESTDIR)$(LIBDIR)/liboneshot.* $(DESTDIR)$(PREFIX)/include/oneshot.h $(DESTDIR)$(LIBDIR)/pkgconfig/oneshot.pc \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/oneshot.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/oneshot
 
 clean:
 	rm -rf $(BUILD)
