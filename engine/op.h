@@ -26,8 +26,9 @@ typedef struct Op {
     int since;                                 /* first opset whose semantics the row implements */
     int min_in, max_in, min_out, max_out;      /* max -1: variadic */
     const AttrSpec *attrs;                     /* ends with a NULL name; NULL: not checked */
-    /* Facts of the outputs from those of the inputs. in[i] is NULL for an input left out. Outputs arrive unknown; what stays unknown is
-     * no error. ERR_SHAPE when types or shapes contradict each other. Pure: the model is only read. */
+    /* Facts of the outputs from those of the inputs. in[] has at least max_in entries, out[] at least max_out; in[i] is NULL for an input left
+     * out. Outputs arrive as tensors of unknown type and shape; what stays unknown is no error. ERR_SHAPE when types or shapes contradict
+     * each other (what out holds then still counts). Pure: the model is only read. */
     Err (*infer)(Inference *x, const Node *n, const Fact *const *in, Fact *out);
     /* Makes the step runnable for the shapes of this plan: engine/plan.h. NULL: cannot be run, can still be pruned and saved. */
     Err (*prep)(Plan *plan, Step *step);

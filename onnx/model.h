@@ -54,13 +54,15 @@ typedef struct Fact {
     bool    is_tensor;             /* false: sequence, map, optional or sparse tensor; the rest means nothing then */
     DType   dtype;                 /* DT_NONE: unknown */
     Shape   shape;                 /* rank -1: unknown */
-    const int64_t *element;        /* elements of a small integer or bool tensor (shape arithmetic), symbols allowed; NULL: unknown */
+    const int64_t *element;        /* elements of a small tensor (shape arithmetic) if all are whole numbers or symbols; NULL: unknown */
+    const double *real;            /* the same of a float tensor with fractions; at most one of the two is set */
 } Fact;
 
 /* An edge: one name, one producer, many users. A name used in a subgraph but defined outside is the outer graph's Value. */
 struct Value {
     const char *name;
-    Fact fact;
+    Fact stated;                   /* what the file says (value_info, graph inputs and outputs), or nothing: set by loading and by passes */
+    Fact fact;                     /* derived by infer(), which starts from `stated`; equal to it before */
     Constant *constant;            /* initializer, or the tensor of the Constant node that produces it; else NULL */
     Graph *graph;                  /* that defines the name */
     Node *producer;                /* derived; NULL for graph inputs and initializers */
