@@ -1,16 +1,35 @@
 /* Fast loops, one table of function pointers per instruction set level.
  *
  * kernels_fill writes the scalar functions first and lets every level that the CPU has overwrite what it improves. Each field is documented by the loop
- * that it replaces; scalar.c is that loop. Kernels are single-threaded, never allocate and cannot fail: callers check ranges before. */
+ * that it replaces; the _scalar.c files are that loop. Kernels are single-threaded, never allocate and cannot fail: callers check ranges before. No pointer
+ * needs more than its type's alignment. A new field needs a row in tests/kernel_cases.c: the build insists. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+/* The magnitude of a float as an integer that orders like it: its bits without the sign. 0 for both zeros; infinity and then NaN are the largest. */
+#define MAGNITUDE_BITS 0x7fffffffu
+enum { BRACKET_SLACK = 16 };                   /* elements beyond its result that bracket_f32 may overwrite */
+
 typedef struct Kernels {
     const char *isa;               /* "scalar", "avx2", "avx512", "avx512vnni", "neon" */
+
+    /* Selection and masking; x[i] are the bits of floats, m = x[i] & MAGNITUDE_BITS. limit, low, high <= 0x80000000; results are the same at every level.
+     *   count_below_f32: for i < n: count += m < limit;                                       return count */
+    size_t (*count_below_f32)(const uint32_t *x, size_t n, uint32_t limit);
+    /*   zero_below_f32:  for i < n: if (m < limit) { x[i] = 0; count++; }                     return count */
+    size_t (*zero_below_f32)(uint32_t *x, size_t n, uint32_t limit);
+    /*   bracket_f32:     for i < n: if (m < low) (*below)++; else if (m < high) inside[count++] = m;      return count
+     * inside has room for n + BRACKET_SLACK; *below is added to. */
+    size_t (*bracket_f32)(const uint32_t *x, size_t n, const uint32_t low_high[2], uint32_t *inside, size_t *below);
+    /* sum of x[i] * y[i], added in one order at every level so that results are equal to the bit: 16 partial sums (element i goes to i % 16), no fused
+     * multiply-add, then halves are added: s[i] += s[i + 8], s[i] += s[i + 4], s[i] += s[i + 2], s[0] + s[1]. */
+    float (*dot_f32)(const float *x, const float *y, size_t n);
 } Kernels;
 
-int  kernels_levels(void);                     /* levels that this CPU and OS can run, >= 1; level 0 is scalar */
-void kernels_fill(Kernels *k, int level);
-const Kernels *kernels_best(void);             /* highest level, or the one that $ONESHOT_ISA names ("scalar", "avx2" ...) */
+int         kernels_levels(void);              /* levels that this CPU and OS can run, >= 1; level 0 is scalar */
+const char *kernels_isa(int level);            /* its name */
+void        kernels_fill(Kernels *k, int level);
+/* The highest level, or the one that $ONESHOT_ISA names ("scalar", "avx2" ...) at the first call; NULL when it names none that runs here. */
+const Kernels *kernels_best(void);

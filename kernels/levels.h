@@ -1,0 +1,8 @@
+/* The files that fill the table, called by kernels_fill in order of rising level. Each writes the fields that it improves and, above level 0, nothing else. */
+#pragma once
+#include "kernels/kernels.h"
+
+void prune_scalar(Kernels *k);
+void prune_avx2(Kernels *k);
+void prune_avx512(Kernels *k);
+void prune_neon(Kernels *k);

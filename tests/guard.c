@@ -1,0 +1,29 @@
+#include "tests/guard.h"
+#include "tests/cmocka.h"
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { FILL = 0xa5, FENCE = 256 };
+
+Guard guard_new(size_t bytes, size_t slack)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), inner = (FENCE + bytes + slack + page - 1) / page * page;
+    Guard g = { .bytes = bytes, .map_bytes = inner + page };
+    g.map = mmap(NULL, g.map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(g.map != MAP_FAILED);
+    memset(g.map, FILL, inner);
+    assert_int_equal(mprotect((char *)g.map + inner, page, PROT_NONE), 0);
+    g.data = (char *)g.map + inner - slack - bytes;
+    return g;
+}
+
+void guard_free(Guard *g)
+{
+    const unsigned char *data = g->data, *page = (unsigned char *)g->map + g->map_bytes - (size_t)sysconf(_SC_PAGESIZE);
+    for (const unsigned char *p = data - FENCE; p < data; p++)
+        assert_int_equal(*p, FILL);
+    for (const unsigned char *p = data + g->bytes; p < page; p++)
+        assert_int_equal(*p, FILL);
+    assert_int_equal(munmap(g->map, g->map_bytes), 0);
+}
