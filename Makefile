@@ -102,7 +102,7 @@ models:
 # The two commands of the README
 demo: packages
 	@$(MAKE) --no-print-directory all
-	$(BUILD)/oneshot --model examples/digits.onnx --sparsity 0.8 -o $(BUILD)/digits.sparse.onnx
+	$(BUILD)/oneshot --model examples/digits.onnx --sparsity 0.5 -o $(BUILD)/digits.sparse.onnx
 test:
 	@.ci/packages $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory venv || echo "No virtual environment: the tests that need the onnx wheel's node test data are skipped."
