@@ -67,16 +67,16 @@ help:
 	@echo "bench: measurements, see bench/README.md"
 	@echo "install PREFIX=$(PREFIX) DESTDIR=, uninstall, clean"
 
-# Building
+# Building. V=1 shows the commands.
+say = $(if $(V),,@echo "  $1" $@;)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(STD) $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp $(call isa_flags,$<) -MMD -MP -c $< -o $@
+	$(call say,CC  )$(CC) $(CPPFLAGS) $(STD) $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp $(call isa_flags,$<) -MMD -MP -c $< -o $@
 $(BUILD)/liboneshot.a: $(LIB_OBJ)
-	@mkdir -p $(@D) && rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR  )mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
 $(SHARED): $(LIB_OBJ) $(BUILD)/liboneshot.a
-	$(CC) $(CFLAGS) $(SANITIZE) -fopenmp -shared -Wl,-soname,liboneshot.so.$(ABI) $(LIB_OBJ) $(LDFLAGS) $(LIBS) -o $@
-LINK = $(CC) $(CFLAGS) $(SANITIZE) -fopenmp $^ $(LDFLAGS)
+	$(call say,LINK)$(CC) $(CFLAGS) $(SANITIZE) -fopenmp -shared -Wl,-soname,liboneshot.so.$(ABI) $(LIB_OBJ) $(LDFLAGS) $(LIBS) -o $@
+LINK = $(call say,LINK)$(CC) $(CFLAGS) $(SANITIZE) -fopenmp $^ $(LDFLAGS)
 $(BUILD)/oneshot: $(CLI_OBJ) $(BUILD)/liboneshot.a
 	$(LINK) $(LIBS) -o $@
 $(BUILD)/test_%: $(BUILD)/tests/test_%.o $(TEST_SUPPORT) $(BUILD)/liboneshot.a
