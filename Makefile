@@ -109,26 +109,26 @@ test:
 	@$(MAKE) --no-print-directory models
 	@$(MAKE) --no-print-directory check
 
-# Testing. check is what the variants below repeat in a build folder of their own.
+# Testing. check is what the variants below repeat in a build folder of their own, without warnings: sanitizers make gcc see false ones.
 check: all $(TESTS) $(REPLAYS)
 	@$(TEST_ENV) tests/run.sh $(if $(T),$(T),$(TESTS) $(REPLAYS) $(SCRIPTS))
 lint:
 	@.ci/packages $(LINT_PACKAGES)
 	@CC="$(CC)" CLANG="$(CLANG)" CPPFLAGS='$(CPPFLAGS)' tests/lint.sh
 san:
-	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory check BUILD=$(BUILD)/san VENV=$(VENV) MODELS=$(MODELS) \
+	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory check BUILD=$(BUILD)/san VENV=$(VENV) MODELS=$(MODELS) WARN=-w \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 # OpenMP programs are checked with clang: its runtime tells TSan (through Archer) what synchronises; gcc's does not.
 tsan:
 	@OMP_TOOL_LIBRARIES=$(lastword $(wildcard /usr/lib/llvm-*/lib/libarcher.so)) TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
-	    $(MAKE) --no-print-directory check BUILD=$(BUILD)/tsan VENV=$(VENV) MODELS=$(MODELS) CC=$(CLANG) CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
+	    $(MAKE) --no-print-directory check BUILD=$(BUILD)/tsan VENV=$(VENV) MODELS=$(MODELS) WARN=-w CC=$(CLANG) CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
 valgrind: all
 	@.ci/packages valgrind
 	@TEST_WRAP='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
 	    $(MAKE) --no-print-directory check MODELS=$(BUILD)/no-models NODE_TESTS= T='$(TESTS)'
 FUZZ_SECONDS ?= 1800
 fuzz:
-	@for target in $(FUZZ_SRC:tests/%.c=%); do $(MAKE) --no-print-directory $(BUILD)/fuzz/$$target BUILD=$(BUILD)/fuzz CC=$(CLANG) FUZZ_MAIN= \
+	@for target in $(FUZZ_SRC:tests/%.c=%); do $(MAKE) --no-print-directory $(BUILD)/fuzz/$$target BUILD=$(BUILD)/fuzz WARN=-w CC=$(CLANG) FUZZ_MAIN= \
 	        CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
 	        LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' && tests/fuzz.sh $(BUILD)/fuzz/$$target $(FUZZ_SECONDS) || exit 1; done
 interop: venv all
