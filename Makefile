@@ -126,11 +126,17 @@ valgrind: all
 	@.ci/packages valgrind
 	@TEST_WRAP='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
 	    $(MAKE) --no-print-directory check MODELS=$(BUILD)/no-models NODE_TESTS= T='$(TESTS)'
+# Findings appear as build/fuzz/crash-*, and belong into tests/corpus/ once fixed. Inputs that reach new code collect in build/fuzz/corpus/.
 FUZZ_SECONDS ?= 1800
-fuzz:
-	@for target in $(FUZZ_SRC:tests/%.c=%); do $(MAKE) --no-print-directory $(BUILD)/fuzz/$$target BUILD=$(BUILD)/fuzz WARN=-w CC=$(CLANG) FUZZ_MAIN= \
-	        CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
-	        LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' && tests/fuzz.sh $(BUILD)/fuzz/$$target $(FUZZ_SECONDS) || exit 1; done
+FUZZ_RUNS := $(FUZZ_SRC:tests/fuzz_%.c=run-fuzz-%)
+fuzz: $(FUZZ_RUNS)
+run-fuzz-%:
+	@.ci/packages $(BUILD_PACKAGES) clang
+	@$(MAKE) --no-print-directory $(BUILD)/fuzz/fuzz_$* BUILD=$(BUILD)/fuzz WARN=-w CC=$(CLANG) FUZZ_MAIN= LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' \
+	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+	@mkdir -p $(BUILD)/fuzz/corpus/$*
+	$(BUILD)/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 $(addprefix -dict=,$(wildcard tests/fuzz_$*.dict)) \
+	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$* $(wildcard tests/corpus/$*)
 interop: venv all
 	@$(TEST_ENV) $(VENV)/bin/python tests/interop/run.py
 bench: all $(BENCHES)

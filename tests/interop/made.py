@@ -126,7 +126,8 @@ def shared():
 
 def einsum():
     nodes = [helper.make_node("Einsum", ["x", "w0"], ["a"], "first", equation="bij,jk->bik"),
-             helper.make_node("Einsum", ["a", "w1"], ["b"], "middle", equation="bik,khd->bhid"), helper.make_node("Einsum", ["w2", "b"], ["y"], "last", equation="hde,bhid->bie")]
+             helper.make_node("Einsum", ["a", "w1"], ["b"], "middle", equation="bik,khd->bhid"),
+             helper.make_node("Einsum", ["w2", "b"], ["y"], "last", equation="hde,bhid->bie")]
     return model("einsum", nodes, [value("x", ["b", 6, 40])], [value("y", ["b", 6, 40])],
                  [constant("w0", normal(40, 40)), constant("w1", normal(40, 4, 10)), constant("w2", normal(4, 10, 40))])
 
