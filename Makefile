@@ -139,8 +139,10 @@ run-fuzz-%:
 	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$* $(wildcard tests/corpus/$*)
 interop: venv all
 	@$(TEST_ENV) $(VENV)/bin/python tests/interop/run.py
-bench: all $(BENCHES)
+bench: venv models all $(BENCHES)
+	@$(VENV)/bin/pip -q install --retries 1 onnxsim || echo "onnxsim cannot be installed: left out"
 	@for b in $(BENCHES); do $$b || exit 1; done
+	@$(TEST_ENV) $(VENV)/bin/python bench/bench_command.py
 # The same tests for aarch64, cross-compiled and run in an emulator. Needs the libraries of Debian's arm64 packages.
 check-arm:
 	@.ci/packages gcc-aarch64-linux-gnu qemu-user libssl-dev:arm64 zlib1g-dev:arm64 libcmocka-dev:arm64
