@@ -81,7 +81,7 @@ static size_t bracket_f32(const uint32_t *x, size_t n, const uint32_t low_high[2
     size_t not_below = 0, i = 0;
     for (; i + 8 <= n; i += 8) {
         __m256i m = magnitude(_mm256_loadu_si256((const __m256i *)(x + i)));
-        unsigned from_low = lanes(_mm256_cmpgt_epi32(m, low_last)), 
+        unsigned from_low = lanes(_mm256_cmpgt_epi32(m, low_last)),
                  from_high = lanes(_mm256_cmpgt_epi32(m, high_last));
         not_below += bits(from_low);
         end = append(end, m, from_low & ~from_high);
