@@ -10,7 +10,8 @@ static inline __m512i magnitude(__m512i x)
 /* The lanes of element i and what follows: all 16, or those that are left. */
 static inline __mmask16 valid(size_t i, size_t n)
 {
-    return n - i >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << (n - i)) - 1);
+    unsigned left = n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1u;
+    return (__mmask16)left;
 }
 
 static inline size_t bits(__mmask16 x)

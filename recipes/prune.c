@@ -1,0 +1,129 @@
+/* Planning and pruning layer by layer. Memory: the weight being pruned, or several small ones together. */
+#include "recipes/prune.h"
+#include "recipes/allocate.h"
+#include "recipes/mask.h"
+#include "recipes/options.h"
+#include <stdlib.h>
+
+/* Weights below SMALL elements are pruned several at a time, one thread each; larger ones by all threads together. */
+enum { SMALL = 1 << 18, BATCH = 64, BATCH_ELEMENTS = 1 << 21 };
+
+static Err find_kernels(const Kernels **k)
+{
+    *k = kernels_best();
+    if (*k)
+        return OK;
+    return err_set(ERR_ARG, "ONESHOT_ISA=%s names no instruction set that this machine runs: the highest here is %s", getenv("ONESHOT_ISA"),
+                   kernels_isa(kernels_levels() - 1));
+}
+
+static void sum_up(PruneResult *r)
+{
+    r->prunable = r->zeros_before = r->zeros_after = 0;
+    for (int i = 0; i < r->n_layer; i++) {
+        const PruneLayer *l = &r->layer[i];
+        r->prunable += l->prune ? l->weight->elements : 0;
+        r->zeros_before += l->prune ? l->zeros_before : 0;
+        r->zeros_after += l->prune ? l->zeros_after : 0;
+    }
+}
+
+Err prune_plan(Model *m, Weight *weight, int n, const PruneOptions *o, const Progress *progress, PruneResult **out)
+{
+    const Kernels *kernels;
+    TRY(find_kernels(&kernels));
+    TRY(options_check(o, weight, n));
+    PruneResult *r = arena_alloc(m->arena, sizeof *r);
+    PruneLayer *layer = arena_array(m->arena, (size_t)n, sizeof *layer);
+    if (!r || !layer)
+        return err_set(ERR_NOMEM, "out of memory for the plan of %d layers", n);
+    *r = (PruneResult) { .layer = layer, .n_layer = n };
+    for (int i = 0; i < n; i++) {
+        layer[i].weight = &weight[i];
+        layer[i].zeros_before = layer[i].zeros_wanted = weight[i].zeros;
+        TRY(options_choose(o, &layer[i]));
+    }
+    TRY(allocate(&(Allocation) { m, o, kernels, r, progress }));
+    for (int i = 0; i < n; i++)
+        layer[i].zeros_after = layer[i].zeros_wanted;
+    sum_up(r);
+    *out = r;
+    return OK;
+}
+
+static bool to_do(const PruneLayer *l) { return l->prune && l->zeros_wanted > l->zeros_before; }
+
+static Err mask_layer(const PruneOptions *o, PruneLayer *l, const Elements *e, const Kernels *kernels)
+{
+    const Matrix m = matrix_of(l->weight);
+    const MaskTask t = { e, &m, kernels, o->empty_channels };
+    TRY(mask_unstructured(&t, l->zeros_wanted, &l->zeros_after));
+    l->weight->zeros = l->zeros_after;
+    return OK;
+}
+
+/* The layers that follow first and are pruned together with it: a large one alone, small ones up to a total. Returns the end of the run. */
+static int run_of(const PruneResult *r, int first, int *count, int which[BATCH])
+{
+    int64_t elements = 0;
+    int i = first;
+    for (*count = 0; i < r->n_layer && *count < BATCH; i++) {
+        if (!to_do(&r->layer[i]))
+            continue;
+        int64_t n = r->layer[i].weight->elements;
+        if (*count > 0 && (n >= SMALL || elements + n > BATCH_ELEMENTS))
+            break;
+        which[(*count)++] = i;
+        elements += n;
+        if (n >= SMALL)
+            return i + 1;
+    }
+    return i;
+}
+
+/* Fetching and releasing is not for several threads; what is between is. */
+static Err prune_run(Model *m, const PruneOptions *o, PruneLayer *layer, const int *which, int count)
+{
+    const Kernels *kernels;
+    TRY(find_kernels(&kernels));
+    Elements elements[BATCH];
+    int failed = -1;
+    Err failure = OK;
+    for (int i = 0; i < count; i++)
+        TRY(elements_open(m, layer[which[i]].weight, &elements[i]));
+    if (count == 1) {
+        TRY(mask_layer(o, &layer[which[0]], &elements[0], kernels));
+        return elements_close(m, layer[which[0]].weight, true);
+    }
+    #pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < count; i++) {
+        Err err = mask_layer(o, &layer[which[i]], &elements[i], kernels);
+        #pragma omp critical
+        if (err != OK) {
+            failure = err;
+            failed = which[i];
+        }
+    }
+    if (failure != OK)
+        return err_set(failure, "weight '%s' could not be pruned: out of memory", layer[failed].weight->name);
+    for (int i = 0; i < count; i++)
+        TRY(elements_close(m, layer[which[i]].weight, true));
+    return OK;
+}
+
+Err prune_apply(Model *m, const PruneOptions *o, PruneResult *r, const Progress *progress)
+{
+    int64_t done = 0, total = 0;
+    for (int i = 0; i < r->n_layer; i++)
+        total += to_do(&r->layer[i]) ? r->layer[i].weight->elements : 0;
+    int which[BATCH], count;
+    for (int next = run_of(r, 0, &count, which); count > 0; next = run_of(r, next, &count, which)) {
+        TRY(prune_run(m, o, r->layer, which, count));
+        for (int i = 0; i < count; i++)
+            done += r->layer[which[i]].weight->elements;
+        if (progress)
+            progress->tell(progress->user, r->layer[which[count - 1]].weight->name, done, total);
+    }
+    sum_up(r);
+    return OK;
+}
