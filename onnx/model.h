@@ -1,9 +1,9 @@
 /* The ONNX graph in memory: what a file says, in structures that passes can edit.
  *
- * Loading maps the file and copies nothing that is large: names and numbers go into the model's arena, the elements of tensors stay
- * in the mapping until somebody asks (constant_fetch). Every object keeps `source`, the bytes that it was read from; saving
- * emits these bytes again for whatever was not edited. So what we do not touch, we do not change: unknown fields, unknown operators,
- * odd encodings and all.
+ * Loading maps the file and copies nothing that is large: names and numbers go into the model's arena, the elements of tensors stay in the file
+ * until somebody asks (constant_fetch), who then gets an aligned copy; the mapping itself is never written to. Every object keeps `source`, the
+ * bytes that it was read from; saving emits these bytes again for whatever was not edited. So what we do not touch, we do not change: unknown
+ * fields, unknown operators, odd encodings and all.
  *
  * "Derived" fields are written only by graph_refresh, which passes call after they edited. */
 #pragma once
@@ -29,11 +29,15 @@ typedef struct Constant {
     Storage  storage;
     bool     edited;               /* set by constant_edited; data is authoritative, source is not */
     Span     source;               /* TensorProto, or SparseTensorProto if STORED_SPARSE */
-    Span     payload;              /* the element bytes where they can be used in place (raw, packed float or double) */
+    Span     payload;              /* the element bytes where the file holds them as they are (raw, packed float or double) */
+    bool     in_attribute;         /* source is the AttributeProto of a Constant node's value_float(s), value_int(s) or value_string(s) */
+    struct Constant *values, *indices;     /* STORED_SPARSE: the two tensors of the SparseTensorProto; indices (nnz) linear or (nnz, rank) */
     const char *location;          /* STORED_EXTERNAL: path relative to the model's folder, checked to stay inside it ... */
     int64_t  offset, length;       /* ... and the bytes in that file; length -1: to its end */
     int64_t  nonzeros;             /* STORED_SPARSE: stored values; otherwise -1 */
-    struct Mapping *mapping;       /* of the external bytes while fetched */
+    struct Mapping *mapping;       /* the memory behind tensor.data while fetched */
+    int64_t  stored;               /* edited elements that were released: offset in Model.store plus one; 0: none there */
+    struct { Storage form; int64_t offset, nonzeros; } saved;  /* what model_save is making of it */
 } Constant;
 
 typedef enum AttrKind {            /* numbers of AttributeProto.AttributeType */
@@ -73,6 +77,7 @@ struct Node {
     const char *op_type, *domain, *name;    /* domain "" is ai.onnx */
     const struct Op *op;                    /* NULL: unknown operator, kept and saved but never run or rewritten */
     Graph *graph;
+    int index;                              /* derived: graph->node[index] is this node */
     int n_in, n_out, n_attr;
     Value **in, **out;                      /* NULL: optional one left out */
     Attr *attr;
@@ -82,7 +87,7 @@ struct Graph {
     const char *name;
     Model *model;
     Graph *outer; Node *owner;              /* of an If, Loop or Scan body: the enclosing graph and the node; else NULL */
-    Node  **node;  int n_node;              /* in the file's order; ONNX demands that it is topological */
+    Node  **node;  int n_node;              /* topological after model_refresh, in the file's order if that is (as ONNX demands) */
     Value **value; int n_value;             /* every value that this graph defines */
     Value **in, **out; int n_in, n_out;
     const char *domain;                     /* of a local function; NULL for graphs */
@@ -90,6 +95,7 @@ struct Graph {
     const char **attr_name; int n_attr_name;         /* of a local function: attributes that callers may set */
     bool edited;                            /* its node or value lists changed: saving writes them anew */
     Span source;
+    struct Names *names;                    /* name -> Value of `value` */
 };
 typedef struct OpsetImport { const char *domain; int64_t version; } OpsetImport;
 typedef struct Property { const char *key, *value; } Property;
@@ -97,7 +103,8 @@ typedef struct Property { const char *key, *value; } Property;
 struct Model {
     Arena *arena;
     const char *path, *folder;              /* the file, and where its external data lies */
-    Span source;                            /* the whole file, mapped private and writable */
+    Span source;                            /* the whole file, mapped read-only */
+    size_t memory_limit;                    /* for the elements of one constant, in bytes; from loading on three quarters of the machine's memory */
     int64_t ir_version;
     const char *producer_name, *producer_version;
     Graph *graph;
@@ -105,9 +112,10 @@ struct Model {
     OpsetImport *opset; int n_opset;
     Property *property; int n_property;     /* metadata_props */
     const char **symbol; int n_symbol;      /* names of symbolic sizes: "batch", or an expression such as "(height + 1) / 2" */
+    struct Names *symbols;                  /* name -> symbol */
     bool edited;                            /* any of producer_*, property changed */
     struct Store *store;                    /* see model_store */
-    struct Mapping *mapping;
+    struct Mapping *mapping;                /* everything mapped or fetched */
 };
 
 /* Reads a model. ERR_IO; ERR_FORMAT with what is wrong and where (byte offset); ERR_NOMEM; ERR_UNSUPPORTED for another format's file.
@@ -126,12 +134,14 @@ typedef struct SaveOptions {
  * An unedited model comes out byte for byte. Beyond 2 GiB tensors move to external data by themselves. */
 Err  model_save(Model *m, const char *path, const SaveOptions *o);
 
-/* Makes c->tensor.data point at the elements: in the file's mapping, in a mapping of the external file, or decoded into the arena.
- * Writable (private to this process). Not thread-safe. ERR_IO, ERR_FORMAT when bytes and shape disagree, ERR_NOMEM. */
+/* Makes c->tensor.data point at the elements: a private mapping of the external file, or a copy in memory. Writable, aligned to the element
+ * size, until constant_release or model_free. Strings are Span[]. Not thread-safe. ERR_IO, ERR_FORMAT when bytes and shape disagree, ERR_NOMEM
+ * when out of memory or beyond m->memory_limit, ERR_UNSUPPORTED for an element type that this program does not know. */
 Err  constant_fetch(Model *m, Constant *c);
 /* Declares that c->tensor.data was changed. */
 void constant_edited(Constant *c);
-/* Gives the memory of fetched external data back; edited elements go to the store first, or stay where there is none. */
+/* Gives the memory of the elements back; tensor.data is NULL until the next fetch. Edited elements of external tensors go to the store first;
+ * other edited ones stay in memory. */
 Err  constant_release(Model *m, Constant *c);
 /* From now on edited external tensors are kept in a file beside the future output, not in memory: models larger than memory. */
 Err  model_store(Model *m, const char *output_path);
@@ -153,3 +163,7 @@ bool    attr_s_is(const Node *n, const char *name, const char *text, bool otherw
 
 /* Calls visit for every graph of the model: the main graph, bodies inside nodes, local functions; outer before inner. Stops at the first error. */
 Err  model_each_graph(Model *m, Err (*visit)(Graph *, void *user), void *user);
+/* The same for every tensor that the file carries: initializers, tensors in attributes, values in the attributes of Constant nodes. */
+Err  model_each_constant(Model *m, Err (*visit)(Constant *, void *user), void *user);
+/* SHA-256 of the file's bytes as lower-case hexadecimal digits. External data does not count. ERR_NOMEM. */
+Err  model_sha256_source(const Model *m, char hex[65]);

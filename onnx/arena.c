@@ -1,0 +1,158 @@
+/* Arenas: blocks in a list, each filled from its start. Small requests share blocks that double in size up to 1 MiB; a request that would
+ * waste much of one gets a block of its own. Nothing is freed singly; what must be (fetched tensors) comes from block_new. */
+#include "onnx/arena.h"
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20, LINE = 64 };
+
+typedef struct Block {
+    struct Block *before;          /* allocated earlier */
+    size_t size, used;             /* of the bytes after this header */
+} Block;
+struct Arena { Block *last; size_t bytes; };
+
+static long fail_after;            /* calls left until the first failure; 0: off, -1: failing */
+
+void arena_fail_after(long n)
+{
+    fail_after = n;
+}
+
+static void *system_alloc(size_t bytes)
+{
+    if (fail_after < 0) return NULL;
+    if (fail_after > 0 && --fail_after == 0) {
+        fail_after = -1;
+        return NULL;
+    }
+    size_t rounded = (bytes + LINE - 1) & ~(size_t)(LINE - 1);
+    return rounded < bytes ? NULL : aligned_alloc(LINE, rounded);
+}
+
+void *block_new(size_t bytes)
+{
+    return system_alloc(bytes ? bytes : 1);
+}
+
+void block_free(void *block)
+{
+    free(block);
+}
+
+Arena *arena_new(void)
+{
+    Arena *arena = system_alloc(sizeof *arena);
+    if (arena) *arena = (Arena){0};
+    return arena;
+}
+
+static void free_until(Arena *arena, Block *keep)
+{
+    while (arena->last != keep) {
+        Block *b = arena->last;
+        arena->last = b->before;
+        arena->bytes -= sizeof *b + b->size;
+        free(b);
+    }
+}
+
+void arena_free(Arena *arena)
+{
+    if (!arena) return;
+    free_until(arena, NULL);
+    free(arena);
+}
+
+static size_t next_block_size(const Arena *arena, size_t bytes)
+{
+    size_t size = arena->last ? arena->last->size * 2 : FIRST_BLOCK;
+    if (size > LARGEST_BLOCK) size = LARGEST_BLOCK;
+    return bytes > size / 4 && bytes > FIRST_BLOCK / 4 ? bytes : size;
+}
+
+static Block *block_add(Arena *arena, size_t bytes)
+{
+    size_t size = next_block_size(arena, bytes);
+    if (size > SIZE_MAX - sizeof(Block)) return NULL;
+    Block *b = system_alloc(sizeof *b + size);
+    if (!b) return NULL;
+    *b = (Block){ .before = arena->last, .size = size };
+    arena->last = b;
+    arena->bytes += sizeof *b + size;
+    return b;
+}
+
+/* Bytes to skip so that the next byte after the block's used ones is aligned. */
+static size_t padding(const Block *b, size_t align)
+{
+    uintptr_t at = (uintptr_t)(b + 1) + b->used;
+    return (size_t)(-at & (align - 1));
+}
+
+void *arena_alloc(Arena *arena, size_t bytes)
+{
+    size_t align = bytes >= 256 ? LINE : 16;
+    if (bytes > SIZE_MAX / 2) return NULL;
+    Block *b = arena->last;
+    if (!b || b->size - b->used < bytes || b->size - b->used - bytes < padding(b, align)) b = block_add(arena, bytes + align);
+    if (!b) return NULL;
+    b->used += padding(b, align);
+    uint8_t *at = (uint8_t *)(b + 1) + b->used;
+    b->used += bytes;
+    return memset(at, 0, bytes);
+}
+
+void *arena_array(Arena *arena, size_t count, size_t size)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : arena_alloc(arena, bytes);
+}
+
+void *arena_grow(Arena *arena, const void *list, int n, size_t size)
+{
+    if (n > 0 && (n & (n - 1)) != 0) return (void *)(uintptr_t)list;
+    if (n > INT32_MAX / 2) return NULL;
+    void *moved = arena_array(arena, n ? (size_t)n * 2 : 1, size);
+    return moved && n ? memcpy(moved, list, (size_t)n * size) : moved;
+}
+
+char *arena_strndup(Arena *arena, const char *text, size_t length)
+{
+    char *copy = length < SIZE_MAX ? arena_alloc(arena, length + 1) : NULL;
+    if (copy && length) memcpy(copy, text, length);
+    return copy;
+}
+
+char *arena_printf(Arena *arena, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = n < 0 ? NULL : arena_alloc(arena, (size_t)n + 1);
+    if (!text) return NULL;
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return text;
+}
+
+size_t arena_bytes(const Arena *arena)
+{
+    return arena->bytes;
+}
+
+ArenaMark arena_mark(Arena *arena)
+{
+    return (ArenaMark){ arena->last, arena->last ? arena->last->used : 0 };
+}
+
+void arena_reset(Arena *arena, ArenaMark mark)
+{
+    free_until(arena, mark.block);
+    if (arena->last) arena->last->used = mark.used;
+}

@@ -1,0 +1,267 @@
+/* Saving: decide the form of every constant, collect what was edited, write the data file, encode, write, name both files.
+ *
+ * An unedited model is its source; only its data files have to be at hand beside the output. */
+#include "onnx/encode.h"
+#include "onnx/store.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EXTERNAL_FROM = 1024, SPARSE_OVERHEAD = 64, SPARSE_IR_VERSION = 6 };
+#define LARGEST_FILE INT64_C(2147483647)       /* of a protobuf message in most readers */
+
+typedef struct Saving {
+    Model *m;
+    const SaveOptions *o;
+    const char *path;
+    Encoder encoder;
+    bool edited, external;         /* anything differs from the source; some tensor goes to the data file */
+    bool move_out;                 /* second attempt: the file would be too large */
+    OutFile model, data;
+    bool from_store;               /* the store became the data file */
+} Saving;
+
+static Err out_of_memory(void)
+{
+    return err_set(ERR_NOMEM, "out of memory while saving the model");
+}
+
+static bool convertible(const Constant *c)
+{
+    return dtype_bits(c->tensor.dtype) > 0 && (c->tensor.shape.rank >= 0 || c->storage != STORED_SPARSE);
+}
+
+/* Whether an initializer is smaller as values and linear int64 indices. */
+static Err sparse_is_smaller(Saving *s, Constant *c, bool *smaller)
+{
+    *smaller = false;
+    if (dtype_bits(c->tensor.dtype) < 8 || c->tensor.shape.rank < 0 || c->tensor.bytes <= SPARSE_OVERHEAD || !*c->name) return OK;
+    TRY(constant_fetch(s->m, c));
+    size_t unit = (size_t)dtype_bits(c->tensor.dtype) / 8;
+    *smaller = (size_t)count_nonzeros(&c->tensor) * (unit + sizeof(int64_t)) + SPARSE_OVERHEAD < c->tensor.bytes;
+    return constant_release(s->m, c);
+}
+
+static Err choose_form(Saving *s, const Value *v)
+{
+    Constant *c = v->constant;
+    const SaveOptions *o = s->o;
+    bool sparse = c->storage == STORED_SPARSE;
+    if (!convertible(c)) return OK;
+    if (o->form == FORM_SPARSE && !v->is_input && !sparse) TRY(sparse_is_smaller(s, c, &sparse));
+    if (o->form == FORM_DENSE) sparse = false;
+    bool large = c->tensor.bytes >= EXTERNAL_FROM;
+    if (sparse) c->saved.form = STORED_SPARSE;
+    else if (o->data == DATA_INLINE && c->storage == STORED_EXTERNAL) c->saved.form = STORED_RAW;
+    else if ((o->data == DATA_EXTERNAL || s->move_out) && large) c->saved.form = STORED_EXTERNAL;
+    else if (c->storage == STORED_SPARSE) c->saved.form = STORED_RAW;
+    return OK;
+}
+
+static Err choose_default(Constant *c, void *user)
+{
+    const Saving *s = user;
+    c->saved.form = c->source.at ? c->storage : STORED_RAW;
+    if (s->o->data == DATA_INLINE && c->storage == STORED_EXTERNAL) c->saved.form = STORED_RAW;
+    return OK;
+}
+
+static Err choose_forms(Graph *g, void *user)
+{
+    for (int i = 0; i < g->n_value; i++) {
+        const Value *v = g->value[i];
+        if (v->constant && !v->producer && !v->constant->in_attribute) TRY(choose_form(user, v));
+    }
+    return OK;
+}
+
+static bool is_new_form(const Constant *c)
+{
+    return c->edited || !c->source.at || c->saved.form != c->storage;
+}
+
+static Err note_edit(Saving *s, Edit e)
+{
+    if (!e.at) return OK;                              /* new objects are reached through what they were added to */
+    Encoder *x = &s->encoder;
+    Edit *list = arena_grow(x->arena, x->edit, x->n_edit, sizeof *list);
+    if (!list) return out_of_memory();
+    x->edit = list;
+    list[x->n_edit++] = e;
+    return OK;
+}
+
+static Err look_at_constant(Constant *c, void *user)
+{
+    Saving *s = user;
+    s->edited |= is_new_form(c);
+    s->external |= c->saved.form == STORED_EXTERNAL;
+    return OK;
+}
+
+static Err note_constant(Constant *c, void *user)
+{
+    if (!is_new_form(c) && c->saved.form != STORED_EXTERNAL) return OK;
+    return note_edit(user, (Edit){ .at = c->source.at, .kind = EDIT_CONSTANT, .constant = c });
+}
+
+static Err note_node(Saving *s, const Node *n)
+{
+    if (n->edited) {
+        s->edited = true;
+        TRY(note_edit(s, (Edit){ .at = n->source.at, .kind = EDIT_NODE, .node = n }));
+    }
+    for (int i = 0; i < n->n_attr; i++) {
+        if (!n->attr[i].edited) continue;
+        s->edited = true;
+        TRY(note_edit(s, (Edit){ .at = n->attr[i].source.at, .kind = EDIT_ATTR, .attr = &n->attr[i] }));
+    }
+    return OK;
+}
+
+static Err note_graph(Graph *g, void *user)
+{
+    Saving *s = user;
+    if (g->edited) {
+        s->edited = true;
+        TRY(note_edit(s, (Edit){ .at = g->source.at, .kind = EDIT_GRAPH, .graph = g }));
+    }
+    for (int i = 0; i < g->n_node; i++) TRY(note_node(s, g->node[i]));
+    return OK;
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const uint8_t *p = ((const Edit *)a)->at, *q = ((const Edit *)b)->at;
+    return p < q ? -1 : p > q;
+}
+
+static Err collect(Saving *s)
+{
+    Model *m = s->m;
+    s->encoder.n_edit = 0;
+    s->encoder.edit = NULL;
+    s->edited = m->edited;
+    s->external = false;
+    TRY(model_each_constant(m, choose_default, s));
+    TRY(model_each_graph(m, choose_forms, s));
+    TRY(model_each_constant(m, look_at_constant, s));
+    TRY(model_each_graph(m, note_graph, s));
+    TRY(model_each_constant(m, note_constant, s));
+    if (s->encoder.n_edit > 0) qsort(s->encoder.edit, (size_t)s->encoder.n_edit, sizeof(Edit), by_address);
+    return OK;
+}
+
+/* Writes one external tensor to the data file, from wherever its elements are. */
+static Err write_data(Constant *c, void *user)
+{
+    Saving *s = user;
+    Model *m = s->m;
+    if (c->saved.form != STORED_EXTERNAL) return OK;
+    c->saved.offset = c->stored - 1;
+    if (s->from_store && c->stored && !c->tensor.data) return OK;      /* there already */
+    c->saved.offset = data_align(s->data.size, c->tensor.bytes);
+    if (!c->edited && c->storage == STORED_EXTERNAL) {
+        int fd;
+        int64_t size;
+        TRY(external_open(m, c->location, &fd, &size));
+        Err err = out_copy(&s->data, c->saved.offset, fd, c->offset, (int64_t)c->tensor.bytes);
+        close(fd);
+        return err;
+    }
+    bool fetched = c->tensor.data != NULL;
+    TRY(constant_fetch(m, c));
+    TRY(out_write_at(&s->data, c->saved.offset, c->tensor.data, c->tensor.bytes));
+    return fetched ? OK : constant_release(m, c);
+}
+
+/* The new data file must not take the place of one that the model reads. */
+static Err check_data(Constant *c, void *user)
+{
+    const Saving *s = user;
+    struct stat old, new;
+    if (s->o->force || c->storage != STORED_EXTERNAL || !s->m->folder || stat(s->data.path, &new) != 0) return OK;
+    int fd;
+    int64_t size;
+    TRY(external_open(s->m, c->location, &fd, &size));
+    bool same = fstat(fd, &old) == 0 && old.st_dev == new.st_dev && old.st_ino == new.st_ino;
+    close(fd);
+    return same ? err_set(ERR_ARG, "%s holds data of the model that was read; --force replaces it", s->data.path) : OK;
+}
+
+static Err open_data(Saving *s)
+{
+    Store *store = s->m->store;
+    char *path = arena_printf(s->encoder.arena, "%s.data", s->path);
+    const char *slash = strrchr(s->path, '/');
+    s->encoder.data_name = path ? path + (slash ? slash + 1 - s->path : 0) : NULL;
+    if (!path) return out_of_memory();
+    s->from_store = store && !store->committed && strcmp(store->file.path, path) == 0;
+    if (s->from_store) s->data = store->file;
+    else TRY(out_open(s->encoder.arena, path, &s->data));
+    return model_each_constant(s->m, check_data, s);
+}
+
+static Err check_overwrite(const Saving *s)
+{
+    struct stat old, new;
+    if (s->o->force || !s->m->path || stat(s->m->path, &old) != 0 || stat(s->path, &new) != 0) return OK;
+    if (old.st_dev != new.st_dev || old.st_ino != new.st_ino) return OK;
+    return err_set(ERR_ARG, "%s is the model that was read; --force overwrites it", s->path);
+}
+
+static Err encode_all(Saving *s)
+{
+    TRY(collect(s));
+    s->encoder.rope = (Rope){ .arena = s->encoder.arena };
+    if (!s->edited) return rope_add(&s->encoder.rope, s->m->source);
+    if (s->external) {
+        TRY(open_data(s));
+        TRY(model_each_constant(s->m, write_data, s));
+    }
+    return encode_model(&s->encoder);
+}
+
+static Err write_files(Saving *s)
+{
+    TRY(encode_all(s));
+    if (s->edited && (int64_t)s->encoder.rope.size > LARGEST_FILE && !s->external && s->o->data != DATA_INLINE) {
+        s->move_out = true;
+        TRY(encode_all(s));
+    }
+    if (s->edited && (int64_t)s->encoder.rope.size > LARGEST_FILE)
+        return err_set(ERR_ARG, "the model needs %zu bytes in one file, protobuf allows %" PRId64 "; external data takes more", s->encoder.rope.size, LARGEST_FILE);
+    if (!s->edited && s->external) TRY(external_copy(s->m, s->encoder.arena, s->path, s->o->force));
+    TRY(out_open(s->encoder.arena, s->path, &s->model));
+    TRY(out_write(&s->model, s->encoder.rope.piece, (size_t)s->encoder.rope.n));
+    if (s->data.fd >= 0) TRY(out_sync(&s->data));
+    TRY(out_sync(&s->model));
+    if (s->data.fd >= 0) TRY(out_commit(&s->data));
+    return out_commit(&s->model);
+}
+
+static void finish(Saving *s)
+{
+    out_close(&s->model);
+    if (!s->from_store) out_close(&s->data);
+    else s->m->store->file = s->data;
+    arena_free(s->encoder.arena);
+}
+
+Err model_save(Model *m, const char *path, const SaveOptions *o)
+{
+    Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .data = { .fd = -1 } };
+    TRY(check_overwrite(&s));
+    if (o->form == FORM_SPARSE && m->ir_version < SPARSE_IR_VERSION)
+        return err_set(ERR_UNSUPPORTED, "sparse initializers need IR version %d, the model has %" PRId64, SPARSE_IR_VERSION, m->ir_version);
+    s.encoder = (Encoder){ .m = m, .arena = arena_new() };
+    if (!s.encoder.arena) return out_of_memory();
+    Err err = write_files(&s);
+    if (!err && s.from_store) m->store->committed = true;
+    finish(&s);
+    return err;
+}

@@ -1,0 +1,21 @@
+/* External data: files beside the model, and the store for edited elements that do not fit into memory. */
+#pragma once
+#include "onnx/file.h"
+
+/* Checks that every external tensor's file is there, inside the model's folder and long enough. ERR_FORMAT, ERR_IO. */
+Err external_check(Model *m);
+/* Opens the file at a tensor's location for reading. Links that lead out of the folder are refused. *size: bytes of the file. ERR_FORMAT, ERR_IO. */
+Err external_open(const Model *m, const char *location, int *fd, int64_t *size);
+/* Maps or reads the tensor's elements: constant_fetch for STORED_EXTERNAL. */
+Err external_fetch(Model *m, Constant *c);
+
+int64_t data_align(int64_t offset, size_t bytes);      /* where the next tensor of that many bytes starts in a data file */
+
+/* The file that model_store opened. It becomes the data file of the first edited model that is saved. */
+typedef struct Store { OutFile file; bool committed; } Store;
+Err  store_put(Model *m, Constant *c);             /* writes the elements to the store and remembers where */
+Err  store_fetch(Model *m, Constant *c);           /* reads them again */
+void store_close(Model *m);
+/* Puts the data files of an unedited model beside an output in another folder, under their own names. A different file that stands there already is
+ * replaced only with force: ERR_ARG. */
+Err external_copy(Model *m, Arena *arena, const char *output_path, bool force);
