@@ -14,6 +14,7 @@ import traceback
 
 import checks
 import made
+import runtime
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 EVERYTHING = "--include *"                          # small models: lifts the defaults that keep first, last and small layers dense
@@ -74,6 +75,8 @@ def perform(task):
 
 
 def main():
+    if not os.access(runtime.COMMAND, os.X_OK):
+        sys.exit(f"{runtime.COMMAND} is not there: make builds it")
     count = {"passed": 0, "failed": 0, "skipped": 0}
     for name, found in (("ONESHOT_MODELS", real_models()), ("ONESHOT_NODE_TESTS", backend_models())):
         if not found:
