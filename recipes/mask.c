@@ -1,10 +1,10 @@
 #include "recipes/mask.h"
-#include <stdlib.h>
+#include "recipes/replace.h"
 
 enum { CHUNK = 1 << 15, MANY_ROWS = 1 << 12 };
 
-/* An element that is treated apart from the cut: kept although before it, or zeroed although behind it. */
-typedef struct Exception { int64_t position; uint64_t bits; uint32_t magnitude; } Exception;
+/* The largest element of a row that the cut would empty. */
+typedef struct Kept { int64_t position; uint64_t bits; } Kept;
 
 static Err first(const MaskTask *t, int64_t k, Cut *cut)
 {
@@ -52,7 +52,7 @@ static int64_t doomed_rows(const MaskTask *t, Cut cut)
 }
 
 /* The largest weight of each row that the cut would empty; rows that are all zeros already have none. */
-static int64_t find_kept(const MaskTask *t, Cut cut, Exception *kept)
+static int64_t find_kept(const MaskTask *t, Cut cut, Kept *kept)
 {
     int64_t n = 0;
     for (int64_t r = 0; r < t->matrix->rows; r++) {
@@ -60,77 +60,37 @@ static int64_t find_kept(const MaskTask *t, Cut cut, Exception *kept)
             continue;
         Largest l = matrix_largest(t->matrix, t->elements, r);
         if (l.magnitude)
-            kept[n++] = (Exception) { l.position, elements_get(t->elements, l.position), l.magnitude };
+            kept[n++] = (Kept) { l.position, elements_get(t->elements, l.position) };
     }
     return n;
 }
 
-static int by_order(const void *a, const void *b)
+static bool is_largest(const void *user, int64_t at)
 {
-    const Exception *x = a, *y = b;
-    if (x->magnitude != y->magnitude)
-        return x->magnitude < y->magnitude ? -1 : 1;
-    return x->position < y->position ? -1 : 1;
-}
-
-/* What lies between two cuts, in order. */
-static int64_t find_between(const MaskTask *t, Cut low, Cut high, Exception *list)
-{
-    int64_t n = 0;
-    for (int64_t at = 0; at < t->elements->count; at++) {
-        uint32_t magnitude = elements_magnitude(t->elements, at);
-        if (cut_takes(high, magnitude, at) && !cut_takes(low, magnitude, at))
-            list[n++] = (Exception) { at, 0, magnitude };
-    }
-    qsort(list, (size_t)n, sizeof *list, by_order);
-    return n;
-}
-
-typedef struct Replacements { Exception *list; int64_t room, wanted, found; } Replacements;
-
-/* For the elements that could not be zeroed, the next ones in order that are not the last of their row. Room elements behind the cut are looked at. */
-static Err find_replacements(const MaskTask *t, Cut cut, int64_t zeros, Replacements *r)
-{
-    int64_t end = zeros + r->room < t->elements->count ? zeros + r->room : t->elements->count;
-    Cut high;
-    TRY(first(t, end, &high));
-    int64_t n = find_between(t, cut, high, r->list);
-    r->found = 0;
-    for (int64_t i = 0; i < n && r->found < r->wanted; i++) {
-        int64_t at = r->list[i].position;
-        if (matrix_largest(t->matrix, t->elements, matrix_row_at(t->matrix, at)).position != at)
-            r->list[r->found++] = r->list[i];
-    }
-    return OK;
+    const MaskTask *t = user;
+    return matrix_largest(t->matrix, t->elements, matrix_row_at(t->matrix, at)).position == at;
 }
 
 /* Some rows would lose everything: their largest weights stay, others go instead. */
 static Err mask_around_rows(const MaskTask *t, Cut cut, int64_t zeros, int64_t doomed, int64_t *after)
 {
-    Exception *kept = block_new((size_t)doomed * sizeof *kept);
+    const Elements *e = t->elements;
+    Kept *kept = block_new((size_t)doomed * sizeof *kept);
     if (!kept)
         return err_set(ERR_NOMEM, "out of memory for the last weights of %lld output channels", (long long)doomed);
-    int64_t n_kept = find_kept(t, cut, kept), rows = t->matrix->rows;
-    Replacements next = { .wanted = n_kept };
-    Err err = OK;
-    /* a few more are looked at than are needed; as many as there are rows always suffice */
-    for (int64_t room = 4 * n_kept + 64; next.found < n_kept && next.room < rows; room *= 8) {
-        next.room = room < rows ? room : rows;
-        block_free(next.list);
-        next.list = block_new((size_t)next.room * sizeof *next.list);
-        err = next.list ? find_replacements(t, cut, zeros, &next)
-                        : err_set(ERR_NOMEM, "out of memory for %lld weights next to the threshold", (long long)next.room);
-        if (err != OK)
-            goto out;
+    int64_t n_kept = find_kept(t, cut, kept);
+    const Magnitudes all = { .count = e->count, .elements = e };
+    Replacements instead = { 0 };
+    Err err = n_kept ? replace_find(&(Replace) { &all, t->kernels, cut, zeros, n_kept, is_largest, t }, &instead) : OK;
+    if (err == OK) {
+        *after = zero_before(t, cut) - n_kept + instead.n;
+        for (int64_t i = 0; i < n_kept; i++)
+            elements_put(e, kept[i].position, kept[i].bits);
+        for (int64_t i = 0; i < instead.n; i++)
+            elements_zero(e, instead.position[i]);
     }
-    *after = zero_before(t, cut) - n_kept + next.found;
-    for (int64_t i = 0; i < n_kept; i++)
-        elements_put(t->elements, kept[i].position, kept[i].bits);
-    for (int64_t i = 0; i < next.found; i++)
-        elements_zero(t->elements, next.list[i].position);
-out:
     block_free(kept);
-    block_free(next.list);
+    block_free(instead.position);
     return err;
 }
 
