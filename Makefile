@@ -17,7 +17,7 @@ LIBS    := -lcrypto -lz -lm
 
 # What the targets need from Debian; `make demo`, `make test` and the like install what is missing after saying so.
 BUILD_PACKAGES   := gcc libc6-dev libssl-dev zlib1g-dev
-TEST_PACKAGES    := $(BUILD_PACKAGES) libcmocka-dev xz-utils
+TEST_PACKAGES    := $(BUILD_PACKAGES) libcmocka-dev pkg-config xz-utils
 LINT_PACKAGES    := $(TEST_PACKAGES) clang libomp-dev shellcheck
 VENV_PACKAGES    := python3-venv
 PYTHON_PACKAGES  := onnx==1.22.0 onnxruntime numpy
@@ -28,7 +28,8 @@ VENV          ?= $(BUILD)/venv
 MODELS        ?= $(BUILD)/models
 UNPACK_MODELS ?= $(wildcard ../shared/tools/unpack-models)
 NODE_TESTS    ?= $(firstword $(wildcard $(abspath $(VENV))/lib/python3*/site-packages/onnx/backend/test/data))
-TEST_ENV      = ONESHOT="$(abspath $(BUILD)/oneshot)" ONESHOT_MODELS="$(abspath $(MODELS))" ONESHOT_NODE_TESTS="$(NODE_TESTS)"
+TEST_ENV      = BUILD="$(BUILD)" CC="$(CC)" SANITIZE="$(SANITIZE)" ONESHOT="$(abspath $(BUILD)/oneshot)" \
+                ONESHOT_MODELS="$(abspath $(MODELS))" ONESHOT_NODE_TESTS="$(NODE_TESTS)"
 
 LIB_SRC := $(wildcard onnx/*.c kernels/*.c engine/*.c engine/api/*.c recipes/*.c)
 CLI_SRC := $(wildcard engine/cli/*.c)

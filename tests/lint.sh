@@ -44,8 +44,8 @@ long_files() { files "$source|\.sh$|\.py$" | xargs -r -d '\n' wc -l | awk '$2 !=
 rule "no file over 600 lines"                                        long_files
 long_functions() { files '\.c$' | xargs -r -d '\n' awk -f tests/functions.awk; }
 rule "functions: at most 60 lines (120 with a switch), 6 parameters" long_functions
-headers() { for f in $(files '\.h$'); do grep -q '^#pragma once' "$f" || echo "$f"; done; }
-rule "every header says #pragma once"                                headers
+headers() { for f in $(files '\.h$'); do grep -qE "^#pragma once|^#ifndef [A-Z_]+_H$" "$f" || echo "$f"; done; }
+rule "every header can be included twice"                             headers
 rule "no disabled code, no promises"                                 search '^ *# *if 0|\b(TODO|FIXME|XXX|HACK)\b' "$source|\.py$|\.sh$" '^tests/lint\.sh$'
 
 # Form.
@@ -75,7 +75,7 @@ compile() {                      # compile COMPILER FILE...: syntax and warnings
     shift
     for f in "$@"; do
         # shellcheck disable=SC2046,SC2086
-        printf '#include "%s"\n' "$f" | eval "$compiler" $CPPFLAGS -std=gnu2x -fsyntax-only -fopenmp -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror \
+        printf '#include "%s"\n' "$f" | eval "$compiler" $CPPFLAGS -Iengine/api -std=gnu2x -fsyntax-only -fopenmp -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror \
             $(isa_flags "$f") -x c $(case $f in *.h) echo - ;; *) echo "'$f'" ;; esac) 2>&1
     done
 }
