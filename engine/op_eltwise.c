@@ -1,5 +1,6 @@
 /* Element-wise operators of two or more inputs that broadcast, and Where. Shape arithmetic goes through them, so their elements are followed. */
 #include "engine/infer.h"
+#include "engine/run_ops.h"
 #include <math.h>
 #include <string.h>
 
@@ -195,27 +196,27 @@ static Err pow_infer(Inference *x, const Node *n, const Fact *const *in, Fact *o
 }
 
 /* Before opset 7 broadcasting was another thing (attributes axis, broadcast). */
-const Op op_Add = { "Add", "", 7, 2, 2, 1, 1, .infer = pair_infer };
-const Op op_And = { "And", "", 7, 2, 2, 1, 1, .infer = compare_infer };
-const Op op_BitShift = { "BitShift", "", 11, 2, 2, 1, 1, .infer = infer_broadcast };
-const Op op_BitwiseAnd = { "BitwiseAnd", "", 18, 2, 2, 1, 1, .infer = infer_broadcast };
-const Op op_BitwiseOr = { "BitwiseOr", "", 18, 2, 2, 1, 1, .infer = infer_broadcast };
-const Op op_BitwiseXor = { "BitwiseXor", "", 18, 2, 2, 1, 1, .infer = infer_broadcast };
-const Op op_Div = { "Div", "", 7, 2, 2, 1, 1, .infer = pair_infer };
-const Op op_Equal = { "Equal", "", 7, 2, 2, 1, 1, .infer = compare_infer };
-const Op op_Greater = { "Greater", "", 7, 2, 2, 1, 1, .infer = compare_infer };
-const Op op_GreaterOrEqual = { "GreaterOrEqual", "", 12, 2, 2, 1, 1, .infer = compare_infer };
-const Op op_Less = { "Less", "", 7, 2, 2, 1, 1, .infer = compare_infer };
-const Op op_LessOrEqual = { "LessOrEqual", "", 12, 2, 2, 1, 1, .infer = compare_infer };
-const Op op_Max = { "Max", "", 1, 1, -1, 1, 1, .infer = extreme_infer };
-const Op op_Mean = { "Mean", "", 1, 1, -1, 1, 1, .infer = infer_broadcast };
-const Op op_Min = { "Min", "", 1, 1, -1, 1, 1, .infer = extreme_infer };
-const Op op_Mod = { "Mod", "", 10, 2, 2, 1, 1, .infer = pair_infer };
-const Op op_Mul = { "Mul", "", 7, 2, 2, 1, 1, .infer = pair_infer };
-const Op op_Or = { "Or", "", 7, 2, 2, 1, 1, .infer = compare_infer };
-const Op op_PRelu = { "PRelu", "", 7, 2, 2, 1, 1, .infer = infer_same };
-const Op op_Pow = { "Pow", "", 7, 2, 2, 1, 1, .infer = pow_infer };
-const Op op_Sub = { "Sub", "", 7, 2, 2, 1, 1, .infer = pair_infer };
-const Op op_Sum = { "Sum", "", 1, 1, -1, 1, 1, .infer = infer_broadcast };
-const Op op_Where = { "Where", "", 9, 3, 3, 1, 1, .infer = where_infer };
-const Op op_Xor = { "Xor", "", 7, 2, 2, 1, 1, .infer = infer_compare };
+const Op op_Add = { "Add", "", 7, 2, 2, 1, 1, .infer = pair_infer, .prep = binary_prep, };
+const Op op_And = { "And", "", 7, 2, 2, 1, 1, .infer = compare_infer, .prep = binary_prep, };
+const Op op_BitShift = { "BitShift", "", 11, 2, 2, 1, 1, .infer = infer_broadcast, .prep = binary_prep, };
+const Op op_BitwiseAnd = { "BitwiseAnd", "", 18, 2, 2, 1, 1, .infer = infer_broadcast, .prep = binary_prep, };
+const Op op_BitwiseOr = { "BitwiseOr", "", 18, 2, 2, 1, 1, .infer = infer_broadcast, .prep = binary_prep, };
+const Op op_BitwiseXor = { "BitwiseXor", "", 18, 2, 2, 1, 1, .infer = infer_broadcast, .prep = binary_prep, };
+const Op op_Div = { "Div", "", 7, 2, 2, 1, 1, .infer = pair_infer, .prep = binary_prep, };
+const Op op_Equal = { "Equal", "", 7, 2, 2, 1, 1, .infer = compare_infer, .prep = binary_prep, };
+const Op op_Greater = { "Greater", "", 7, 2, 2, 1, 1, .infer = compare_infer, .prep = binary_prep, };
+const Op op_GreaterOrEqual = { "GreaterOrEqual", "", 12, 2, 2, 1, 1, .infer = compare_infer, .prep = binary_prep, };
+const Op op_Less = { "Less", "", 7, 2, 2, 1, 1, .infer = compare_infer, .prep = binary_prep, };
+const Op op_LessOrEqual = { "LessOrEqual", "", 12, 2, 2, 1, 1, .infer = compare_infer, .prep = binary_prep, };
+const Op op_Max = { "Max", "", 1, 1, -1, 1, 1, .infer = extreme_infer, .prep = binary_prep, };
+const Op op_Mean = { "Mean", "", 1, 1, -1, 1, 1, .infer = infer_broadcast, .prep = binary_prep, };
+const Op op_Min = { "Min", "", 1, 1, -1, 1, 1, .infer = extreme_infer, .prep = binary_prep, };
+const Op op_Mod = { "Mod", "", 10, 2, 2, 1, 1, .infer = pair_infer, .prep = binary_prep, };
+const Op op_Mul = { "Mul", "", 7, 2, 2, 1, 1, .infer = pair_infer, .prep = binary_prep, };
+const Op op_Or = { "Or", "", 7, 2, 2, 1, 1, .infer = compare_infer, .prep = binary_prep, };
+const Op op_PRelu = { "PRelu", "", 7, 2, 2, 1, 1, .infer = infer_same, .prep = binary_prep, };
+const Op op_Pow = { "Pow", "", 7, 2, 2, 1, 1, .infer = pow_infer, .prep = binary_prep, };
+const Op op_Sub = { "Sub", "", 7, 2, 2, 1, 1, .infer = pair_infer, .prep = binary_prep, };
+const Op op_Sum = { "Sum", "", 1, 1, -1, 1, 1, .infer = infer_broadcast, .prep = binary_prep, };
+const Op op_Where = { "Where", "", 9, 3, 3, 1, 1, .infer = where_infer, .prep = where_prep, };
+const Op op_Xor = { "Xor", "", 7, 2, 2, 1, 1, .infer = infer_compare, .prep = binary_prep, };

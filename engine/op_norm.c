@@ -1,5 +1,6 @@
 /* Normalizations and softmax: the shape of the input, and statistics on the side. */
 #include "engine/infer.h"
+#include "engine/run_ops.h"
 
 /* Y, then (training) running mean and variance, saved mean and variance: one number a channel. */
 static Err batch_norm_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
@@ -53,19 +54,19 @@ static Err embed_norm_infer(Inference *x, const Node *n, const Fact *const *in, 
     return OK;
 }
 
-const Op op_BatchNormalization = { "BatchNormalization", "", 7, 5, 5, 1, 5, .infer = batch_norm_infer };
-const Op op_GroupNormalization = { "GroupNormalization", "", 18, 3, 3, 1, 1, .infer = infer_same };
-const Op op_Hardmax = { "Hardmax", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_InstanceNormalization = { "InstanceNormalization", "", 1, 3, 3, 1, 1, .infer = infer_same };
-const Op op_LRN = { "LRN", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_LayerNormalization = { "LayerNormalization", "", 1, 2, 3, 1, 3, .infer = layer_norm_infer };
-const Op op_LogSoftmax = { "LogSoftmax", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_LpNormalization = { "LpNormalization", "", 1, 1, 1, 1, 1, .infer = infer_same };
+const Op op_BatchNormalization = { "BatchNormalization", "", 7, 5, 5, 1, 5, .infer = batch_norm_infer, .prep = batch_norm_prep, };
+const Op op_GroupNormalization = { "GroupNormalization", "", 18, 3, 3, 1, 1, .infer = infer_same, .prep = channel_norm_prep, };
+const Op op_Hardmax = { "Hardmax", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = softmax_prep, };
+const Op op_InstanceNormalization = { "InstanceNormalization", "", 1, 3, 3, 1, 1, .infer = infer_same, .prep = channel_norm_prep, };
+const Op op_LRN = { "LRN", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = lrn_prep, };
+const Op op_LayerNormalization = { "LayerNormalization", "", 1, 2, 3, 1, 3, .infer = layer_norm_infer, .prep = layer_norm_prep, };
+const Op op_LogSoftmax = { "LogSoftmax", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = softmax_prep, };
+const Op op_LpNormalization = { "LpNormalization", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = lp_norm_prep, };
 const Op op_MeanVarianceNormalization = { "MeanVarianceNormalization", "", 9, 1, 1, 1, 1, .infer = infer_same };
-const Op op_RMSNormalization = { "RMSNormalization", "", 23, 2, 2, 1, 1, .infer = infer_same };
+const Op op_RMSNormalization = { "RMSNormalization", "", 23, 2, 2, 1, 1, .infer = infer_same, .prep = layer_norm_prep, };
 /* ONNX Runtime's tools write it into the default domain, where ONNX does not define it. */
-const Op op_SimplifiedLayerNormalization = { "SimplifiedLayerNormalization", "", 1, 2, 2, 1, 2, .infer = layer_norm_infer };
-const Op op_Softmax = { "Softmax", "", 1, 1, 1, 1, 1, .infer = infer_same };
+const Op op_SimplifiedLayerNormalization = { "SimplifiedLayerNormalization", "", 1, 2, 2, 1, 2, .infer = layer_norm_infer, .prep = layer_norm_prep, };
+const Op op_Softmax = { "Softmax", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = softmax_prep, };
 const Op op_ms_EmbedLayerNormalization = { "EmbedLayerNormalization", "com.microsoft", 1, 7, 9, 1, 3, .infer = embed_norm_infer };
 const Op op_ms_GroupNorm = { "GroupNorm", "com.microsoft", 1, 3, 3, 1, 1, .infer = infer_same };
 const Op op_ms_QLinearSoftmax = { "QLinearSoftmax", "com.microsoft", 1, 5, 5, 1, 1, .infer = infer_same };

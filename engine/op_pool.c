@@ -1,5 +1,6 @@
 /* Pools over windows, whole pictures and regions.     https://onnx.ai/onnx/operators/onnx__MaxPool.html */
 #include "engine/window.h"
+#include "engine/run_ops.h"
 
 static Err pool_shape(Inference *x, const Node *n, const Fact *in, Fact *out)
 {
@@ -77,15 +78,15 @@ static Err roi_pool_infer(Inference *x, const Node *n, const Fact *const *in, Fa
 
 static const AttrSpec POOL_ATTRS[] = { { "kernel_shape", ATTR_IS, true }, { 0 } };
 
-const Op op_AveragePool = { "AveragePool", "", 1, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer };
-const Op op_GlobalAveragePool = { "GlobalAveragePool", "", 1, 1, 1, 1, 1, .infer = global_infer };
-const Op op_GlobalLpPool = { "GlobalLpPool", "", 1, 1, 1, 1, 1, .infer = global_infer };
-const Op op_GlobalMaxPool = { "GlobalMaxPool", "", 1, 1, 1, 1, 1, .infer = global_infer };
+const Op op_AveragePool = { "AveragePool", "", 1, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
+const Op op_GlobalAveragePool = { "GlobalAveragePool", "", 1, 1, 1, 1, 1, .infer = global_infer, .prep = pool_prep, };
+const Op op_GlobalLpPool = { "GlobalLpPool", "", 1, 1, 1, 1, 1, .infer = global_infer, .prep = pool_prep, };
+const Op op_GlobalMaxPool = { "GlobalMaxPool", "", 1, 1, 1, 1, 1, .infer = global_infer, .prep = pool_prep, };
 /* Opset 1 could leave kernel_shape out and had p as a float. */
-const Op op_LpPool = { "LpPool", "", 2, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer };
-const Op op_MaxPool = { "MaxPool", "", 1, 1, 1, 1, 2, .attrs = POOL_ATTRS, .infer = pool_infer };
+const Op op_LpPool = { "LpPool", "", 2, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
+const Op op_MaxPool = { "MaxPool", "", 1, 1, 1, 1, 2, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
 const Op op_MaxRoiPool = { "MaxRoiPool", "", 1, 2, 2, 1, 1, .infer = roi_pool_infer };
-const Op op_MaxUnpool = { "MaxUnpool", "", 9, 2, 3, 1, 1, .attrs = POOL_ATTRS, .infer = unpool_infer };
+const Op op_MaxUnpool = { "MaxUnpool", "", 9, 2, 3, 1, 1, .attrs = POOL_ATTRS, .infer = unpool_infer, .prep = unpool_prep, };
 const Op op_RoiAlign = { "RoiAlign", "", 10, 3, 3, 1, 1, .infer = roi_align_infer };
 const Op op_ms_QLinearAveragePool = { "QLinearAveragePool", "com.microsoft", 1, 3, 5, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer };
 const Op op_ms_QLinearGlobalAveragePool = { "QLinearGlobalAveragePool", "com.microsoft", 1, 3, 5, 1, 1, .infer = global_infer };

@@ -1,6 +1,7 @@
 /* Operators on quantized numbers: real = (q - zero) * scale.     https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html
  * Products of quantized numbers stand with the other products. */
 #include "engine/infer.h"
+#include "engine/run_ops.h"
 #include <string.h>
 
 /* The type is that of the zero point, else the attribute output_dtype, else uint8. */
@@ -70,13 +71,15 @@ static Err concat_infer(Inference *x, const Node *n, const Fact *const *in, Fact
 
 static const QuantSpec DEQUANTIZE[] = { { 0, 1, 2 }, { -1, -1, -1 } };
 
-const Op op_DequantizeLinear = { "DequantizeLinear", "", 10, 2, 3, 1, 1, .infer = dequantize_infer, .quant = DEQUANTIZE, .passes_weight = true };
-const Op op_DynamicQuantizeLinear = { "DynamicQuantizeLinear", "", 11, 1, 1, 3, 3, .infer = dynamic_infer };
-const Op op_QuantizeLinear = { "QuantizeLinear", "", 10, 2, 3, 1, 1, .infer = quantize_infer, .passes_weight = true };
-const Op op_ms_DequantizeLinear = { "DequantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = dequantize_infer, .quant = DEQUANTIZE, .passes_weight = true };
+const Op op_DequantizeLinear = { "DequantizeLinear", "", 10, 2, 3, 1, 1, .infer = dequantize_infer, .prep = dequantize_prep,
+    .quant = DEQUANTIZE, .passes_weight = true };
+const Op op_DynamicQuantizeLinear = { "DynamicQuantizeLinear", "", 11, 1, 1, 3, 3, .infer = dynamic_infer, .prep = dynamic_quantize_prep, };
+const Op op_QuantizeLinear = { "QuantizeLinear", "", 10, 2, 3, 1, 1, .infer = quantize_infer, .prep = quantize_prep, .passes_weight = true };
+const Op op_ms_DequantizeLinear = { "DequantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = dequantize_infer, .prep = dequantize_prep,
+    .quant = DEQUANTIZE, .passes_weight = true };
 const Op op_ms_QLinearAdd = { "QLinearAdd", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer };
 const Op op_ms_QLinearConcat = { "QLinearConcat", "com.microsoft", 1, 3, -1, 1, 1, .infer = concat_infer };
 const Op op_ms_QLinearLeakyRelu = { "QLinearLeakyRelu", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same };
 const Op op_ms_QLinearMul = { "QLinearMul", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer };
 const Op op_ms_QLinearSigmoid = { "QLinearSigmoid", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same };
-const Op op_ms_QuantizeLinear = { "QuantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = quantize_infer, .passes_weight = true };
+const Op op_ms_QuantizeLinear = { "QuantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = quantize_infer, .prep = quantize_prep, .passes_weight = true };

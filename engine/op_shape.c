@@ -1,5 +1,6 @@
 /* Operators that keep the elements in their order and give them another shape, those that ask for a shape, and Transpose. */
 #include "engine/infer.h"
+#include "engine/run_ops.h"
 #include <string.h>
 
 /* out = total of `from` / total of the other sizes of `to`; equal sizes cancel before anything is multiplied. */
@@ -238,14 +239,14 @@ static Err depth_to_space_infer(Inference *x, const Node *n, const Fact *const *
     return dim_arith(x, to_space ? '*' : '/', dim[3], b, &dim[3]);
 }
 
-const Op op_DepthToSpace = { "DepthToSpace", "", 1, 1, 1, 1, 1, .infer = depth_to_space_infer };
-const Op op_Expand = { "Expand", "", 8, 2, 2, 1, 1, .infer = expand_infer };
-const Op op_Flatten = { "Flatten", "", 1, 1, 1, 1, 1, .infer = flatten_infer, .passes_weight = true };
-const Op op_Reshape = { "Reshape", "", 1, 1, 2, 1, 1, .infer = reshape_infer, .passes_weight = true };
+const Op op_DepthToSpace = { "DepthToSpace", "", 1, 1, 1, 1, 1, .infer = depth_to_space_infer, .prep = depth_space_prep, };
+const Op op_Expand = { "Expand", "", 8, 2, 2, 1, 1, .infer = expand_infer, .prep = expand_prep, };
+const Op op_Flatten = { "Flatten", "", 1, 1, 1, 1, 1, .infer = flatten_infer, .prep = view_prep, .passes_weight = true };
+const Op op_Reshape = { "Reshape", "", 1, 1, 2, 1, 1, .infer = reshape_infer, .prep = view_prep, .passes_weight = true };
 const Op op_Shape = { "Shape", "", 1, 1, 1, 1, 1, .infer = shape_infer };
 const Op op_Size = { "Size", "", 1, 1, 1, 1, 1, .infer = size_infer };
-const Op op_SpaceToDepth = { "SpaceToDepth", "", 1, 1, 1, 1, 1, .infer = depth_to_space_infer };
-const Op op_Squeeze = { "Squeeze", "", 1, 1, 2, 1, 1, .infer = squeeze_infer, .passes_weight = true };
-const Op op_Tile = { "Tile", "", 6, 2, 2, 1, 1, .infer = tile_infer };
-const Op op_Transpose = { "Transpose", "", 1, 1, 1, 1, 1, .infer = transpose_infer, .passes_weight = true };
-const Op op_Unsqueeze = { "Unsqueeze", "", 1, 1, 2, 1, 1, .infer = unsqueeze_infer, .passes_weight = true };
+const Op op_SpaceToDepth = { "SpaceToDepth", "", 1, 1, 1, 1, 1, .infer = depth_to_space_infer, .prep = depth_space_prep, };
+const Op op_Squeeze = { "Squeeze", "", 1, 1, 2, 1, 1, .infer = squeeze_infer, .prep = view_prep, .passes_weight = true };
+const Op op_Tile = { "Tile", "", 6, 2, 2, 1, 1, .infer = tile_infer, .prep = tile_prep, };
+const Op op_Transpose = { "Transpose", "", 1, 1, 1, 1, 1, .infer = transpose_infer, .prep = transpose_prep, .passes_weight = true };
+const Op op_Unsqueeze = { "Unsqueeze", "", 1, 1, 2, 1, 1, .infer = unsqueeze_infer, .prep = view_prep, .passes_weight = true };

@@ -1,5 +1,6 @@
 /* Element-wise operators of one input: activations, functions, conversions. */
 #include "engine/infer.h"
+#include "engine/run_ops.h"
 #include <math.h>
 #include <string.h>
 
@@ -147,63 +148,63 @@ static Err dropout_infer(Inference *x, const Node *n, const Fact *const *in, Fac
 
 static const AttrSpec TO_REQUIRED[] = { { "to", ATTR_I, true }, { 0 } };
 
-const Op op_Abs = { "Abs", "", 1, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Acos = { "Acos", "", 7, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Acosh = { "Acosh", "", 9, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Asin = { "Asin", "", 7, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Asinh = { "Asinh", "", 9, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Atan = { "Atan", "", 7, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Atanh = { "Atanh", "", 9, 1, 1, 1, 1, .infer = infer_same };
+const Op op_Abs = { "Abs", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Acos = { "Acos", "", 7, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Acosh = { "Acosh", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Asin = { "Asin", "", 7, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Asinh = { "Asinh", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Atan = { "Atan", "", 7, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Atanh = { "Atanh", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 const Op op_Bernoulli = { "Bernoulli", "", 15, 1, 1, 1, 1, .infer = like_infer };
 const Op op_BitCast = { "BitCast", "", 26, 1, 1, 1, 1, .attrs = TO_REQUIRED, .infer = bit_cast_infer };
-const Op op_BitwiseNot = { "BitwiseNot", "", 18, 1, 1, 1, 1, .infer = infer_same };
+const Op op_BitwiseNot = { "BitwiseNot", "", 18, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 /* Before opset 6 `to` was a string. */
 const Op op_Cast = { "Cast", "", 6, 1, 1, 1, 1, .attrs = TO_REQUIRED, .infer = cast_infer, .passes_weight = true };
 const Op op_CastLike = { "CastLike", "", 15, 2, 2, 1, 1, .infer = cast_like_infer, .passes_weight = true };
-const Op op_Ceil = { "Ceil", "", 1, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Celu = { "Celu", "", 12, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Clip = { "Clip", "", 1, 1, 3, 1, 1, .infer = infer_same };
-const Op op_Cos = { "Cos", "", 7, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Cosh = { "Cosh", "", 9, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Dropout = { "Dropout", "", 7, 1, 3, 1, 2, .infer = dropout_infer };
-const Op op_Elu = { "Elu", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Erf = { "Erf", "", 9, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Exp = { "Exp", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Floor = { "Floor", "", 1, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Gelu = { "Gelu", "", 20, 1, 1, 1, 1, .infer = infer_same };
-const Op op_HardSigmoid = { "HardSigmoid", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_HardSwish = { "HardSwish", "", 14, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Identity = { "Identity", "", 1, 1, 1, 1, 1, .infer = infer_identity, .passes_weight = true };
-const Op op_IsInf = { "IsInf", "", 10, 1, 1, 1, 1, .infer = test_infer };
-const Op op_IsNaN = { "IsNaN", "", 9, 1, 1, 1, 1, .infer = test_infer };
-const Op op_LeakyRelu = { "LeakyRelu", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Log = { "Log", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Mish = { "Mish", "", 18, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Neg = { "Neg", "", 1, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Not = { "Not", "", 1, 1, 1, 1, 1, .infer = function_infer };
+const Op op_Ceil = { "Ceil", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Celu = { "Celu", "", 12, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Clip = { "Clip", "", 1, 1, 3, 1, 1, .infer = infer_same, .prep = clip_prep, };
+const Op op_Cos = { "Cos", "", 7, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Cosh = { "Cosh", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Dropout = { "Dropout", "", 7, 1, 3, 1, 2, .infer = dropout_infer, .prep = dropout_prep, };
+const Op op_Elu = { "Elu", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Erf = { "Erf", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Exp = { "Exp", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Floor = { "Floor", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Gelu = { "Gelu", "", 20, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_HardSigmoid = { "HardSigmoid", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_HardSwish = { "HardSwish", "", 14, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Identity = { "Identity", "", 1, 1, 1, 1, 1, .infer = infer_identity, .prep = view_prep, .passes_weight = true };
+const Op op_IsInf = { "IsInf", "", 10, 1, 1, 1, 1, .infer = test_infer, .prep = is_what_prep, };
+const Op op_IsNaN = { "IsNaN", "", 9, 1, 1, 1, 1, .infer = test_infer, .prep = is_what_prep, };
+const Op op_LeakyRelu = { "LeakyRelu", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Log = { "Log", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Mish = { "Mish", "", 18, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Neg = { "Neg", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Not = { "Not", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
 const Op op_RandomNormal = { "RandomNormal", "", 1, 0, 0, 1, 1, .infer = random_infer };
 const Op op_RandomNormalLike = { "RandomNormalLike", "", 1, 1, 1, 1, 1, .infer = like_infer };
 const Op op_RandomUniform = { "RandomUniform", "", 1, 0, 0, 1, 1, .infer = random_infer };
 const Op op_RandomUniformLike = { "RandomUniformLike", "", 1, 1, 1, 1, 1, .infer = like_infer };
-const Op op_Reciprocal = { "Reciprocal", "", 1, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Relu = { "Relu", "", 1, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Round = { "Round", "", 11, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Selu = { "Selu", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Shrink = { "Shrink", "", 9, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Sigmoid = { "Sigmoid", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Sign = { "Sign", "", 9, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Sin = { "Sin", "", 7, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Sinh = { "Sinh", "", 9, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Softplus = { "Softplus", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Softsign = { "Softsign", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Sqrt = { "Sqrt", "", 1, 1, 1, 1, 1, .infer = function_infer };
-const Op op_Swish = { "Swish", "", 24, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Tan = { "Tan", "", 7, 1, 1, 1, 1, .infer = infer_same };
-const Op op_Tanh = { "Tanh", "", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_ThresholdedRelu = { "ThresholdedRelu", "", 10, 1, 1, 1, 1, .infer = infer_same };
+const Op op_Reciprocal = { "Reciprocal", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Relu = { "Relu", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Round = { "Round", "", 11, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Selu = { "Selu", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Shrink = { "Shrink", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Sigmoid = { "Sigmoid", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Sign = { "Sign", "", 9, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Sin = { "Sin", "", 7, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Sinh = { "Sinh", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Softplus = { "Softplus", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Softsign = { "Softsign", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Sqrt = { "Sqrt", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep = unary_prep, };
+const Op op_Swish = { "Swish", "", 24, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Tan = { "Tan", "", 7, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_Tanh = { "Tanh", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_ThresholdedRelu = { "ThresholdedRelu", "", 10, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 
 /* com.microsoft: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md */
 const Op op_ms_BiasGelu = { "BiasGelu", "com.microsoft", 1, 2, 2, 1, 1, .infer = infer_same };
 const Op op_ms_FastGelu = { "FastGelu", "com.microsoft", 1, 1, 2, 1, 1, .infer = infer_same };
-const Op op_ms_Gelu = { "Gelu", "com.microsoft", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_ms_QuickGelu = { "QuickGelu", "com.microsoft", 1, 1, 1, 1, 1, .infer = infer_same };
+const Op op_ms_Gelu = { "Gelu", "com.microsoft", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
+const Op op_ms_QuickGelu = { "QuickGelu", "com.microsoft", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };

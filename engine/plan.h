@@ -1,0 +1,122 @@
+/* A plan: one model made runnable for one set of input shapes.
+ *
+ * plan_build walks the graph in order. For each node it asks the operator's row for the output facts, now with numbers in place of symbols, and then for a way to
+ * run (Op.prep). Nodes whose inputs are all known are run at once and disappear (constant folding); the memory of the rest is planned: one block,
+ * one offset a value. plan_run then only runs step after step.
+ *
+ * Shapes that depend on data (NonZero, Loop, a Reshape by a computed shape ...) are not known when the plan is made. A step that reads or
+ * makes such a value is `late`: it is inferred and prepared again in every run, when its inputs are there, and takes its memory from the plan's
+ * late arena. Everything before it stays planned.
+ *
+ * A new set of input shapes is a new plan. Plans of one model are independent of each other, but are built one at a time. */
+#pragma once
+#include "engine/infer.h"
+
+typedef struct Buffer Buffer;
+typedef Err StepRun(Plan *plan, Step *step);
+
+/* A value as the plan runs it: dense, row-major. */
+struct Buffer {
+    const char *name;
+    DType   dtype;             /* DT_NONE: not known before it runs */
+    Shape   shape;             /* rank -1: not known before it runs; otherwise all numbers */
+    int64_t count;             /* elements; 0 while the shape is not known */
+    size_t  bytes;
+    void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
+    bool    constant;          /* data is known while planning and never changes */
+    Fact    fact;              /* what infer functions are told; element or real set for small constants */
+    Buffer *base;              /* not NULL: a view, data is base's; planning keeps the base alive */
+    int first, last;           /* memory planning: steps between which it must keep its bytes */
+    size_t offset;
+};
+
+struct Step {
+    const Node *node; const Op *op;
+    int64_t opset;             /* of the node's domain */
+    Buffer **in, **out;        /* NULL: left out. in has at least op->max_in entries, out at least op->max_out */
+    int n_in, n_out;           /* as the node states them */
+    Buffer **capture; int n_capture;   /* values of this plan that the node's bodies read */
+    Plan *body[2];             /* plans of the node's bodies, kept from run to run; made and replaced by run, freed with the plan */
+    /* Set by prep: */
+    StepRun *run;
+    void   *state;             /* whatever run needs: plan_alloc */
+    size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
+    const char *variant;       /* what prep chose and why, for reports; NULL: nothing to choose */
+    /* Set by the plan: */
+    char   *scratch;
+    bool    late;
+    double  seconds;           /* of the last run; measured only with PlanOptions.timed */
+};
+
+typedef void Tap(void *user, const Step *step);    /* called after a step; its inputs and outputs can be looked at */
+
+typedef struct PlanOptions {
+    int    threads;            /* 0: OpenMP's default */
+    size_t memory_limit;       /* bytes for everything that the plan allocates; 0: three quarters of the machine's memory */
+    Tap   *tap; void *tap_user;
+    bool   timed;
+    bool   keep;               /* every value keeps memory of its own, so that all can be looked at after the run */
+} PlanOptions;
+
+/* A value of an enclosing scope, as it was when a body was planned. */
+typedef struct Capture { Buffer *buffer; DType dtype; Shape shape; } Capture;
+typedef struct BufferMap { const Value **key; Buffer **buffer; int n, room; } BufferMap;
+
+struct Plan {
+    Model  *model;
+    Plan   *outer;             /* of a body's plan: the plan of the enclosing graph */
+    Arena  *arena;             /* steps, constants, packed weights, the block */
+    Arena  *late;              /* emptied at the start of every run */
+    Arena  *now;               /* which of the two plan_alloc takes from */
+    ArenaMark late_start;
+    PlanOptions options;
+    int     threads;
+    size_t  used_by_outer;     /* memory of the enclosing plans, counted against the limit */
+    BufferMap map;
+    Buffer **buffer; int n_buffer, room_buffer;
+    Step  **step;    int n_step, room_step;
+    Buffer **in, **out; int n_in, n_out;
+    Capture *capture; int n_capture, room_capture; /* what a body's plan reads from outer plans */
+    char   *block; size_t block_bytes;
+    int     depth;             /* of nested bodies and functions */
+};
+
+/* A shape for a graph input. */
+typedef struct PlanInput { const char *name; DType dtype; Shape shape; } PlanInput;
+
+/* The inputs that a plan of m wants: graph inputs without a default, in order. *names lives in the model's arena. */
+Err plan_inputs(const Model *m, const Value ***input, int *n);
+/* Plans m for inputs of these shapes (one entry for each of plan_inputs, in any order). Needs ops_bind. The model must stay unchanged until plan_free.
+ * ERR_UNSUPPORTED names operator, node and opset; ERR_SHAPE; ERR_ARG for input names or types that do not fit; ERR_NOMEM also beyond the memory limit. */
+Err plan_build(Model *m, const PlanInput *input, int n, const PlanOptions *options, Plan **out);
+void plan_free(Plan *plan);
+/* Runs once. in: data of the graph inputs in plan_inputs' order, with the planned types and shapes; borrowed during the call.
+ * Outputs are plan->out[i], valid until the next run. */
+Err plan_run(Plan *plan, const Tensor *in, int n_in);
+
+/* For operators ------------------------------------------------------------------------------------------------------------------- */
+
+/* Memory that lives as long as the step's preparation. Zeroed, aligned as arena_alloc. ERR_NOMEM with a sentence about the limit. */
+Err plan_alloc(Plan *plan, size_t bytes, void **out);
+/* Room for n elements of size bytes; *out untouched on failure. */
+Err plan_array(Plan *plan, int64_t n, size_t size, void *out);
+/* Gives output i its type, shape and memory while the step runs: for operators whose output shape depends on data. Also legal, without effect, when
+ * planning already gave the same shape. */
+Err step_output(Plan *plan, Step *step, int i, DType dtype, const Shape *shape);
+/* Makes output i a view of input j: same memory. Called by prep; shapes may differ, element counts may not. */
+void step_view(Step *step, int i, int j);
+StepRun view_run;
+/* "Add does not run on string (input 'x')." */
+Err step_refuse(const Step *step, const char *what, const Buffer *b);
+
+/* A plan for a body of `step`, with these types and shapes of the body's inputs (in[i]->data is not read unless constant). Values of the enclosing scopes are
+ * found through outer. Freed with plan_free by its owner. */
+Err plan_body(Plan *outer, const Graph *body, Buffer *const *in, int n_in, Plan **out);
+/* Runs a body's plan; data of its inputs is read from in[i]->data. */
+Err plan_body_run(Plan *plan, Buffer *const *in, int n_in);
+/* Whether a body's plan still fits: same types and shapes of inputs and of everything that it captured. */
+bool plan_body_fits(const Plan *plan, Buffer *const *in, int n_in);
+
+/* Places buffers in one block: lifetimes [first, last] that overlap get disjoint bytes. Greedy by size (Pisarchyk & Lee 2020,
+ * arXiv 2001.03288). Reads first, last, bytes; sets offset (64-byte aligned). ERR_NOMEM when the total overflows. */
+Err memplan(Arena *scratch, Buffer *const *buffer, int n, size_t *total);

@@ -1,0 +1,16 @@
+/* What plan.c, run.c and inline.c share. */
+#pragma once
+#include "engine/plan.h"
+
+size_t plan_used(const Plan *p);                       /* bytes of this plan and of those around it */
+Err  buffer_set(Buffer *b, DType dtype, const Shape *shape);
+void buffer_forget(Buffer *b);                         /* back to "not known before it runs" */
+/* Writes a small buffer's elements into its fact, in p->now. */
+Err  buffer_learn(Plan *p, Buffer *b);
+/* Asks the operator's row for the outputs and sets their types and shapes; *known: all of them have both. */
+Err  step_infer(Plan *p, Step *s, bool *known);
+/* Infers, prepares, allocates from p->now and runs: for constants while planning, for late steps in the run. */
+Err  step_execute(Plan *p, Step *s);
+/* The function's nodes as a graph of their own, attributes resolved against the call, values new. Bodies inside are copied too. */
+Err  function_expand(Arena *arena, const Graph *function, const Node *call, Graph **out);
+const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call */

@@ -1,0 +1,154 @@
+/* Running a plan. */
+#include <string.h>
+#include <time.h>
+#include "engine/element.h"
+#include "engine/plan.h"
+#include "engine/plan_internal.h"
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+Err buffer_learn(Plan *p, Buffer *b)
+{
+    if (b->count > INFER_ELEMENTS || !b->data || b->dtype == DT_STRING || !dtype_is_real(b->dtype)) return OK;
+    int64_t *whole;
+    TRY(plan_array(p, b->count + 1, sizeof *whole, &whole));
+    if (!dtype_is_float(b->dtype)) {
+        elements_to_i64(b->dtype, b->data, 0, b->count, whole);
+        b->fact.element = whole;
+        return OK;
+    }
+    double *real;
+    bool fractions = false;
+    TRY(plan_array(p, b->count + 1, sizeof *real, &real));
+    elements_to_f64(b->dtype, b->data, 0, b->count, real);
+    for (int64_t i = 0; i < b->count && !fractions; i++) {
+        fractions = !(real[i] > -0x1p62 && real[i] < 0x1p62) || real[i] != (double)(int64_t)real[i];
+        if (!fractions) whole[i] = (int64_t)real[i];
+    }
+    if (fractions) b->fact.real = real;
+    else b->fact.element = whole;
+    return OK;
+}
+
+static bool fact_known(const Fact *f) { return f->is_tensor && f->dtype != DT_NONE && shape_known(&f->shape); }
+
+Err step_infer(Plan *p, Step *s, bool *known)
+{
+    int room_in = s->n_in > s->op->max_in ? s->n_in : s->op->max_in, room_out = s->n_out > s->op->max_out ? s->n_out : s->op->max_out;
+    const Fact **in;
+    Fact *out;
+    TRY(plan_array(p, room_in + 1, sizeof *in, &in));
+    TRY(plan_array(p, room_out + 1, sizeof *out, &out));
+    for (int i = 0; i < s->n_in; i++) in[i] = s->in[i] ? &s->in[i]->fact : NULL;
+    for (int i = 0; i < room_out; i++) out[i] = (Fact){ .is_tensor = true, .shape = { .rank = -1 } };
+    Inference x = { .model = p->model, .arena = p->now, .opset = s->opset };
+    if (s->op->infer) TRY(s->op->infer(&x, s->node, in, out));
+    *known = true;
+    for (int i = 0; i < s->n_out; i++) {
+        Buffer *b = s->out[i];
+        if (!b) continue;
+        if (fact_known(&out[i])) { TRY(buffer_set(b, out[i].dtype, &out[i].shape)); continue; }
+        b->dtype = out[i].dtype;
+        buffer_forget(b);
+        *known = false;
+    }
+    return OK;
+}
+
+static bool inside_block(const Plan *p, const Buffer *b)
+{
+    const char *at = b->data;
+    for (const Plan *q = p; q; q = q->outer) if (q->block && at >= q->block && at < q->block + q->block_bytes) return true;
+    return false;
+}
+
+Err step_execute(Plan *p, Step *s)
+{
+    bool known;
+    s->run = NULL; s->state = NULL; s->scratch_bytes = 0;
+    for (int i = 0; i < s->n_out; i++) if (s->out[i]) buffer_forget(s->out[i]);
+    for (int i = 0; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) TRY(buffer_learn(p, s->in[i]));
+    TRY(step_infer(p, s, &known));
+    TRY(s->op->prep(p, s));
+    for (int i = 0; i < s->n_out; i++) {
+        Buffer *b = s->out[i];
+        if (b && b->shape.rank >= 0 && !b->base) TRY(plan_alloc(p, b->bytes, &b->data));
+    }
+    void *scratch = NULL;
+    if (s->scratch_bytes) TRY(plan_alloc(p, s->scratch_bytes, &scratch));
+    s->scratch = scratch;
+    TRY(s->run(p, s));
+    for (int i = 0; i < s->n_out; i++) {       /* planned memory is used again: a late view of it needs a copy */
+        Buffer *b = s->out[i];
+        if (!b || !b->base) continue;
+        b->base = NULL;
+        if (!inside_block(p, b)) continue;
+        const void *from = b->data;
+        TRY(plan_alloc(p, b->bytes, &b->data));
+        memcpy(b->data, from, b->bytes);
+    }
+    return OK;
+}
+
+Err step_output(Plan *p, Step *s, int i, DType dtype, const Shape *shape)
+{
+    Buffer *b = s->out[i];
+    if (!b) return OK;
+    if (b->data && b->dtype == dtype && shape_equal(&b->shape, shape)) return OK;
+    if (b->shape.rank >= 0 && (b->dtype != dtype || !shape_equal(&b->shape, shape)))
+        return err_set(ERR_SHAPE, "The output '%s' has another type or shape than shape inference said.", b->name);
+    TRY(buffer_set(b, dtype, shape));
+    return plan_alloc(p, b->bytes, &b->data);
+}
+
+void step_view(Step *s, int i, int j) { s->out[i]->base = s->in[j]; }
+
+Err view_run(Plan *p, Step *s)
+{
+    (void)p;
+    for (int i = 0; i < s->n_out; i++) if (s->out[i] && s->out[i]->base) s->out[i]->data = s->out[i]->base->data;
+    return OK;
+}
+
+Err step_refuse(const Step *s, const char *what, const Buffer *b)
+{
+    return err_set(ERR_UNSUPPORTED, "%s does not run on %s (%s '%s', opset %lld).", s->op->type, dtype_name(b->dtype), what, b->name, (long long)s->opset);
+}
+
+static Err run_steps(Plan *p)
+{
+    arena_reset(p->late, p->late_start);
+    for (int i = 0; i < p->n_step; i++) {
+        Step *s = p->step[i];
+        double start = p->options.timed ? seconds_now() : 0;
+        Err e = s->late ? step_execute(p, s) : s->run(p, s);
+        if (e != OK) return err_in(e, "node '%s' (%s)", s->node->name, s->node->op_type);
+        if (p->options.timed) s->seconds = seconds_now() - start;
+        if (p->options.tap) p->options.tap(p->options.tap_user, s);
+    }
+    return OK;
+}
+
+Err plan_run(Plan *p, const Tensor *in, int n_in)
+{
+    if (n_in != p->n_in) return err_set(ERR_ARG, "The model takes %d inputs, %d were given.", p->n_in, n_in);
+    for (int i = 0; i < n_in; i++) {
+        Buffer *b = p->in[i];
+        if (in[i].dtype != b->dtype || !shape_equal(&in[i].shape, &b->shape) || (in[i].bytes != b->bytes && b->dtype != DT_STRING))
+            return err_set(ERR_ARG, "The data for input '%s' has another type or shape than the plan was made for.", b->name);
+        b->data = in[i].data;
+    }
+    return run_steps(p);
+}
+
+Err plan_body_run(Plan *p, Buffer *const *in, int n_in)
+{
+    for (int i = 0; i < n_in; i++) p->in[i]->data = in[i]->data;
+    p->used_by_outer = plan_used(p->outer);
+    return run_steps(p);
+}

@@ -1,0 +1,197 @@
+/* Convolutions in plain loops: Conv, ConvTranspose, ConvInteger, QLinearConv. */
+#include <math.h>
+#include <string.h>
+#include "engine/quant.h"
+#include "engine/element.h"
+#include "engine/run_ops.h"
+#include "engine/walk.h"
+#include "engine/widen.h"
+#include "engine/window.h"
+
+typedef struct ConvShape {
+    int64_t batch, group, channels, outputs;       /* channels: of one group; outputs: of all */
+    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3];
+} ConvShape;
+
+#define REAL float
+#define NAME(x) x##_f32
+#include "engine/loops_conv.inc"
+#include "engine/loops_deconv.inc"
+#undef REAL
+#undef NAME
+#define REAL double
+#define NAME(x) x##_f64
+#include "engine/loops_conv.inc"
+#include "engine/loops_deconv.inc"
+#undef REAL
+#undef NAME
+#define REAL int32_t
+#define NAME(x) x##_i32
+#include "engine/loops_conv.inc"
+#undef REAL
+#undef NAME
+
+static Err conv_shape(const Step *s, const Buffer *x, const Buffer *w, ConvShape *c)
+{
+    const Shape *y = &s->out[0]->shape;
+    int rank = x->shape.rank - 2, pad = 3 - rank;
+    bool transposed = !strcmp(s->op->type, "ConvTranspose");
+    Window window;
+    if (rank < 1 || rank > 3) return err_set(ERR_UNSUPPORTED, "%s with %d spatial axes cannot be run (1 to 3 can).", s->op->type, rank);
+    TRY(window_read(s->node, rank, w->shape.dim + 2, &window));
+    *c = (ConvShape){ .batch = x->shape.dim[0], .group = attr_i(s->node, "group", 1), .outputs = y->dim[1] };
+    if (c->group < 1 || x->shape.dim[1] % c->group || c->outputs % c->group)
+        return err_set(ERR_SHAPE, "The channels cannot be split into %lld groups.", (long long)c->group);
+    c->channels = x->shape.dim[1] / c->group;
+    if (transposed ? w->shape.dim[1] * c->group != c->outputs : w->shape.dim[1] != c->channels) return err_set(ERR_SHAPE, "The weight does not fit the channels.");
+    for (int i = 0; i < 3; i++) c->in[i] = c->out[i] = c->kernel[i] = c->stride[i] = c->dilation[i] = 1;
+    for (int i = 0; i < rank; i++) {
+        if (!transposed) window_same_pads(&window, i, x->shape.dim[i + 2]);
+        c->in[pad + i] = x->shape.dim[i + 2];
+        c->out[pad + i] = y->dim[i + 2];
+        c->kernel[pad + i] = window.kernel[i];
+        c->stride[pad + i] = window.stride[i];
+        c->dilation[pad + i] = window.dilation[i];
+        c->pad[pad + i] = window.pad_begin[i];
+    }
+    return OK;
+}
+
+/* 1x1 without strides and padding: all pixels are one row. */
+static void flatten_pointwise(ConvShape *c)
+{
+    for (int i = 0; i < 3; i++) if (c->kernel[i] != 1 || c->stride[i] != 1 || c->pad[i] || c->in[i] != c->out[i]) return;
+    c->in[2] = c->out[2] = c->in[0] * c->in[1] * c->in[2];
+    c->in[0] = c->out[0] = c->in[1] = c->out[1] = 1;
+}
+
+#define CONV_RUN(T, SUFFIX) \
+    static Err conv_run_##SUFFIX(Plan *plan, Step *s) \
+    { \
+        conv_##SUFFIX(plan, s->state, s->in[0]->data, s->in[1]->data, s->in[2] ? s->in[2]->data : NULL, s->out[0]->data); \
+        return OK; \
+    } \
+    static Err conv_transpose_run_##SUFFIX(Plan *plan, Step *s) \
+    { \
+        conv_transpose_##SUFFIX(plan, s->state, s->in[0]->data, s->in[1]->data, s->in[2] ? s->in[2]->data : NULL, s->out[0]->data); \
+        return OK; \
+    }
+CONV_RUN(float, f32) CONV_RUN(double, f64)
+
+static Err check_operands(const Step *s, const ConvShape *c)
+{
+    for (int i = 1; i < 3; i++) if (s->in[i] && s->in[i]->dtype != s->in[0]->dtype) return err_set(ERR_SHAPE, "The operands have different types.");
+    if (s->in[2] && s->in[2]->count != c->outputs)
+        return err_set(ERR_SHAPE, "The bias has %lld elements for %lld channels.", (long long)s->in[2]->count, (long long)c->outputs);
+    return OK;
+}
+
+Err conv_prep(Plan *plan, Step *s)
+{
+    Err e;
+    ConvShape *c;
+    if (widened(plan, s, conv_prep, &e)) return e;
+    TRY(plan_array(plan, 1, sizeof *c, &c));
+    TRY(conv_shape(s, s->in[0], s->in[1], c));
+    TRY(check_operands(s, c));
+    flatten_pointwise(c);
+    s->state = c;
+    if (s->in[0]->dtype == DT_F32) s->run = conv_run_f32;
+    else if (s->in[0]->dtype == DT_F64) s->run = conv_run_f64;
+    else return step_refuse(s, "input", s->in[0]);
+    return OK;
+}
+
+/* Padding of a transposed convolution whose output size is given (output_shape, SAME_*): what is too much is cut from both ends. */
+static void transpose_pads(const Step *s, ConvShape *c)
+{
+    const int64_t *more, *given;
+    int rank = s->in[0]->shape.rank - 2, n_more = attr_is(s->node, "output_padding", &more);
+    bool upper = attr_s_is(s->node, "auto_pad", "SAME_UPPER", false), lower = attr_s_is(s->node, "auto_pad", "SAME_LOWER", false);
+    if (!attr_is(s->node, "output_shape", &given) && !upper && !lower) return;
+    for (int i = 0; i < rank; i++) {
+        int a = 3 - rank + i;
+        int64_t total = c->stride[a] * (c->in[a] - 1) + (i < n_more ? more[i] : 0) + (c->kernel[a] - 1) * c->dilation[a] + 1 - c->out[a];
+        if (total < 0) total = 0;
+        c->pad[a] = upper ? total / 2 : total - total / 2;
+    }
+}
+
+Err conv_transpose_prep(Plan *plan, Step *s)
+{
+    Err e;
+    ConvShape *c;
+    if (widened(plan, s, conv_transpose_prep, &e)) return e;
+    TRY(plan_array(plan, 1, sizeof *c, &c));
+    TRY(conv_shape(s, s->in[0], s->in[1], c));
+    TRY(check_operands(s, c));
+    transpose_pads(s, c);
+    s->state = c;
+    if (s->in[0]->dtype == DT_F32) s->run = conv_transpose_run_f32;
+    else if (s->in[0]->dtype == DT_F64) s->run = conv_transpose_run_f64;
+    else return step_refuse(s, "input", s->in[0]);
+    return OK;
+}
+
+/* Integer convolutions: operands minus zero points as int32. Padding adds the zero point, that is 0 after the subtraction. -------------- */
+
+static Err conv_i32_of(Plan *plan, Step *s, const Buffer *const operand[5], int32_t *y)
+{
+    int32_t *x = (int32_t *)s->scratch, *w = x + operand[0]->count;
+    TRY(minus_zero(operand[0], operand[1], 1, x));
+    TRY(minus_zero(operand[2], operand[3], 0, w));
+    conv_i32(plan, s->state, x, w, operand[4] ? operand[4]->data : NULL, y);
+    return OK;
+}
+
+static Err integer_shape(Plan *plan, Step *s, int weight)
+{
+    ConvShape *c;
+    int operands[2] = { 0, weight };
+    for (int i = 0; i < 2; i++) {
+        const Buffer *b = s->in[operands[i]];
+        if (dtype_bits(b->dtype) != 8 || !dtype_is_whole(b->dtype)) return step_refuse(s, "input", b);
+    }
+    TRY(plan_array(plan, 1, sizeof *c, &c));
+    TRY(conv_shape(s, s->in[0], s->in[weight], c));
+    flatten_pointwise(c);
+    s->state = c;
+    s->scratch_bytes = (size_t)(s->in[0]->count + s->in[weight]->count + s->out[0]->count) * sizeof(int32_t);
+    return OK;
+}
+
+static Err conv_integer_run(Plan *plan, Step *s)
+{
+    return conv_i32_of(plan, s, (const Buffer *[]){ s->in[0], s->in[2], s->in[1], s->in[3], NULL }, s->out[0]->data);
+}
+
+Err conv_integer_prep(Plan *plan, Step *s)
+{
+    s->run = conv_integer_run;
+    return integer_shape(plan, s, 1);
+}
+
+/* inputs: x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias (int32, scale x_scale * w_scale) */
+static Err qlinear_conv_run(Plan *plan, Step *s)
+{
+    const ConvShape *c = s->state;
+    int32_t *acc = (int32_t *)s->scratch + s->in[0]->count + s->in[3]->count;
+    TRY(conv_i32_of(plan, s, (const Buffer *[]){ s->in[0], s->in[2], s->in[3], s->in[5], s->in[8] }, acc));
+    Buffer *y = s->out[0];
+    int64_t plane = c->out[0] * c->out[1] * c->out[2];
+    float sx = scale_at(s->in[1], 0), sy = scale_at(s->in[6], 0);
+    #pragma omp parallel for num_threads(plan->threads) if (y->count > PARALLEL_WORK)
+    for (int64_t row = 0; row < c->batch * c->outputs; row++) {
+        float scale = sx * scale_at(s->in[4], s->in[4]->count > 1 ? row % c->outputs : 0) / sy;
+        for (int64_t i = row * plane; i < (row + 1) * plane; i++) put_saturated(y, i, nearbyint((double)((float)acc[i] * scale)), s->in[7], 0);
+    }
+    return OK;
+}
+
+Err qlinear_conv_prep(Plan *plan, Step *s)
+{
+    if (dtype_bits(s->out[0]->dtype) != 8) return step_refuse(s, "output", s->out[0]);
+    if (s->in[8] && s->in[8]->dtype != DT_I32) return step_refuse(s, "bias", s->in[8]);
+    s->run = qlinear_conv_run;
+    return integer_shape(plan, s, 3);
+}

@@ -1,0 +1,182 @@
+/* Pools: MaxPool, AveragePool, LpPool, the global ones and MaxUnpool, in plain loops over windows. */
+#include <math.h>
+#include <string.h>
+#include "engine/element.h"
+#include "engine/run_ops.h"
+#include "engine/walk.h"
+#include "engine/window.h"
+
+typedef struct Pool {
+    enum { POOL_MAX, POOL_AVERAGE, POOL_LP } kind;
+    bool count_pads, column_major;
+    double p;
+    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3];
+} Pool;
+
+static double load(const Buffer *x, int64_t i)
+{
+    double v;
+    if (x->dtype == DT_F32) return (double)((const float *)x->data)[i];
+    elements_to_f64(x->dtype, x->data, i, 1, &v);
+    return v;
+}
+
+typedef struct Sum { double value; int64_t count, at; } Sum;
+
+static void take(const Pool *p, double v, int64_t at, Sum *s)
+{
+    if (p->kind == POOL_MAX) {
+        if (s->at < 0 || v > s->value || (v != v && s->value == s->value)) { s->value = v; s->at = at; }
+    } else s->value += p->kind == POOL_AVERAGE ? v : p->p == 1 ? fabs(v) : p->p == 2 ? v * v : pow(fabs(v), p->p);
+    s->count++;
+}
+
+/* Positions of one window along an axis that lie inside the input: k in [lo, hi). */
+static void inside(const Pool *p, int axis, int64_t o, int64_t *start, int64_t *lo, int64_t *hi)
+{
+    int64_t d = p->dilation[axis], at = o * p->stride[axis] - p->pad[axis];
+    *start = at;
+    *lo = at < 0 ? (-at + d - 1) / d : 0;
+    *hi = at < p->in[axis] ? (p->in[axis] - 1 - at) / d + 1 : 0;
+    if (*hi > p->kernel[axis]) *hi = p->kernel[axis];
+}
+
+/* Positions that lie inside the input or its padding: what count_include_pad divides by. ceil_mode windows may reach beyond both. */
+static int64_t padded_count(const Pool *p, const int64_t o[3])
+{
+    int64_t count = 1;
+    for (int a = 0; a < 3; a++) {
+        int64_t at = o[a] * p->stride[a] - p->pad[a], end = p->in[a] + p->pad_end[a], n = 0;
+        for (int64_t k = 0; k < p->kernel[a]; k++) n += at + k * p->dilation[a] < end;
+        count *= n;
+    }
+    return count;
+}
+
+static Sum pool_window(const Pool *p, const Buffer *x, int64_t plane, const int64_t o[3])
+{
+    int64_t start[3], lo[3], hi[3];
+    Sum s = { .at = -1 };
+    for (int a = 0; a < 3; a++) inside(p, a, o[a], &start[a], &lo[a], &hi[a]);
+    for (int64_t kd = lo[0]; kd < hi[0]; kd++)
+        for (int64_t kh = lo[1]; kh < hi[1]; kh++) {
+            int64_t d = start[0] + kd * p->dilation[0], h = start[1] + kh * p->dilation[1], row = (d * p->in[1] + h) * p->in[2] + start[2];
+            for (int64_t kw = lo[2]; kw < hi[2]; kw++) {
+                int64_t at = row + kw * p->dilation[2];
+                take(p, load(x, plane + at), at, &s);
+            }
+        }
+    return s;
+}
+
+static double finish(const Pool *p, const Sum *s, const int64_t o[3])
+{
+    if (p->kind == POOL_MAX) return s->count ? s->value : -INFINITY;
+    if (p->kind == POOL_LP) return p->p == 1 ? s->value : p->p == 2 ? sqrt(s->value) : pow(s->value, 1 / p->p);
+    int64_t n = p->count_pads ? padded_count(p, o) : s->count;
+    return n ? s->value / (double)n : 0;
+}
+
+static int64_t index_in_order(const Pool *p, int64_t at)
+{
+    if (!p->column_major) return at;
+    int64_t w = at % p->in[2], h = at / p->in[2] % p->in[1], d = at / p->in[2] / p->in[1];
+    return d + p->in[0] * (h + p->in[1] * w);
+}
+
+static Err pool_run(Plan *plan, Step *s)
+{
+    const Pool *p = s->state;
+    const Buffer *x = s->in[0];
+    Buffer *y = s->out[0];
+    int64_t planes = x->shape.dim[0] * x->shape.dim[1], in_plane = p->in[0] * p->in[1] * p->in[2], out_plane = p->out[0] * p->out[1] * p->out[2];
+    int64_t *index = s->n_out > 1 && s->out[1] ? s->out[1]->data : NULL;
+    #pragma omp parallel for num_threads(plan->threads) if (y->count > 1024)
+    for (int64_t c = 0; c < planes; c++)
+        for (int64_t i = 0; i < out_plane; i++) {
+            const int64_t o[3] = { i / p->out[2] / p->out[1], i / p->out[2] % p->out[1], i % p->out[2] };
+            Sum sum = pool_window(p, x, c * in_plane, o);
+            double v = finish(p, &sum, o);
+            if (y->dtype == DT_F32) ((float *)y->data)[c * out_plane + i] = (float)v;
+            else elements_from_f64(y->dtype, &v, 1, y->data, c * out_plane + i);
+            if (index) index[c * out_plane + i] = c * in_plane + index_in_order(p, sum.at < 0 ? 0 : sum.at);
+        }
+    return OK;
+}
+
+static Err pool_geometry(const Step *s, Pool *p)
+{
+    const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
+    int rank = x->rank - 2, first = 3 - rank;
+    bool global = !strncmp(s->op->type, "Global", 6);
+    Window w = { .rank = rank };
+    if (rank < 1 || rank > 3) return err_set(ERR_UNSUPPORTED, "%s with %d spatial axes cannot be run (1 to 3 can).", s->op->type, rank);
+    if (!global) TRY(window_read(s->node, rank, NULL, &w));
+    for (int i = 0; i < 3; i++) p->in[i] = p->out[i] = p->kernel[i] = p->stride[i] = p->dilation[i] = 1;
+    for (int i = 0; i < rank; i++) {
+        int a = first + i;
+        window_same_pads(&w, i, x->dim[i + 2]);
+        p->in[a] = x->dim[i + 2];
+        p->out[a] = y->dim[i + 2];
+        p->kernel[a] = global ? p->in[a] : w.kernel[i];
+        p->stride[a] = global ? 1 : w.stride[i];
+        p->dilation[a] = global ? 1 : w.dilation[i];
+        p->pad[a] = w.pad_begin[i];
+        p->pad_end[a] = w.pad_end[i];
+    }
+    return OK;
+}
+
+Err pool_prep(Plan *plan, Step *s)
+{
+    Pool *p;
+    DType t = s->in[0]->dtype;
+    TRY(plan_array(plan, 1, sizeof *p, &p));
+    TRY(pool_geometry(s, p));
+    p->kind = strstr(s->op->type, "Max") ? POOL_MAX : strstr(s->op->type, "Average") ? POOL_AVERAGE : POOL_LP;
+    p->count_pads = attr_i(s->node, "count_include_pad", 0);
+    p->column_major = attr_i(s->node, "storage_order", 0);
+    p->p = (double)attr_i(s->node, "p", 2);
+    bool fits = t == DT_F32 || t == DT_F64 || t == DT_F16 || t == DT_BF16 || (p->kind == POOL_MAX && (t == DT_U8 || t == DT_I8));
+    s->state = p;
+    s->run = pool_run;
+    return fits ? OK : step_refuse(s, "input", s->in[0]);
+}
+
+/* MaxUnpool: elements go back to the places that MaxPool's indices tell; the rest is 0. */
+static Err unpool_run(Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0], *y = s->out[0];
+    const int64_t *index = s->in[1]->data;
+    size_t size = (size_t)dtype_bits(x->dtype) / 8;
+    (void)plan;
+    memset(y->data, 0, y->bytes);
+    int64_t planes_in = x->shape.dim[0] * x->shape.dim[1], in_plane = planes_in ? x->count / planes_in : 0, out_plane = planes_in ? y->count / planes_in : 0;
+    /* indices count in the pooled tensor's own shape; with output_shape it may be smaller than y: place by row and column then */
+    Shape pooled = x->shape;
+    Window w;
+    TRY(window_read(s->node, x->shape.rank - 2, NULL, &w));
+    for (int i = 0; i < w.rank; i++) pooled.dim[i + 2] = (x->shape.dim[i + 2] - 1) * w.stride[i] - w.pad_begin[i] - w.pad_end[i] + w.kernel[i];
+    int64_t pooled_plane = shape_span(&pooled, 2, pooled.rank);
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t c = i / in_plane, rest = index[i] - c * pooled_plane, at = 0, step = 1;
+        if (rest < 0 || rest >= pooled_plane) return err_set(ERR_ARG, "MaxUnpool has the index %lld outside of its output.", (long long)index[i]);
+        for (int k = pooled.rank - 1; k >= 2; k--) {
+            at += rest % pooled.dim[k] * step;
+            rest /= pooled.dim[k];
+            step *= y->shape.dim[k];
+        }
+        if (at >= out_plane) return err_set(ERR_ARG, "MaxUnpool has the index %lld outside of its output.", (long long)index[i]);
+        memcpy((char *)y->data + (size_t)(c * out_plane + at) * size, (const char *)x->data + (size_t)i * size, size);
+    }
+    return OK;
+}
+
+Err unpool_prep(Plan *plan, Step *s)
+{
+    (void)plan;
+    if (s->in[1]->dtype != DT_I64 || s->in[1]->count != s->in[0]->count) return err_set(ERR_SHAPE, "MaxUnpool needs one int64 index an element.");
+    if (!dtype_is_float(s->in[0]->dtype) || dtype_bits(s->in[0]->dtype) < 16) return step_refuse(s, "input", s->in[0]);
+    s->run = unpool_run;
+    return OK;
+}

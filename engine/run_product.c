@@ -1,0 +1,224 @@
+/* Matrix products: MatMul, Gemm and their integer and quantized forms. */
+#include <math.h>
+#include <string.h>
+#include "engine/element.h"
+#include "engine/quant.h"
+#include "engine/run_ops.h"
+#include "engine/walk.h"
+#include "engine/widen.h"
+
+#define REAL float
+#define SUM float
+#define NAME(x) x##_f32
+#include "engine/loops_product.inc"
+#undef REAL
+#undef SUM
+#undef NAME
+#define REAL double
+#define SUM double
+#define NAME(x) x##_f64
+#include "engine/loops_product.inc"
+#undef REAL
+#undef SUM
+#undef NAME
+#define REAL uint32_t
+#define SUM uint32_t
+#define NAME(x) x##_u32
+#include "engine/loops_product.inc"
+#undef REAL
+#undef SUM
+#undef NAME
+#define REAL uint64_t
+#define SUM uint64_t
+#define NAME(x) x##_u64
+#include "engine/loops_product.inc"
+#undef REAL
+#undef SUM
+#undef NAME
+
+/* MatMul: NumPy's matmul. Leading axes broadcast; a vector counts as one row or one column. */
+typedef struct MatMul {
+    int64_t m, n, k;
+    Walk batch;                    /* of a's and b's leading axes */
+    int64_t products;
+} MatMul;
+
+static Err matmul_shape(const Shape *a, const Shape *b, const Shape *y, MatMul *mm)
+{
+    if (a->rank < 1 || b->rank < 1) return err_set(ERR_SHAPE, "A product needs operands of rank 1 or more.");
+    mm->m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
+    mm->k = a->dim[a->rank - 1];
+    mm->n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
+    int64_t kb = b->rank > 1 ? b->dim[b->rank - 2] : b->dim[0];
+    if (mm->k != kb) return err_set(ERR_SHAPE, "A has %lld columns where B has %lld rows.", (long long)mm->k, (long long)kb);
+    Shape batch = { .rank = y->rank - (a->rank > 1) - (b->rank > 1) }, ba = { .rank = a->rank > 2 ? a->rank - 2 : 0 }, bb = { .rank = b->rank > 2 ? b->rank - 2 : 0 };
+    memcpy(batch.dim, y->dim, sizeof batch.dim);
+    memcpy(ba.dim, a->dim, sizeof ba.dim);
+    memcpy(bb.dim, b->dim, sizeof bb.dim);
+    mm->products = shape_span(&batch, 0, batch.rank);
+    if (ba.rank > batch.rank || bb.rank > batch.rank) return err_set(ERR_SHAPE, "The leading axes of a product do not broadcast.");
+    walk_init(&mm->batch, &batch, (const Shape *[]){ &ba, &bb }, 2);
+    return OK;
+}
+
+/* Offsets, in matrices, of a's and b's operand of product i */
+static void matmul_at(const MatMul *mm, int64_t i, int64_t at[2])
+{
+    int64_t offset[WALK_OPERANDS], inner = i % mm->batch.inner;
+    walk_row(&mm->batch, i / mm->batch.inner, offset);
+    for (int k = 0; k < 2; k++) at[k] = offset[k] + inner * mm->batch.stride[k][mm->batch.rank - 1];
+}
+
+#define MATMUL_RUN(T, SUFFIX) \
+    static Err matmul_run_##SUFFIX(Plan *plan, Step *s) \
+    { \
+        const MatMul *mm = s->state; \
+        memset(s->out[0]->data, 0, s->out[0]->bytes); \
+        for (int64_t i = 0; i < mm->products; i++) { \
+            int64_t at[2]; \
+            matmul_at(mm, i, at); \
+            Product_##SUFFIX p = { mm->m, mm->n, mm->k, (const T *)s->in[0]->data + at[0] * mm->m * mm->k, mm->k, 1, \
+                (const T *)s->in[1]->data + at[1] * mm->k * mm->n, mm->n, false, (T *)s->out[0]->data + i * mm->m * mm->n, 1 }; \
+            if (mm->n == 1) { p.b_transposed = true; p.b_row = mm->k; } \
+            product_##SUFFIX(plan, &p); \
+        } \
+        return OK; \
+    }
+MATMUL_RUN(float, f32) MATMUL_RUN(double, f64) MATMUL_RUN(uint32_t, u32) MATMUL_RUN(uint64_t, u64)
+
+Err matmul_prep(Plan *plan, Step *s)
+{
+    Err e;
+    if (widened(plan, s, matmul_prep, &e)) return e;
+    MatMul *mm;
+    DType t = s->in[0]->dtype;
+    if (t != s->in[1]->dtype) return err_set(ERR_SHAPE, "MatMul has operands of different types.");
+    TRY(plan_array(plan, 1, sizeof *mm, &mm));
+    TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
+    s->state = mm;
+    switch (t) {
+    case DT_F32: s->run = matmul_run_f32; return OK;
+    case DT_F64: s->run = matmul_run_f64; return OK;
+    case DT_I32: case DT_U32: s->run = matmul_run_u32; return OK;      /* two's complement: the same bits */
+    case DT_I64: case DT_U64: s->run = matmul_run_u64; return OK;
+    default: return step_refuse(s, "input", s->in[0]);
+    }
+}
+
+/* Gemm: Y = alpha * A' * B' + beta * C */
+typedef struct Gemm { int64_t m, n, k; bool ta, tb; Walk c; } Gemm;
+
+#define GEMM_RUN(T, SUFFIX) \
+    static Err gemm_run_##SUFFIX(Plan *plan, Step *s) \
+    { \
+        const Gemm *g = s->state; \
+        T *y = s->out[0]->data, beta = (T)attr_f(s->node, "beta", 1); \
+        const T *c = s->in[2] ? s->in[2]->data : NULL; \
+        int last = g->c.rank - 1; \
+        memset(y, 0, s->out[0]->bytes); \
+        for (int64_t row = 0; c && row < g->c.outer; row++) { \
+            int64_t at[WALK_OPERANDS]; \
+            walk_row(&g->c, row, at); \
+            for (int64_t i = 0; i < g->c.inner; i++) y[row * g->c.inner + i] = beta * c[at[0] + i * g->c.stride[0][last]]; \
+        } \
+        Product_##SUFFIX p = { g->m, g->n, g->k, s->in[0]->data, g->ta ? 1 : g->k, g->ta ? g->m : 1, \
+            s->in[1]->data, g->tb ? g->k : g->n, g->tb, y, (T)attr_f(s->node, "alpha", 1) }; \
+        product_##SUFFIX(plan, &p); \
+        return OK; \
+    }
+GEMM_RUN(float, f32) GEMM_RUN(double, f64) GEMM_RUN(uint32_t, u32) GEMM_RUN(uint64_t, u64)
+
+Err gemm_prep(Plan *plan, Step *s)
+{
+    Err e;
+    if (widened(plan, s, gemm_prep, &e)) return e;
+    const Shape *a = &s->in[0]->shape, *b = &s->in[1]->shape, *y = &s->out[0]->shape;
+    Gemm *g;
+    if (a->rank != 2 || b->rank != 2) return err_set(ERR_SHAPE, "Gemm needs matrices.");
+    TRY(plan_array(plan, 1, sizeof *g, &g));
+    g->ta = attr_i(s->node, "transA", 0);
+    g->tb = attr_i(s->node, "transB", 0);
+    g->m = a->dim[g->ta]; g->k = a->dim[!g->ta]; g->n = b->dim[!g->tb];
+    if (b->dim[g->tb] != g->k) return err_set(ERR_SHAPE, "A has %lld columns where B has %lld rows.", (long long)g->k, (long long)b->dim[g->tb]);
+    for (int i = 1; i < 3; i++) if (s->in[i] && s->in[i]->dtype != s->in[0]->dtype) return err_set(ERR_SHAPE, "Gemm has operands of different types.");
+    if (s->in[2]) {
+        const Shape *c = &s->in[2]->shape;
+        for (int i = 0; i < c->rank; i++)
+            if (c->rank > 2 || (c->dim[i] != 1 && c->dim[i] != y->dim[i + 2 - c->rank])) return err_set(ERR_SHAPE, "C does not broadcast to the shape of the product.");
+        walk_init(&g->c, y, (const Shape *[]){ c }, 1);
+    }
+    s->state = g;
+    switch (s->in[0]->dtype) {
+    case DT_F32: s->run = gemm_run_f32; return OK;
+    case DT_F64: s->run = gemm_run_f64; return OK;
+    case DT_I32: case DT_U32: s->run = gemm_run_u32; return OK;
+    case DT_I64: case DT_U64: s->run = gemm_run_u64; return OK;
+    default: return step_refuse(s, "input", s->in[0]);
+    }
+}
+
+/* Integer products: the operands minus their zero points as 32-bit integers, then the plain product. ----------------------------------- */
+
+/* Y (int32) = (A - za) * (B - zb). zero points: scalar, or per row of A and per column of B. */
+static Err product_i32(Plan *plan, Step *s, const Buffer *const operand[4], int32_t *y)
+{
+    const MatMul *mm = s->state;
+    const Buffer *a = operand[0], *za = operand[1], *b = operand[2], *zb = operand[3];
+    uint32_t *wa = (uint32_t *)s->scratch, *wb = wa + a->count;
+    TRY(minus_zero(a, za, a->shape.rank > 1 ? a->shape.rank - 2 : -1, (int32_t *)wa));
+    TRY(minus_zero(b, zb, b->shape.rank - 1, (int32_t *)wb));
+    memset(y, 0, (size_t)(mm->products * mm->m * mm->n) * sizeof *y);
+    for (int64_t i = 0; i < mm->products; i++) {
+        int64_t at[2];
+        matmul_at(mm, i, at);
+        Product_u32 p = { mm->m, mm->n, mm->k, wa + at[0] * mm->m * mm->k, mm->k, 1, wb + at[1] * mm->k * mm->n, mm->n, false, (uint32_t *)y + i * mm->m * mm->n, 1 };
+        product_u32(plan, &p);
+    }
+    return OK;
+}
+
+static Err matmul_integer_run(Plan *plan, Step *s)
+{
+    return product_i32(plan, s, (const Buffer *[]){ s->in[0], s->in[2], s->in[1], s->in[3] }, s->out[0]->data);
+}
+
+Err matmul_integer_prep(Plan *plan, Step *s)
+{
+    MatMul *mm;
+    for (int i = 0; i < 2; i++) if (dtype_bits(s->in[i]->dtype) != 8 || !dtype_is_whole(s->in[i]->dtype)) return step_refuse(s, "input", s->in[i]);
+    TRY(plan_array(plan, 1, sizeof *mm, &mm));
+    TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
+    s->state = mm;
+    s->scratch_bytes = (size_t)(s->in[0]->count + s->in[1]->count) * sizeof(int32_t);
+    s->run = matmul_integer_run;
+    return OK;
+}
+
+/* QLinearMatMul: y = saturate(round(acc * (sa * sb / sy)) + zy); scales per tensor, or of A per row and of B per column. */
+static Err qlinear_matmul_run(Plan *plan, Step *s)
+{
+    const MatMul *mm = s->state;
+    int32_t *acc = (int32_t *)s->scratch + s->in[0]->count + s->in[3]->count;
+    TRY(product_i32(plan, s, (const Buffer *[]){ s->in[0], s->in[2], s->in[3], s->in[5] }, acc));
+    const Buffer *sa = s->in[1], *sb = s->in[4], *sy = s->in[6], *zy = s->in[7];
+    Buffer *y = s->out[0];
+    for (int64_t i = 0; i < y->count; i++) {
+        float a = scale_at(sa, sa->count > 1 ? i / mm->n % mm->m : 0), b = scale_at(sb, sb->count > 1 ? i % mm->n : 0);
+        float scale = a * b / scale_at(sy, sy->count > 1 ? i / mm->n % mm->m : 0);
+        put_saturated(y, i, nearbyint((double)((float)acc[i] * scale)), zy, zy && zy->count > 1 ? i / mm->n % mm->m : 0);
+    }
+    return OK;
+}
+
+Err qlinear_matmul_prep(Plan *plan, Step *s)
+{
+    MatMul *mm;
+    for (int i = 0; i < 4; i += 3) if (dtype_bits(s->in[i]->dtype) != 8 || !dtype_is_whole(s->in[i]->dtype)) return step_refuse(s, "input", s->in[i]);
+    if (dtype_bits(s->out[0]->dtype) != 8) return step_refuse(s, "output", s->out[0]);
+    TRY(plan_array(plan, 1, sizeof *mm, &mm));
+    TRY(matmul_shape(&s->in[0]->shape, &s->in[3]->shape, &s->out[0]->shape, mm));
+    s->state = mm;
+    s->scratch_bytes = (size_t)(s->in[0]->count + s->in[3]->count + s->out[0]->count) * sizeof(int32_t);
+    s->run = qlinear_matmul_run;
+    return OK;
+}

@@ -1,0 +1,176 @@
+/* Quantization: QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear. */
+#include <math.h>
+#include <string.h>
+#include "engine/element.h"
+#include "engine/move.h"
+#include "engine/quant.h"
+#include "engine/run_ops.h"
+
+Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
+{
+    int64_t count = zero ? zero->count : 0, inner = 1, size = 1;
+    if (count > 1) {
+        if (axis < 0) axis = 0;
+        size = x->shape.dim[axis];
+        inner = shape_span(&x->shape, axis + 1, x->shape.rank);
+        if (count % size) return err_set(ERR_SHAPE, "A zero point has %lld elements for %lld channels.", (long long)count, (long long)size);
+    }
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t v, z = 0;
+        elements_to_i64(x->dtype, x->data, i, 1, &v);
+        if (count) elements_to_i64(zero->dtype, zero->data, count > 1 ? i / inner % size : 0, 1, &z);
+        y[i] = (int32_t)(v - z);
+    }
+    return OK;
+}
+
+float scale_at(const Buffer *scale, int64_t i)
+{
+    double v;
+    elements_to_f64(scale->dtype, scale->data, i, 1, &v);
+    return (float)v;
+}
+
+static void whole_range(DType t, double *lo, double *hi)
+{
+    int bits = dtype_bits(t);
+    *lo = dtype_is_unsigned(t) ? 0 : -ldexp(1, bits - 1);
+    *hi = ldexp(1, dtype_is_unsigned(t) ? bits : bits - 1) - 1;
+}
+
+void put_saturated(Buffer *y, int64_t i, double v, const Buffer *zero, int64_t zi)
+{
+    double lo, hi;
+    int64_t z = 0, q;
+    whole_range(y->dtype, &lo, &hi);
+    if (zero) elements_to_i64(zero->dtype, zero->data, zi, 1, &z);
+    v += (double)z;
+    q = v != v ? 0 : (int64_t)(v < lo ? lo : v > hi ? hi : v);
+    elements_from_i64(y->dtype, &q, 1, y->data, i);
+}
+
+/* Which element of the scale belongs to element i of x: one, one for each index along axis, or one for each block of `block` along it. */
+typedef struct Blocks { int64_t size, inner, block, per_axis; bool single; } Blocks;
+
+static Err blocks_of(const Step *s, const Buffer *x, const Buffer *scale, Blocks *b)
+{
+    int axis = 0;
+    *b = (Blocks){ .single = scale->count == 1 && scale->shape.rank <= 1 };
+    if (b->single) return OK;
+    TRY(axis_of(attr_i(s->node, "axis", 1), x->shape.rank, &axis));
+    b->size = x->shape.dim[axis];
+    b->inner = shape_span(&x->shape, axis + 1, x->shape.rank);
+    b->block = attr_i(s->node, "block_size", 0);
+    if (scale->shape.rank == 1 && !b->block) {
+        if (scale->count != b->size) return err_set(ERR_SHAPE, "There are %lld scales for %lld channels.", (long long)scale->count, (long long)b->size);
+        return OK;
+    }
+    if (scale->shape.rank != x->shape.rank) return err_set(ERR_SHAPE, "The scale has rank %d, the data %d.", scale->shape.rank, x->shape.rank);
+    b->per_axis = scale->shape.dim[axis];
+    if (!b->block && b->per_axis) b->block = (b->size + b->per_axis - 1) / b->per_axis;
+    if (b->block <= 0 || (b->size + b->block - 1) / b->block != b->per_axis || scale->count * b->size != x->count * b->per_axis)
+        return err_set(ERR_SHAPE, "The scale's blocks do not fit the data.");
+    return OK;
+}
+
+static int64_t block_at(const Blocks *b, int64_t i)
+{
+    if (b->single) return 0;
+    int64_t at = i / b->inner % b->size;
+    if (!b->block) return at;
+    return (i / (b->inner * b->size) * b->per_axis + at / b->block) * b->inner + i % b->inner;
+}
+
+/* y = saturate(round(x / scale) + zero), halves to even. Small floats: x / scale converted. */
+static Err quantize_run(Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0], *scale = s->in[1], *zero = s->in[2];
+    Buffer *y = s->out[0];
+    Blocks b;
+    bool saturate = attr_i(s->node, "saturate", 1);
+    const MiniFloat *mini = mini_float(y->dtype);
+    (void)plan;
+    TRY(blocks_of(s, x, scale, &b));
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t k = block_at(&b, i);
+        double v, z = 0;
+        elements_to_f64(x->dtype, x->data, i, 1, &v);
+        v = dtype_is_float(x->dtype) && x->dtype != DT_F64 ? (double)((float)v / scale_at(scale, k)) : v / (double)scale_at(scale, k);
+        if (!mini) { put_saturated(y, i, nearbyint(v), zero, k); continue; }
+        if (zero) elements_to_f64(zero->dtype, zero->data, k, 1, &z);
+        unsigned bits = mini_encode(mini, v + z, saturate);
+        if (dtype_bits(y->dtype) == 8) ((uint8_t *)y->data)[i] = (uint8_t)bits;
+        else { v = mini_decode(mini, bits); elements_from_f64(y->dtype, &v, 1, y->data, i); }
+    }
+    return OK;
+}
+
+Err quantize_prep(Plan *plan, Step *s)
+{
+    Blocks b;
+    (void)plan;
+    if (!dtype_is_real(s->in[0]->dtype)) return step_refuse(s, "input", s->in[0]);
+    s->run = quantize_run;
+    return blocks_of(s, s->in[0], s->in[1], &b);
+}
+
+static Err dequantize_run(Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0], *scale = s->in[1], *zero = s->in[2];
+    Buffer *y = s->out[0];
+    Blocks b;
+    TRY(blocks_of(s, x, scale, &b));
+    #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t k = block_at(&b, i);
+        double v, z = 0;
+        elements_to_f64(x->dtype, x->data, i, 1, &v);
+        if (zero) elements_to_f64(zero->dtype, zero->data, k, 1, &z);
+        v = (double)((float)(v - z) * scale_at(scale, k));
+        elements_from_f64(y->dtype, &v, 1, y->data, i);
+    }
+    return OK;
+}
+
+Err dequantize_prep(Plan *plan, Step *s)
+{
+    Blocks b;
+    (void)plan;
+    if (!dtype_is_real(s->in[0]->dtype)) return step_refuse(s, "input", s->in[0]);
+    s->run = dequantize_run;
+    return blocks_of(s, s->in[0], s->in[1], &b);
+}
+
+/* scale = (max(x,0) - min(x,0)) / 255, zero = clamp(round(-min / scale)), y = saturate(round(x / scale) + zero); all in float */
+static Err dynamic_quantize_run(Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0];
+    const float *v = x->data;
+    uint8_t *y = s->out[0]->data;
+    float lo = 0, hi = 0;
+    for (int64_t i = 0; i < x->count; i++) {
+        if (v[i] < lo) lo = v[i];
+        if (v[i] > hi) hi = v[i];
+    }
+    float scale = (hi - lo) / 255;
+    if (scale == 0) scale = 1;
+    float z = nearbyintf(-lo / scale);
+    z = z < 0 ? 0 : z > 255 ? 255 : z;
+    *(float *)s->out[1]->data = scale;
+    *(uint8_t *)s->out[2]->data = (uint8_t)z;
+    #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
+    for (int64_t i = 0; i < x->count; i++) {
+        float q = nearbyintf(v[i] / scale) + z;
+        y[i] = (uint8_t)(q < 0 ? 0 : q > 255 ? 255 : q);
+    }
+    return OK;
+}
+
+Err dynamic_quantize_prep(Plan *plan, Step *s)
+{
+    (void)plan;
+    if (s->in[0]->dtype != DT_F32) return step_refuse(s, "input", s->in[0]);
+    for (int i = 0; i < 3; i++) if (!s->out[i]) return err_set(ERR_UNSUPPORTED, "DynamicQuantizeLinear with outputs left out cannot be run.");
+    s->run = dynamic_quantize_run;
+    return OK;
+}

@@ -1,0 +1,7 @@
+/* A TensorProto as a file of its own: how ONNX keeps test data (input_0.pb). */
+#pragma once
+#include "onnx/model.h"
+
+/* bytes must outlive the tensor, whose elements are copied into the arena only where they cannot be used in place. name may be NULL.
+ * ERR_FORMAT; ERR_UNSUPPORTED for external data. */
+Err tensor_parse(Arena *arena, Span bytes, Tensor **out, const char **name);

@@ -1,0 +1,161 @@
+/* ONNX's own test data for operators and small models: what runs must give the numbers that the files hold; what does not run must be refused by name.
+ *
+ * ONESHOT_NODE_TESTS names the folder `onnx/backend/test/data` of the onnx wheel. One line is printed for every case: "passed", "refused" with the reason, or
+ * "wrong". Tolerances are those of onnx.backend.test: rtol 1e-3, atol 1e-7. */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "engine/element.h"
+#include "engine/plan.h"
+#include "onnx/tensor_proto.h"
+#include "tests/cmocka.h"
+#include "tests/files.h"
+
+/* Cases that passed when this was last changed. The number may only rise. */
+enum { MINIMUM = 702 };
+
+static const char *const SUITES[] = { "node", "simple", "pytorch-operator", "pytorch-converted" };
+enum { MAX_VALUES = 64 };
+typedef struct Tally { int passed, refused, wrong; } Tally;
+typedef struct Case { Model *model; Arena *arena; const char *folder; Bytes file[2 * MAX_VALUES]; int n_file; } Case;
+
+/* input_I.pb or output_I.pb of data set `set`; false if there is no such file. */
+static bool read_tensor(Case *c, int set, const char *what, int i, Tensor **out, Err *e)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/test_data_set_%d/%s_%d.pb", c->folder, set, what, i);
+    if (access(path, R_OK) || c->n_file == 2 * MAX_VALUES) return false;
+    Bytes b = c->file[c->n_file++] = read_file(path);
+    *e = tensor_parse(c->arena, (Span){ b.at, b.size }, out, NULL);
+    return true;
+}
+
+static bool near(const Tensor *want, const Buffer *got, char *text, size_t size)
+{
+    if (got->dtype != want->dtype || !shape_equal(&got->shape, &want->shape)) {
+        char a[128], b[128];
+        shape_text(&want->shape, NULL, a, sizeof a);
+        shape_text(&got->shape, NULL, b, sizeof b);
+        snprintf(text, size, "'%s' is %s %s, expected %s %s", got->name, dtype_name(got->dtype), b, dtype_name(want->dtype), a);
+        return false;
+    }
+    for (int64_t i = 0; i < got->count; i++) {
+        double x, y;
+        if (want->dtype == DT_STRING) {
+            const Span *s = (const Span *)want->data + i, *t = (const Span *)got->data + i;
+            if (s->size == t->size && !memcmp(s->at, t->at, s->size)) continue;
+            snprintf(text, size, "'%s'[%lld] is another string", got->name, (long long)i);
+            return false;
+        }
+        elements_to_f64(want->dtype, want->data, i, 1, &x);
+        elements_to_f64(got->dtype, got->data, i, 1, &y);
+        if (x == y || (isnan(x) && isnan(y))) continue;
+        bool loose = dtype_is_float(want->dtype) && fabs(x - y) <= 1e-7 + 1e-3 * fabs(x);
+        if (loose) continue;
+        snprintf(text, size, "'%s'[%lld] is %.9g, expected %.9g", got->name, (long long)i, y, x);
+        return false;
+    }
+    return true;
+}
+
+/* One data set. ERR_UNSUPPORTED: refused; anything else but OK: wrong, with the reason in err_text. */
+static Err run_set(Case *c, int set, bool *any)
+{
+    const Value **input;
+    int n_input;
+    Tensor *t[MAX_VALUES] = { 0 }, in[MAX_VALUES] = { 0 };
+    PlanInput shape[MAX_VALUES];
+    Plan *plan;
+    Err e = OK;
+    char text[512];
+    TRY(plan_inputs(c->model, &input, &n_input));
+    *any = false;
+    int k = 0;
+    for (int i = 0; i < n_input && i < MAX_VALUES; i++) {
+        if (!input[i]->stated.is_tensor) return err_set(ERR_UNSUPPORTED, "the input '%s' is no tensor", input[i]->name);
+        if (!read_tensor(c, set, "input", i, &t[i], &e)) return set ? OK : err_set(ERR_IO, "no data for input %d", i);
+        if (e != OK) return e;
+        in[k] = *t[i];
+        shape[k++] = (PlanInput){ input[i]->name, t[i]->dtype, t[i]->shape };
+    }
+    for (int i = 0; i < c->model->graph->n_out; i++)
+        if (!c->model->graph->out[i]->stated.is_tensor) return err_set(ERR_UNSUPPORTED, "the output '%s' is no tensor", c->model->graph->out[i]->name);
+    if (!read_tensor(c, set, "output", 0, &t[0], &e)) return OK;
+    *any = true;
+    TRY(plan_build(c->model, shape, k, &(PlanOptions){ .threads = 1 }, &plan));
+    e = plan_run(plan, in, k);
+    for (int i = 0; e == OK && i < plan->n_out; i++) {
+        if (!read_tensor(c, set, "output", i, &t[0], &e)) e = err_set(ERR_IO, "no expected output %d", i);
+        else if (e == OK && !near(t[0], plan->out[i], text, sizeof text)) e = err_set(ERR_NUMERIC, "%s", text);
+    }
+    plan_free(plan);
+    return e;
+}
+
+static Err run_case(Case *c)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/model.onnx", c->folder);
+    TRY(model_load(path, &c->model));
+    TRY(ops_bind(c->model));
+    bool any = true;
+    for (int set = 0; any; set++) {
+        Err e = run_set(c, set, &any);
+        for (int i = 0; i < c->n_file; i++) bytes_free(c->file[i]);
+        c->n_file = 0;
+        TRY(e);
+        if (!set && !any) return err_set(ERR_IO, "no test data");
+    }
+    return OK;
+}
+
+static void count_case(const char *folder, const char *name, Tally *t)
+{
+    Case c = { .arena = arena_new(), .folder = folder };
+    assert_non_null(c.arena);
+    Err e = run_case(&c);
+    if (e == OK) { t->passed++; printf("passed %s\n", name); }
+    else if (e == ERR_UNSUPPORTED) { t->refused++; printf("refused %s: %s\n", name, err_text()); }
+    else { t->wrong++; printf("wrong %s: %s\n", name, err_text()); }
+    for (int i = 0; i < c.n_file; i++) bytes_free(c.file[i]);
+    model_free(c.model);
+    arena_free(c.arena);
+}
+
+static int visible(const struct dirent *d) { return d->d_name[0] != '.'; }
+
+static void run_suite(const char *root, const char *suite, Tally *t)
+{
+    char path[2048], folder[3072];
+    struct dirent **list;
+    const char *only = getenv("ONESHOT_NODE_TEST");        /* run the cases whose name contains this, to look at them */
+    snprintf(path, sizeof path, "%s/%s", root, suite);
+    int n = scandir(path, &list, visible, alphasort);
+    for (int i = 0; i < n; i++) {
+        snprintf(folder, sizeof folder, "%s/%s", path, list[i]->d_name);
+        if (!only || strstr(list[i]->d_name, only)) count_case(folder, list[i]->d_name, t);
+        free(list[i]);
+    }
+    if (n >= 0) free(list);
+}
+
+static void test_nodes(void **state)
+{
+    (void)state;
+    const char *root = getenv("ONESHOT_NODE_TESTS");
+    Tally t = { 0 };
+    if (!root || !*root) { printf("skipped: ONESHOT_NODE_TESTS names no folder with ONNX's node test data\n"); skip(); }
+    for (size_t i = 0; i < sizeof SUITES / sizeof *SUITES; i++) run_suite(root, SUITES[i], &t);
+    printf("ONNX node tests: %d passed, %d refused by name, %d wrong\n", t.passed, t.refused, t.wrong);
+    assert_int_equal(t.wrong, 0);
+    if (!getenv("ONESHOT_NODE_TEST")) assert_true(t.passed >= MINIMUM);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_nodes) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
