@@ -108,6 +108,8 @@ Err options_choose(const PruneOptions *o, PruneLayer *l)
         l->reason = "excluded";
     else if (!named && !included && w->keep != KEEP_NOT)
         l->reason = weight_keep_text(w->keep);
+    else if (w->n_axis == 0 && o->pattern.kind != PATTERN_UNSTRUCTURED)
+        l->reason = "a Reshape mixes its channels, so the pattern cannot be laid on it";
     else
         l->prune = true;
     return OK;

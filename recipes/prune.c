@@ -1,7 +1,6 @@
 /* Planning and pruning layer by layer. Memory: the weight being pruned, or several small ones together. */
 #include "recipes/prune.h"
 #include "recipes/allocate.h"
-#include "recipes/mask.h"
 #include "recipes/options.h"
 #include <stdlib.h>
 
@@ -53,15 +52,6 @@ Err prune_plan(Model *m, Weight *weight, int n, const PruneOptions *o, const Pro
 
 static bool to_do(const PruneLayer *l) { return l->prune && l->zeros_wanted > l->zeros_before; }
 
-static Err mask_layer(const PruneOptions *o, PruneLayer *l, const Elements *e, const Kernels *kernels)
-{
-    const Matrix m = matrix_of(l->weight);
-    const MaskTask t = { e, &m, kernels, o->empty_channels };
-    TRY(mask_unstructured(&t, l->zeros_wanted, &l->zeros_after));
-    l->weight->zeros = l->zeros_after;
-    return OK;
-}
-
 /* The layers that follow first and are pruned together with it: a large one alone, small ones up to a total. Returns the end of the run. */
 static int run_of(const PruneResult *r, int first, int *count, int which[BATCH])
 {
@@ -86,29 +76,22 @@ static Err prune_run(Model *m, const PruneOptions *o, PruneLayer *layer, const i
 {
     const Kernels *kernels;
     TRY(find_kernels(&kernels));
-    Elements elements[BATCH];
-    int failed = -1;
+    Layer open[BATCH];
     Err failure = OK;
     for (int i = 0; i < count; i++)
-        TRY(elements_open(m, layer[which[i]].weight, &elements[i]));
-    if (count == 1) {
-        TRY(mask_layer(o, &layer[which[0]], &elements[0], kernels));
-        return elements_close(m, layer[which[0]].weight, true);
-    }
-    #pragma omp parallel for schedule(dynamic)
+        TRY(layer_open(m, &layer[which[i]], o, kernels, &open[i]));
+    #pragma omp parallel for schedule(dynamic) if (count > 1)
     for (int i = 0; i < count; i++) {
-        Err err = mask_layer(o, &layer[which[i]], &elements[i], kernels);
+        Err err = layer_mask(&open[i], open[i].plan->zeros_wanted, true, &open[i].plan->zeros_after);
         #pragma omp critical
-        if (err != OK) {
-            failure = err;
-            failed = which[i];
-        }
+        failure = err != OK ? err : failure;
     }
-    if (failure != OK)
-        return err_set(failure, "weight '%s' could not be pruned: out of memory", layer[failed].weight->name);
-    for (int i = 0; i < count; i++)
-        TRY(elements_close(m, layer[which[i]].weight, true));
-    return OK;
+    for (int i = 0; i < count; i++) {
+        open[i].plan->weight->zeros = open[i].plan->zeros_after;
+        TRY(layer_close(m, &open[i], true));
+    }
+    /* the message stayed in another thread; masking has no other reason to fail */
+    return failure == OK ? OK : err_set(failure, "out of memory for pruning weight '%s' or one of the %d that follow", layer[which[0]].weight->name, count - 1);
 }
 
 Err prune_apply(Model *m, const PruneOptions *o, PruneResult *r, const Progress *progress)
