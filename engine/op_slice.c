@@ -119,18 +119,20 @@ static Err split_infer(Inference *x, const Node *n, const Fact *const *in, Fact 
 
 /* ---- Slice ---- */
 
-/* A bound of a slice as a position in [low, size + low], low -1 for the end of a slice that runs backwards. A symbolic size is taken to be long enough. */
-static Err clamp_bound(Inference *x, int64_t at, int64_t size, int64_t low, int64_t *out)
+enum { TO_THE_END = 1000000 };     /* exporters write such numbers for "all the rest": 10^9, 2^31 - 1, 2^63 - 1 */
+
+/* A bound of a slice as a position in [low, size + low], low -1 for a slice that runs backwards. A symbolic size is taken to reach the start. */
+static Err clamp_bound(Inference *x, int64_t at, int64_t size, int64_t low, bool is_end, int64_t *out)
 {
-    bool negative = dim_is_number(at) ? at < 0 : dim_at_least(x, 0, at);
-    if (dim_is_number(at) && at >= INT32_MAX) at = size;
-    else if (dim_is_number(at) && at <= -INT32_MAX) at = low;
-    else if (negative) TRY(dim_arith(x, '+', at, size, &at));
-    if (dim_is_number(at) && at < low) at = low;
+    bool number = dim_is_number(at), negative = number ? at < 0 : dim_at_least(x, 0, at);
     int64_t top;
     TRY(dim_arith(x, '+', size, low, &top));
-    if (dim_at_least(x, at, top)) at = top;
-    *out = at;
+    if (number && at >= (dim_is_number(size) ? INT32_MAX : TO_THE_END)) at = top;
+    else if (number && at <= -INT32_MAX) at = low;
+    else if (negative) TRY(dim_arith(x, '+', at, size, &at));
+    else if (number && is_end && dim_is_symbol(size)) TRY(dim_arith(x, 'm', at, size, &at));
+    if (dim_is_number(at) && at < low) at = low;
+    *out = dim_at_least(x, at, top) ? top : at;
     return OK;
 }
 
@@ -143,8 +145,8 @@ static Err slice_axis(Inference *x, int64_t size, Cut *c)
     if (dim_is_symbol(c->step) || c->start == DIM_UNKNOWN || c->end == DIM_UNKNOWN) return OK;
     if (c->step == 0) return err_set(ERR_SHAPE, "a step is 0");
     int64_t low = c->step < 0 ? -1 : 0, last, span;
-    TRY(clamp_bound(x, c->start, size, low, &c->first));
-    TRY(clamp_bound(x, c->end, size, low, &last));
+    TRY(clamp_bound(x, c->start, size, low, false, &c->first));
+    TRY(clamp_bound(x, c->end, size, low, true, &last));
     TRY(dim_arith(x, '-', last, c->first, &span));
     TRY(dim_arith(x, 'c', span, c->step, &c->count));
     if (dim_is_number(c->count) ? c->count < 0 : dim_at_least(x, 0, c->count)) c->count = 0;
