@@ -25,5 +25,5 @@ void      arena_reset(Arena *arena, ArenaMark mark);   /* frees what was allocat
 void *block_new(size_t bytes);
 void  block_free(void *block);                 /* NULL is allowed */
 
-/* Test hook: the n-th call to the system's allocator from now on (1 = next) fails, and every later one; 0 switches it off. */
+/* Test hook: the n-th request for memory from now on (1 = next; of arenas and blocks) fails, and every later one; 0 switches it off. */
 void arena_fail_after(long n);

@@ -134,6 +134,9 @@ typedef struct SaveOptions {
  * An unedited model comes out byte for byte. Beyond 2 GiB tensors move to external data by themselves. */
 Err  model_save(Model *m, const char *path, const SaveOptions *o);
 
+/* The bytes that model_save would write, in a block for block_free. ERR_ARG for an edited model with external data. */
+Err  model_serialize(Model *m, const SaveOptions *o, uint8_t **bytes, size_t *size);
+
 /* Makes c->tensor.data point at the elements: a private mapping of the external file, or a copy in memory. Writable, aligned to the element
  * size, until constant_release or model_free. Strings are Span[]. Not thread-safe. ERR_IO, ERR_FORMAT when bytes and shape disagree, ERR_NOMEM
  * when out of memory or beyond m->memory_limit, ERR_UNSUPPORTED for an element type that this program does not know. */

@@ -24,6 +24,12 @@ void *names_get(const Names *names, const char *name)
     return names->count ? find(names->slot, names->capacity, name)->object : NULL;
 }
 
+void names_clear(Names *names)
+{
+    if (names->capacity > 0) memset(names->slot, 0, names->capacity * sizeof *names->slot);
+    names->count = 0;
+}
+
 static Err grow(Arena *arena, Names *names)
 {
     size_t capacity = names->capacity ? names->capacity * 2 : FIRST_CAPACITY;

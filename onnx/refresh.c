@@ -11,8 +11,7 @@ static Err out_of_memory(void)
 static Err reset_values(Graph *g)
 {
     Names *names = g->names;
-    memset(names->slot, 0, names->capacity * sizeof *names->slot);
-    names->count = 0;
+    names_clear(names);
     for (int i = 0; i < g->n_value; i++) {
         Value *v = g->value[i];
         v->producer = NULL;

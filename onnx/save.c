@@ -23,6 +23,7 @@ typedef struct Saving {
     bool move_out;                 /* second attempt: the file would be too large */
     OutFile model, data;
     bool from_store;               /* the store became the data file */
+    bool in_memory;                /* no files at all */
 } Saving;
 
 static Err out_of_memory(void)
@@ -219,6 +220,7 @@ static Err encode_all(Saving *s)
     TRY(collect(s));
     s->encoder.rope = (Rope){ .arena = s->encoder.arena };
     if (!s->edited) return rope_add(&s->encoder.rope, s->m->source);
+    if (s->external && s->in_memory) return err_set(ERR_ARG, "a model with external data cannot be kept in one piece of memory");
     if (s->external) {
         TRY(open_data(s));
         TRY(model_each_constant(s->m, write_data, s));
@@ -244,6 +246,37 @@ static Err write_files(Saving *s)
     return out_commit(&s->model);
 }
 
+static Err check_options(const Model *m, const SaveOptions *o)
+{
+    if (o->form != FORM_SPARSE || m->ir_version >= SPARSE_IR_VERSION) return OK;
+    return err_set(ERR_UNSUPPORTED, "sparse initializers need IR version %d, the model has %" PRId64, SPARSE_IR_VERSION, m->ir_version);
+}
+
+static Err join(const Saving *s, uint8_t **bytes, size_t *size)
+{
+    const Rope *r = &s->encoder.rope;
+    uint8_t *copy = block_new(r->size);
+    if (!copy) return out_of_memory();
+    size_t at = 0;
+    for (int i = 0; i < r->n; at += r->piece[i++].size)
+        if (r->piece[i].size > 0) memcpy(copy + at, r->piece[i].at, r->piece[i].size);
+    *bytes = copy;
+    *size = r->size;
+    return OK;
+}
+
+Err model_serialize(Model *m, const SaveOptions *o, uint8_t **bytes, size_t *size)
+{
+    Saving s = { .m = m, .o = o, .in_memory = true };
+    TRY(check_options(m, o));
+    s.encoder = (Encoder){ .m = m, .arena = arena_new() };
+    if (!s.encoder.arena) return out_of_memory();
+    Err err = encode_all(&s);
+    if (!err) err = join(&s, bytes, size);
+    arena_free(s.encoder.arena);
+    return err;
+}
+
 static void finish(Saving *s)
 {
     out_close(&s->model);
@@ -255,9 +288,8 @@ static void finish(Saving *s)
 Err model_save(Model *m, const char *path, const SaveOptions *o)
 {
     Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .data = { .fd = -1 } };
+    TRY(check_options(m, o));
     TRY(check_overwrite(&s));
-    if (o->form == FORM_SPARSE && m->ir_version < SPARSE_IR_VERSION)
-        return err_set(ERR_UNSUPPORTED, "sparse initializers need IR version %d, the model has %" PRId64, SPARSE_IR_VERSION, m->ir_version);
     s.encoder = (Encoder){ .m = m, .arena = arena_new() };
     if (!s.encoder.arena) return out_of_memory();
     Err err = write_files(&s);

@@ -1,6 +1,6 @@
 /* What is not edited is not changed: load and save of every model at hand gives the same bytes. */
 #include "onnx/model.h"
-#include "tests/files.h"
+#include "tests/seeds.h"
 #include "tests/cmocka.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,6 +93,25 @@ static void run(const char *folder, void (*visit)(const char *, void *))
     assert_int_equal(t.refused, 0);
 }
 
+/* The tiny models, as files. $ONESHOT_SEEDS: the folder to leave them in, for the fuzzer to start from. */
+static void test_seeds(void **state)
+{
+    (void)state;
+    const char *keep = getenv("ONESHOT_SEEDS");
+    Tally same = {0}, rewritten = {0};
+    for (int i = 0; i < seed_count(); i++) {
+        char path[512];
+        Bytes bytes = seed_model(i);
+        snprintf(path, sizeof path, "%s/%s.onnx", keep ? keep : test_folder(), seed_name(i));
+        write_file(path, bytes.at, bytes.size);
+        roundtrip(path, &same);
+        edited(path, &rewritten);
+        bytes_free(bytes);
+    }
+    assert_int_equal(same.same, seed_count());
+    assert_int_equal(rewritten.same, seed_count());
+}
+
 static const char *real_models(void)
 {
     return getenv("ONESHOT_MODELS");
@@ -111,7 +130,7 @@ static void test_node_tests_edited(void **state) { (void)state; run(node_tests()
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_real_models), cmocka_unit_test(test_node_tests), cmocka_unit_test(test_real_models_edited),
+        cmocka_unit_test(test_seeds), cmocka_unit_test(test_real_models), cmocka_unit_test(test_node_tests), cmocka_unit_test(test_real_models_edited),
         cmocka_unit_test(test_node_tests_edited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
