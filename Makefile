@@ -136,6 +136,7 @@ run-fuzz-%:
 	@$(MAKE) --no-print-directory $(BUILD)/fuzz/fuzz_$* BUILD=$(BUILD)/fuzz WARN=-w CC=$(CLANG) FUZZ_MAIN= LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
+	@$(MAKE) --no-print-directory $(BUILD)/test_roundtrip && ONESHOT_SEEDS=$(BUILD)/fuzz/corpus/$* $(BUILD)/test_roundtrip >$(BUILD)/fuzz/seeds.log
 	$(BUILD)/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 $(addprefix -dict=,$(wildcard tests/fuzz_$*.dict)) \
 	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$* $(wildcard tests/corpus/$*)
 interop: venv all

@@ -333,18 +333,18 @@ static void copy_nodes(Pb *function, const Pb *graph)
     }
 }
 
-void build_function(Build *b, const char *domain, const char *name, const char *in, const char *out, const char *attributes, int64_t opset, Build *body)
+void build_function(Build *b, const BuildFunction *head, Build *body)
 {
     Pb f = {0}, import = {0};
     close_node(body);
-    pb_text(&f, 1, name);
-    each(in, ',', add_text, &f, 4);
-    each(out, ',', add_text, &f, 5);
-    each(attributes, ',', add_text, &f, 6);
+    pb_text(&f, 1, head->name);
+    each(head->in, ',', add_text, &f, 4);
+    each(head->out, ',', add_text, &f, 5);
+    each(head->attributes, ',', add_text, &f, 6);
     copy_nodes(&f, &body->graph);
-    pb_varint(&import, 2, (uint64_t)opset);
+    pb_varint(&import, 2, (uint64_t)head->opset);
     pb_child(&f, 9, &import);
-    pb_text(&f, 10, domain);
+    pb_text(&f, 10, head->domain);
     pb_child(&b->functions, 25, &f);
     pb_free(&body->graph);
     pb_free(&body->model);

@@ -42,8 +42,8 @@ void   build_attr_graph(Build *b, const char *name, Build *body);        /* free
 void   build_opset(Build *b, const char *domain, int64_t version);       /* beside that of ai.onnx */
 void   build_property(Build *b, const char *key, const char *value);
 /* A local function whose nodes are those of `body` (freed); in, out and attributes are lists of names. It imports ai.onnx `opset`. */
-void   build_function(Build *b, const char *domain, const char *name, const char *in, const char *out, const char *attributes, int64_t opset,
-                      Build *body);
+typedef struct BuildFunction { const char *domain, *name, *in, *out, *attributes; int64_t opset; } BuildFunction;
+void   build_function(Build *b, const BuildFunction *head, Build *body);
 Pb    *build_graph_fields(Build *b);                                     /* to add odd fields to the GraphProto ... */
 Pb    *build_model_fields(Build *b);                                     /* ... and to the ModelProto */
 Bytes  build_finish(Build *b, int64_t ir_version, int64_t opset);

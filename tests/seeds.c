@@ -136,7 +136,7 @@ static Bytes functions(void)
     build_node(body, "Constant", "", "two", "value_float:f=2");
     build_node(body, "Mul", "p,two", "q", "");
     build_node(body, "LeakyRelu", "q", "r", "alpha:ref=slope");
-    build_function(b, "local", "Scaled", "p", "r", "slope", 18, body);
+    build_function(b, &(BuildFunction){ "local", "Scaled", "p", "r", "slope", 18 }, body);
     build_opset(b, "local", 1);
     build_input(b, "x", DT_F32, "?,2");
     build_node(b, "Scaled", "x", "y", "slope:f=0.1");
