@@ -48,6 +48,15 @@ static Err check_range(const Constant *c, int64_t size)
     return OK;
 }
 
+Err external_open_for(const Model *m, const Constant *c, int *fd)
+{
+    int64_t size;
+    TRY(external_open(m, c->location, fd, &size));
+    Err err = check_range(c, size);
+    if (err) close(*fd);
+    return err;
+}
+
 typedef struct Checked { const Model *m; const char *location; int64_t size; } Checked;
 
 static Err check_constant(Constant *c, void *user)
@@ -106,11 +115,9 @@ static int64_t element_bytes(DType t)
 Err external_fetch(Model *m, Constant *c)
 {
     int fd;
-    int64_t size;
-    TRY(external_open(m, c->location, &fd, &size));
-    Err err = check_range(c, size);
+    TRY(external_open_for(m, c, &fd));
     bool mappable = c->tensor.bytes > 0 && c->offset % element_bytes(c->tensor.dtype) == 0;
-    if (!err) err = mappable ? map_elements(c, fd) : read_elements(c, fd, c->offset);
+    Err err = mappable ? map_elements(c, fd) : read_elements(c, fd, c->offset);
     close(fd);
     return err;
 }

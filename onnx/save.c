@@ -168,8 +168,7 @@ static Err write_data(Constant *c, void *user)
     c->saved.offset = data_align(s->data.size, c->tensor.bytes);
     if (!c->edited && c->storage == STORED_EXTERNAL) {
         int fd;
-        int64_t size;
-        TRY(external_open(m, c->location, &fd, &size));
+        TRY(external_open_for(m, c, &fd));
         Err err = out_copy(&s->data, c->saved.offset, fd, c->offset, (int64_t)c->tensor.bytes);
         close(fd);
         return err;

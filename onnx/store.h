@@ -6,6 +6,8 @@
 Err external_check(Model *m);
 /* Opens the file at a tensor's location for reading. Links that lead out of the folder are refused. *size: bytes of the file. ERR_FORMAT, ERR_IO. */
 Err external_open(const Model *m, const char *location, int *fd, int64_t *size);
+/* The same for one tensor, whose elements must lie in the file. */
+Err external_open_for(const Model *m, const Constant *c, int *fd);
 /* Maps or reads the tensor's elements: constant_fetch for STORED_EXTERNAL. */
 Err external_fetch(Model *m, Constant *c);
 
