@@ -72,8 +72,7 @@ static unsigned mini_overflow(const MiniFloat *f, unsigned sign, bool saturate)
 static unsigned mini_nan(const MiniFloat *f, unsigned sign)
 {
     unsigned all = (1u << (f->exponent_bits + f->mantissa_bits)) - 1;
-    if (f->kind == MINI_FNUZ) return 1u << (f->exponent_bits + f->mantissa_bits);
-    if (f->kind == MINI_FINITE) return mini_largest(f);
+    if (f->kind == MINI_FNUZ || f->kind == MINI_FINITE) return 1u << (f->exponent_bits + f->mantissa_bits);
     if (f->kind == MINI_IEEE) return sign | (all & ~((1u << f->mantissa_bits) >> 1)) | (1u << f->mantissa_bits) >> 1;
     return f->kind == MINI_FN ? sign | all : all;
 }

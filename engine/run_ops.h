@@ -16,3 +16,11 @@ Err qlinear_conv_prep(Plan *plan, Step *s);  /* run_conv.c */
 Err softmax_prep(Plan *plan, Step *s), batch_norm_prep(Plan *plan, Step *s), layer_norm_prep(Plan *plan, Step *s), channel_norm_prep(Plan *plan, Step *s);
 Err lrn_prep(Plan *plan, Step *s), lp_norm_prep(Plan *plan, Step *s);                                              /* run_norm.c */
 Err pool_prep(Plan *plan, Step *s), unpool_prep(Plan *plan, Step *s);                                              /* run_pool.c */
+Err cast_prep(Plan *plan, Step *s), bit_cast_prep(Plan *plan, Step *s);                                            /* run_cast.c */
+Err reduce_prep(Plan *plan, Step *s), arg_prep(Plan *plan, Step *s), cumulate_prep(Plan *plan, Step *s);           /* run_reduce.c */
+Err gather_prep(Plan *plan, Step *s), gather_each_prep(Plan *plan, Step *s), gather_nd_prep(Plan *plan, Step *s), scatter_prep(Plan *plan, Step *s);
+Err scatter_nd_prep(Plan *plan, Step *s), nonzero_prep(Plan *plan, Step *s), compress_prep(Plan *plan, Step *s), one_hot_prep(Plan *plan, Step *s);
+Err reverse_sequence_prep(Plan *plan, Step *s);                                                                    /* run_index.c */
+Err constant_prep(Plan *plan, Step *s), shape_prep(Plan *plan, Step *s), size_prep(Plan *plan, Step *s), constant_of_shape_prep(Plan *plan, Step *s);
+Err range_prep(Plan *plan, Step *s), eye_prep(Plan *plan, Step *s), trilu_prep(Plan *plan, Step *s), window_prep(Plan *plan, Step *s);  /* run_fill.c */
+Err topk_prep(Plan *plan, Step *s), unique_prep(Plan *plan, Step *s);                                              /* run_sort.c */

@@ -1,0 +1,236 @@
+/* Reductions over axes: Reduce*, ArgMax, ArgMin, CumSum, CumProd. Sums of floats are double, of integers 64 bits wide. */
+#include <math.h>
+#include <string.h>
+#include "engine/element.h"
+#include "engine/move.h"
+#include "engine/run_ops.h"
+
+typedef enum ReduceKind { SUM, MEAN, MOST, LEAST, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE } ReduceKind;
+
+/* The axes of the input in two groups: those that stay and those that are summed over. */
+typedef struct Reduce {
+    ReduceKind kind;
+    int n_kept, n_gone;
+    int64_t kept[MAX_RANK], kept_stride[MAX_RANK], gone[MAX_RANK], gone_stride[MAX_RANK];
+    int64_t count, outputs;
+} Reduce;
+
+static void append(int *n, int64_t dim[], int64_t step[], int64_t d, int64_t stride)
+{
+    if (d == 1) return;
+    if (*n && step[*n - 1] == stride * d) { dim[*n - 1] *= d; step[*n - 1] = stride; return; }
+    dim[*n] = d; step[(*n)++] = stride;
+}
+
+static Err split_axes(const Step *s, Reduce *r)
+{
+    const Shape *x = &s->in[0]->shape;
+    int64_t axes[2 * MAX_RANK], stride[MAX_RANK];
+    int n;
+    bool gone[MAX_RANK] = { false };
+    TRY(ints_param(s, "axes", s->op->max_in > 1 ? 1 : -1, axes, &n));
+    bool all = n <= 0 && !attr_i(s->node, "noop_with_empty_axes", 0);
+    for (int i = 0; i < n; i++) {
+        int a = 0;
+        TRY(axis_of(axes[i], x->rank, &a));
+        gone[a] = true;
+    }
+    shape_strides(x, stride);
+    r->count = r->outputs = 1;
+    for (int i = 0; i < x->rank; i++) {
+        bool g = gone[i] || all;
+        *(g ? &r->count : &r->outputs) *= x->dim[i];
+        if (g) append(&r->n_gone, r->gone, r->gone_stride, x->dim[i], stride[i]);
+        else append(&r->n_kept, r->kept, r->kept_stride, x->dim[i], stride[i]);
+    }
+    return OK;
+}
+
+/* Element number i of the axes dim, as an offset. */
+static int64_t offset_of(int64_t i, int n, const int64_t *dim, const int64_t *stride)
+{
+    int64_t at = 0;
+    for (int k = n - 1; k >= 0; k--) {
+        at += i % dim[k] * stride[k];
+        i /= dim[k];
+    }
+    return at;
+}
+
+static double start_value(ReduceKind k) { return k == PROD ? 1 : k == MOST ? -INFINITY : k == LEAST ? INFINITY : 0; }
+
+static double join(ReduceKind k, double sum, double v)
+{
+    switch (k) {
+    case MOST: return v > sum || v != v ? v : sum;
+    case LEAST: return v < sum || v != v ? v : sum;
+    case PROD: return sum * v;
+    case L1: return sum + fabs(v);
+    case L2: case SUM_SQUARE: return sum + v * v;
+    default: return sum + v;
+    }
+}
+
+static double load(const Buffer *x, int64_t i)
+{
+    double v;
+    if (x->dtype == DT_F32) return (double)((const float *)x->data)[i];
+    elements_to_f64(x->dtype, x->data, i, 1, &v);
+    return v;
+}
+
+static double reduce_real(const Reduce *r, const Buffer *x, int64_t base)
+{
+    int last = r->n_gone - 1;
+    int64_t inner = last >= 0 ? r->gone[last] : 1, step = last >= 0 ? r->gone_stride[last] : 1, rows = inner ? r->count / inner : 0;
+    double sum = start_value(r->kind), most = -INFINITY;
+    for (int pass = r->kind == LOG_SUM_EXP ? 0 : 1; pass < 2; pass++)
+        for (int64_t row = 0; row < rows; row++) {
+            int64_t at = base + offset_of(row, last, r->gone, r->gone_stride);
+            if (!pass) { for (int64_t i = 0; i < inner; i++) most = join(MOST, most, load(x, at + i * step)); continue; }
+            if (r->kind == LOG_SUM_EXP) { for (int64_t i = 0; i < inner; i++) sum += exp(load(x, at + i * step) - (isinf(most) ? 0 : most)); continue; }
+            if (x->dtype == DT_F32 && (r->kind == SUM || r->kind == MEAN)) {
+                const float *v = (const float *)x->data + at;
+                for (int64_t i = 0; i < inner; i++) sum += (double)v[i * step];
+                continue;
+            }
+            for (int64_t i = 0; i < inner; i++) sum = join(r->kind, sum, load(x, at + i * step));
+        }
+    if (r->kind == MEAN) return sum / (double)r->count;
+    if (r->kind == L2) return sqrt(sum);
+    if (r->kind == LOG_SUM) return log(sum);
+    return r->kind == LOG_SUM_EXP ? log(sum) + (isinf(most) ? 0 : most) : sum;
+}
+
+static int64_t reduce_whole(const Reduce *r, const Buffer *x, int64_t base)
+{
+    bool is_unsigned = x->dtype == DT_U64;
+    int bits = dtype_bits(x->dtype);
+    int64_t lowest = dtype_is_unsigned(x->dtype) ? 0 : INT64_MIN >> (64 - bits);
+    int64_t highest = dtype_is_unsigned(x->dtype) ? (int64_t)(UINT64_MAX >> (64 - bits)) : ~lowest;
+    int64_t sum = r->kind == PROD ? 1 : r->kind == MOST ? lowest : r->kind == LEAST ? highest : 0;
+    for (int64_t i = 0; i < r->count; i++) {
+        int64_t v;
+        elements_to_i64(x->dtype, x->data, base + offset_of(i, r->n_gone, r->gone, r->gone_stride), 1, &v);
+        bool above = is_unsigned ? (uint64_t)v > (uint64_t)sum : v > sum, below = is_unsigned ? (uint64_t)v < (uint64_t)sum : v < sum;
+        uint64_t u = (uint64_t)v, t = (uint64_t)sum;
+        if (r->kind == MOST) sum = above ? v : sum;
+        else if (r->kind == LEAST) sum = below ? v : sum;
+        else if (r->kind == PROD) sum = (int64_t)(t * u);
+        else if (r->kind == L1) sum = (int64_t)(t + (v < 0 && !is_unsigned ? 0 - u : u));
+        else if (r->kind == SUM_SQUARE) sum = (int64_t)(t + u * u);
+        else sum = (int64_t)(t + u);
+    }
+    if (r->kind == MEAN && r->count) return is_unsigned ? (int64_t)((uint64_t)sum / (uint64_t)r->count) : sum / r->count;
+    return sum;
+}
+
+static Err reduce_run(Plan *plan, Step *s)
+{
+    Reduce r = { .kind = *(const ReduceKind *)s->state };
+    const Buffer *x = s->in[0];
+    Buffer *y = s->out[0];
+    TRY(split_axes(s, &r));
+    if (y->count != r.outputs) return err_set(ERR_SHAPE, "The reduction gives %lld elements where %lld were planned.", (long long)r.outputs, (long long)y->count);
+    bool whole = dtype_is_whole(x->dtype) && r.kind != L2 && r.kind != LOG_SUM && r.kind != LOG_SUM_EXP;
+    #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
+    for (int64_t i = 0; i < r.outputs; i++) {
+        int64_t base = offset_of(i, r.n_kept, r.kept, r.kept_stride);
+        if (whole) {
+            int64_t v = reduce_whole(&r, x, base);
+            elements_from_i64(y->dtype, &v, 1, y->data, i);
+        } else {
+            double v = reduce_real(&r, x, base);
+            elements_from_f64(y->dtype, &v, 1, y->data, i);
+        }
+    }
+    return OK;
+}
+
+Err reduce_prep(Plan *plan, Step *s)
+{
+    static const char *const NAME[] = { "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd",
+                                        "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare" };
+    ReduceKind *kind;
+    if (!dtype_is_real(s->in[0]->dtype)) return step_refuse(s, "input", s->in[0]);
+    TRY(plan_array(plan, 1, sizeof *kind, &kind));
+    while (strcmp(NAME[*kind], s->op->type)) *kind = (ReduceKind)(*kind + 1);
+    s->state = kind;
+    s->run = reduce_run;
+    return OK;
+}
+
+/* ArgMax, ArgMin: the first place of the extreme value, or the last with select_last_index. */
+static Err arg_run(Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0];
+    int axis = 0;
+    TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
+    int64_t n = x->shape.dim[axis], inner = shape_span(&x->shape, axis + 1, x->shape.rank), *y = s->out[0]->data;
+    bool last = attr_i(s->node, "select_last_index", 0), least = !strcmp(s->op->type, "ArgMin");
+    #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
+    for (int64_t t = 0; t < s->out[0]->count; t++) {
+        int64_t at = t / inner * n * inner + t % inner, best = 0;
+        double extreme = load(x, at);
+        for (int64_t i = 1; i < n; i++) {
+            double v = load(x, at + i * inner);
+            if ((least ? v < extreme : v > extreme) || (last && v == extreme)) { extreme = v; best = i; }
+        }
+        y[t] = best;
+    }
+    return OK;
+}
+
+Err arg_prep(Plan *plan, Step *s)
+{
+    int axis = 0;
+    (void)plan;
+    TRY(axis_of(attr_i(s->node, "axis", 0), s->in[0]->shape.rank, &axis));
+    if (!s->in[0]->shape.dim[axis] && s->out[0]->count) return err_set(ERR_SHAPE, "%s over an empty axis has no answer.", s->op->type);
+    if (!dtype_is_real(s->in[0]->dtype) || s->in[0]->dtype == DT_U64 || s->in[0]->dtype == DT_I64) {
+        if (s->in[0]->dtype != DT_I64) return step_refuse(s, "input", s->in[0]);
+    }
+    s->run = arg_run;
+    return OK;
+}
+
+/* CumSum, CumProd along an axis; exclusive: without the element itself; reverse: from the end. */
+static Err cumulate_run(Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0];
+    Buffer *y = s->out[0];
+    int64_t given = 0;
+    int n_axis, axis = 0;
+    (void)plan;
+    TRY(ints_of(s->in[1], &given, 1, &n_axis));
+    TRY(axis_of(given, x->shape.rank, &axis));
+    bool exclusive = attr_i(s->node, "exclusive", 0), reverse = attr_i(s->node, "reverse", 0), product = !strcmp(s->op->type, "CumProd");
+    int64_t n = x->shape.dim[axis], inner = shape_span(&x->shape, axis + 1, x->shape.rank), rows = n ? x->count / n : 0;
+    bool whole = dtype_is_whole(x->dtype);
+    for (int64_t t = 0; t < rows; t++) {
+        double real = product;
+        uint64_t bits = product;
+        for (int64_t i = 0; i < n; i++) {
+            int64_t at = t / inner * n * inner + t % inner + (reverse ? n - 1 - i : i) * inner, v = 0;
+            double r = 0, real_before = real;
+            uint64_t before = bits;
+            if (whole) elements_to_i64(x->dtype, x->data, at, 1, &v);
+            else elements_to_f64(x->dtype, x->data, at, 1, &r);
+            bits = product ? bits * (uint64_t)v : bits + (uint64_t)v;
+            real = product ? real * r : real + r;
+            int64_t sum = (int64_t)(exclusive ? before : bits);
+            double real_sum = exclusive ? real_before : real;
+            if (whole) elements_from_i64(y->dtype, &sum, 1, y->data, at);
+            else elements_from_f64(y->dtype, &real_sum, 1, y->data, at);
+        }
+    }
+    return OK;
+}
+
+Err cumulate_prep(Plan *plan, Step *s)
+{
+    (void)plan;
+    if (!dtype_is_real(s->in[0]->dtype) || s->in[0]->dtype == DT_BOOL) return step_refuse(s, "input", s->in[0]);
+    s->run = cumulate_run;
+    return OK;
+}
