@@ -15,6 +15,7 @@ static bool always(void) { return true; }
 static void fill_scalar(Kernels *k)
 {
     prune_scalar(k);
+    panel_scalar(k);
 }
 
 #if defined(__x86_64__)
@@ -38,6 +39,8 @@ static bool runs_avx512vnni(void)
 static void fill_avx2(Kernels *k)
 {
     prune_avx2(k);
+    panel_avx2(k);
+    pack_avx2(k);
 }
 
 static void fill_avx512(Kernels *k)

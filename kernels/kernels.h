@@ -4,6 +4,7 @@
  * that it replaces; the _scalar.c files are that loop. Kernels are single-threaded, never allocate and cannot fail: callers check ranges before. No pointer
  * needs more than its type's alignment. A new field needs a row in tests/kernel_cases.c: the build insists. */
 #pragma once
+#include "kernels/panel.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,14 @@ typedef struct Kernels {
     /* sum of x[i] * y[i], added in one order at every level so that results are equal to the bit: 16 partial sums (element i goes to i % 16), no fused
      * multiply-add, then halves are added: s[i] += s[i + 8], s[i] += s[i + 4], s[i] += s[i + 2], s[0] + s[1]. */
     float (*dot_f32)(const float *x, const float *y, size_t n);
+
+    /* Panels of products, see kernels/panel.h; k, j, m run over the part's rows and columns.
+     *   pack_f32:   panel[(j / width) * rows * width + k * width + j % width] = X[k0 + k][n0 + j], 0 for n <= j < n rounded up to 8;      rows = k1 - k0 */
+    void (*pack_f32)(const PanelWindow *g, const float *x, const PanelPart *p, float *panel);
+    /*   dense_f32:  one tile, columns <= PANEL_TILE;   sum[m][j] += w[m][k] * panel[k * PANEL_TILE + j].   columns up to the next multiple of 8 are read */
+    void (*dense_f32)(const DensePart *d, const PanelOutput *o);
+    /*   sparse_f32: columns <= PANEL_COLUMNS;          sum[m][j] += w * panel[at + j] for every weight of row m.    likewise */
+    void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
 } Kernels;
 
 int         kernels_levels(void);              /* levels that this CPU and OS can run, >= 1; level 0 is scalar */

@@ -6,3 +6,7 @@ void prune_scalar(Kernels *k);
 void prune_avx2(Kernels *k);
 void prune_avx512(Kernels *k);
 void prune_neon(Kernels *k);
+
+void panel_scalar(Kernels *k);
+void panel_avx2(Kernels *k);
+void pack_avx2(Kernels *k);

@@ -1,6 +1,7 @@
 #include "tests/kernel_cases.h"
 #include "tests/cmocka.h"
 #include "tests/guard.h"
+#include "tests/panel_cases.h"
 #include <string.h>
 
 #define countof(array) (sizeof(array) / sizeof((array)[0]))
@@ -86,6 +87,9 @@ const KernelCase kernel_cases[] = {
     CASE(zero_below_f32, compare_zero_below),
     CASE(bracket_f32, compare_bracket),
     CASE(dot_f32, compare_dot),
+    CASE(pack_f32, compare_pack),
+    CASE(dense_f32, compare_dense),
+    CASE(sparse_f32, compare_sparse),
 };
 const int kernel_case_count = (int)countof(kernel_cases);
 

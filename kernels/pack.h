@@ -1,0 +1,25 @@
+/* Weights in the order in which the panel kernels read them. Done once, when a plan is made; into memory of the caller, for one K block k0 ... k1 - 1. */
+#pragma once
+#include "kernels/panel.h"
+
+enum {
+    SPARSE_BLOCK = 1024,       /* rows of X in a K block of a sparse product, at most */
+    SPARSE_BYTES = 6,          /* of the stream, for each nonzero */
+};
+
+/* W's element (m, k) is w[m * row + k * column]. */
+typedef struct Weights {
+    const float *w;
+    size_t row, column;
+    int rows;
+} Weights;
+
+/* [ceil(rows / PANEL_STRIP)][k1 - k0][PANEL_STRIP], absent rows 0: DensePart with strip = PANEL_STRIP * (k1 - k0), row 1, step PANEL_STRIP. */
+void   weights_pack_dense(const Weights *w, int k0, int k1, float *out);
+size_t weights_dense_count(const Weights *w, int k0, int k1);      /* floats of it */
+
+/* Weights other than 0 (and -0). NaN counts. */
+size_t weights_nonzeros(const Weights *w, int k0, int k1);
+/* Heads of all rows (rows <= 65536), longest first so that loops of equal length follow each other, and their stream, SPARSE_BYTES for each nonzero.
+ * pitch: floats from row to row of the panel; (k1 - k0) <= SPARSE_BLOCK and (k1 - k0) * pitch <= 65536. */
+void   weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, SparseHead *head, uint8_t *stream);

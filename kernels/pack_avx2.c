@@ -1,0 +1,185 @@
+/* The packer with AVX2. With stride 1 and an output as wide as the input, all columns of a panel lie at one distance from their inputs (per tap of the kernel):
+ * a row is 8 loads under a mask that is 0 where a tap leaves the image. Otherwise the columns are cut into runs that lie in one output row. */
+#include "kernels/levels.h"
+#include <immintrin.h>
+
+enum { LANES = 8, MOST_TAPS = 64 };
+
+typedef struct Run { int y, x, at, n; } Run;                   /* n pixels from (y, x) on are columns at ... of the panel */
+typedef struct Range { int lo, hi; } Range;
+typedef struct Tap { int64_t shift; uint64_t mask; } Tap;      /* input - output position; the columns for which it lies inside the image */
+
+/* The first n lanes. */
+static inline __m256i first_lanes(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+/* The lanes whose bit is set in the low byte of `bits`. */
+static inline __m256i lanes_of(uint64_t bits)
+{
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), lane), lane);
+}
+
+static int runs_of(const PanelWindow *g, const PanelPart *p, Run *run)
+{
+    int count = 0, y = (int)(p->n0 / g->out[1]), x = (int)(p->n0 % g->out[1]);
+    for (int at = 0; at < p->n; at += run[count++].n, y++, x = 0) {
+        int n = g->out[1] - x < p->n - at ? g->out[1] - x : p->n - at;
+        run[count] = (Run) { y, x, at, n };
+    }
+    return count;
+}
+
+static inline int64_t ceil_divide(int64_t a, int b)
+{
+    return b == 1 ? a : b == 2 ? (a + 1) >> 1 : a > 0 ? (a + b - 1) / b : -(-a / b);
+}
+
+/* The output columns for which tap kx lies inside the image. */
+static inline Range inside(const PanelWindow *g, int kx)
+{
+    int64_t shift = (int64_t)kx * g->dilation[1] - g->pad[1];
+    int64_t lo = ceil_divide(-shift, g->stride[1]), hi = ceil_divide(g->in[1] - shift, g->stride[1]);
+    lo = lo < 0 ? 0 : lo > g->out[1] ? g->out[1] : lo;
+    hi = hi < lo ? lo : hi > g->out[1] ? g->out[1] : hi;
+    return (Range) { (int)lo, (int)hi };
+}
+
+static inline Range clip(Range r, const Run *run)
+{
+    int end = run->x + run->n, lo = r.lo < run->x ? run->x : r.lo > end ? end : r.lo;
+    return (Range) { lo, r.hi < lo ? lo : r.hi > end ? end : r.hi };
+}
+
+static Tap tap_of(const PanelWindow *g, int t, const Run *run, int runs)
+{
+    int ky = t / g->kernel[1], kx = t % g->kernel[1];
+    int64_t down = (int64_t)ky * g->dilation[0] - g->pad[0], right = (int64_t)kx * g->dilation[1] - g->pad[1];
+    Tap tap = { down * g->in[1] + right, 0 };
+    Range valid = inside(g, kx);
+    for (int i = 0; i < runs; i++) {
+        if (run[i].y + down < 0 || run[i].y + down >= g->in[0])
+            continue;
+        Range r = clip(valid, &run[i]);
+        if (r.hi > r.lo)
+            tap.mask |= (~0ull >> (64 - (r.hi - r.lo))) << (run[i].at + r.lo - run[i].x);
+    }
+    return tap;
+}
+
+static inline __attribute__((always_inline)) void store_row(const __m256 *v, int vectors, float *to, int width, size_t tile)
+{
+    for (int i = 0; i < vectors; i++)
+        _mm256_storeu_ps(to + (size_t)(i * LANES / width) * tile + i * LANES % width, v[i]);
+}
+
+static inline __attribute__((always_inline)) void copy_row(const float *from, float *to, const int width, size_t tile)
+{
+    __m256 a = _mm256_loadu_ps(from), b = _mm256_loadu_ps(from + 8), c = _mm256_loadu_ps(from + 16), d = _mm256_loadu_ps(from + 24);
+    __m256 e = _mm256_loadu_ps(from + 32), f = _mm256_loadu_ps(from + 40), g = _mm256_loadu_ps(from + 48), h = _mm256_loadu_ps(from + 56);
+    store_row((const __m256[]) { a, b, c, d, e, f, g, h }, 8, to, width, tile);
+}
+
+static inline __attribute__((always_inline)) void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, float *panel, const int width)
+{
+    Run run[PANEL_COLUMNS];
+    Tap tap[MOST_TAPS];
+    int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0, vectors = (p->n + 7) / 8;
+    for (int t = 0; t < taps; t++)
+        tap[t] = tap_of(g, t, run, runs);
+    const float *channel = x + (size_t)(p->k0 / taps) * g->plane + p->n0;
+    size_t tile = (size_t)rows * (size_t)width;
+    for (int k = 0, t = p->k0 % taps; k < rows; k++, panel += width) {
+        const float *from = channel + tap[t].shift;
+        uint64_t mask = tap[t].mask;
+        if (mask == ~0ull)
+            copy_row(from, panel, width, tile);
+        else
+            for (int i = 0; i < vectors; i++, mask >>= LANES)
+                _mm256_storeu_ps(panel + (size_t)(i * LANES / width) * tile + i * LANES % width, _mm256_maskload_ps(from + i * LANES, lanes_of(mask)));
+        if (++t == taps) {
+            t = 0;
+            channel += g->plane;
+        }
+    }
+}
+
+/* from[0], from[2], ... from[2 * (n - 1)]; other lanes are 0. */
+static inline __m256 load_alternate(const float *from, int n)
+{
+    __m256 low, high;                                          /* elements 0 ... 7 and 7 ... 14, so that nothing behind the last one is read */
+    if (n >= LANES) {
+        low = _mm256_loadu_ps(from);
+        high = _mm256_loadu_ps(from + 7);
+    } else {
+        low = _mm256_maskload_ps(from, first_lanes(2 * n - 1));
+        high = _mm256_maskload_ps(from + 7, first_lanes(2 * n - 8));
+    }
+    __m256 mixed = _mm256_shuffle_ps(low, high, 0 | 2 << 2 | 1 << 4 | 3 << 6);
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0 | 2 << 2 | 1 << 4 | 3 << 6));
+}
+
+static inline __m256 load_strided(const float *from, int stride, int n)
+{
+    if (stride == 1)
+        return n >= LANES ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, first_lanes(n));
+    if (stride == 2)
+        return load_alternate(from, n);
+    float v[LANES] = { 0 };
+    for (int i = 0; i < n && i < LANES; i++)
+        v[i] = from[(size_t)i * (size_t)stride];
+    return _mm256_loadu_ps(v);
+}
+
+/* Pixels of one run: zeros, input, zeros. Writes up to 7 elements too many. */
+static inline void fill_run(float *line, const Run *run, Range r, const float *image_row, int stride)
+{
+    float *to = line + run->at;
+    for (int i = 0; i < r.lo - run->x; i += LANES)
+        _mm256_storeu_ps(to + i, _mm256_setzero_ps());
+    for (int i = 0; i < r.hi - r.lo; i += LANES)
+        _mm256_storeu_ps(to + (r.lo - run->x) + i, load_strided(image_row + (size_t)i * (size_t)stride, stride, r.hi - r.lo - i));
+    for (int i = r.hi - run->x; i < run->n; i += LANES)
+        _mm256_storeu_ps(to + i, _mm256_setzero_ps());
+}
+
+static void pack_runs(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
+{
+    Run run[PANEL_COLUMNS];
+    float line[PANEL_COLUMNS + 2 * LANES];
+    int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0;
+    size_t width = (size_t)p->width, tile = (size_t)rows * width;
+    for (int k = p->k0; k < p->k1; k++, panel += width) {
+        int c = k / taps, ky = k % taps / g->kernel[1], kx = k % g->kernel[1];
+        int64_t right = (int64_t)kx * g->dilation[1] - g->pad[1];
+        const float *channel = x + (size_t)c * g->plane;
+        Range valid = inside(g, kx);
+        for (int i = 0; i < runs; i++) {
+            int64_t y = (int64_t)run[i].y * g->stride[0] + (int64_t)ky * g->dilation[0] - g->pad[0];
+            Range r = y < 0 || y >= g->in[0] ? (Range) { run[i].x, run[i].x } : clip(valid, &run[i]);
+            fill_run(line, &run[i], r, channel + (r.hi > r.lo ? y * g->in[1] + (int64_t)r.lo * g->stride[1] + right : 0), g->stride[1]);
+        }
+        _mm256_storeu_ps(line + p->n, _mm256_setzero_ps());
+        for (int i = 0; i < p->n; i += LANES)
+            _mm256_storeu_ps(panel + (size_t)i / width * tile + (size_t)i % width, _mm256_loadu_ps(line + i));
+    }
+}
+
+static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
+{
+    if (g->stride[0] != 1 || g->stride[1] != 1 || g->in[1] != g->out[1] || g->kernel[0] > MOST_TAPS / g->kernel[1])
+        pack_runs(g, x, p, panel);
+    else if (p->width == PANEL_TILE)
+        pack_shifted(g, x, p, panel, PANEL_TILE);
+    else if (p->width == PANEL_COLUMNS)
+        pack_shifted(g, x, p, panel, PANEL_COLUMNS);
+    else
+        pack_shifted(g, x, p, panel, p->width);
+}
+
+void pack_avx2(Kernels *k)
+{
+    k->pack_f32 = pack_f32;
+}

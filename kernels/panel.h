@@ -1,0 +1,65 @@
+/* Products of a weight matrix with activations, one panel of columns at a time:
+ *
+ *     Y = clamp(W * X + bias + residual)        W (M,K) constant, X (K,N), Y (M,N), all fp32
+ *
+ * X is what im2col would make of an image, but is never made as a whole: a packer copies the columns of one panel, K block by K block, into a buffer that stays in
+ * the L1 cache while all rows of W pass. Column n is output pixel (n / out[1], n % out[1]), row k is (c * kernel[0] + ky) * kernel[1] + kx: ONNX's order
+ * of weights. A plain matrix is the window { 1 x N image, 1 x 1 kernel }.
+ *
+ * After the last K block the sums are finished while they are still in registers. Sums run over k in ascending order of blocks; the order inside a block
+ * and the use of fused multiply-add are up to the level: results differ by at most (K + 4) * 2^-23 * sum |w x|. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PANEL_COLUMNS = 64,        /* columns of a panel, at most */
+    PANEL_TILE = 16,           /* columns of a tile of the dense product */
+    PANEL_STRIP = 6,           /* rows of W that the dense product takes at once */
+};
+
+/* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */
+typedef struct PanelWindow {
+    size_t plane;                                              /* elements from channel to channel, >= in[0] * in[1] */
+    int in[2], out[2], kernel[2], stride[2], dilation[2], pad[2];   /* along height and width; pad before the first pixel, any sign */
+} PanelWindow;
+
+/* Which part of X to pack: rows k0 ... k1 - 1 of columns n0 ... n0 + n - 1, in tiles of `width` columns. */
+typedef struct PanelPart {
+    int k0, k1;
+    int n, width;              /* 1 <= n <= PANEL_COLUMNS; width: a multiple of 8 that divides PANEL_COLUMNS */
+    int64_t n0;
+} PanelPart;
+
+/* What becomes of sums. Row m of y starts at y + m * ld, its first column is the panel's (or tile's) first. */
+typedef struct PanelOutput {
+    bool first, last;          /* K block: the first starts with the bias, others with `partial`; the last finishes into y, others store `partial` */
+    bool bias_of_columns;      /* bias[n] instead of bias[m] */
+    int columns;               /* valid ones; nothing else of y, bias and residual is touched */
+    const float *bias;         /* NULL: 0 */
+    const float *residual;     /* NULL: none; otherwise placed like y. May be y. */
+    float *y;
+    size_t ld;
+    float lo, hi;              /* y = sum < lo ? lo : sum > hi ? hi : sum, so NaN stays */
+    float *partial;            /* [rows][PANEL_TILE] for dense, [rows][PANEL_COLUMNS] for sparse; not read or written when first and last */
+} PanelOutput;
+
+/* A dense product: W's element (PANEL_STRIP * i + r, k) is w[i * strip + r * row + k * step], so packed strips [k][6] (row 1, step 6) are as good as
+ * a plain matrix (row lda, step 1). Nothing beyond `rows` rows is read. panel is one tile: [k][PANEL_TILE]. */
+typedef struct DensePart {
+    const float *w;
+    size_t strip, row, step;
+    int rows, k;
+    const float *panel;
+} DensePart;
+
+/* A sparse product: for each head, in any order of rows, its weights in the stream: count / 4 times { float w[4]; uint16_t at[4]; }, then count % 4 times
+ * { float w; uint16_t at; }, unaligned, without padding. `at` is the offset in the panel of the row that the weight meets: sum[n] += w * panel[at + n]. */
+typedef struct SparseHead { uint16_t row, count; } SparseHead;
+typedef struct SparsePart {
+    const SparseHead *head;
+    int heads;
+    const uint8_t *stream;
+    const float *panel;
+} SparsePart;

@@ -1,0 +1,86 @@
+/* The loops that define the panel kernels. */
+#include "kernels/levels.h"
+#include <string.h>
+
+static float window_at(const PanelWindow *g, const float *x, int k, int64_t n)
+{
+    int taps = g->kernel[0] * g->kernel[1], ky = k % taps / g->kernel[1], kx = k % g->kernel[1];
+    int64_t iy = n / g->out[1] * g->stride[0] + (int64_t)ky * g->dilation[0] - g->pad[0];
+    int64_t ix = n % g->out[1] * g->stride[1] + (int64_t)kx * g->dilation[1] - g->pad[1];
+    if (iy < 0 || iy >= g->in[0] || ix < 0 || ix >= g->in[1])
+        return 0;
+    return x[(size_t)(k / taps) * g->plane + (size_t)(iy * g->in[1] + ix)];
+}
+
+static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
+{
+    int rows = p->k1 - p->k0;
+    for (int j = 0; j < (p->n + 7) / 8 * 8; j++) {
+        float *tile = panel + (size_t)(j / p->width) * (size_t)rows * (size_t)p->width + j % p->width;
+        for (int k = 0; k < rows; k++)
+            tile[(size_t)k * (size_t)p->width] = j < p->n ? window_at(g, x, p->k0 + k, p->n0 + j) : 0;
+    }
+}
+
+static float start(const PanelOutput *o, int width, size_t row, int j)
+{
+    if (!o->first)
+        return o->partial[row * (size_t)width + (size_t)j];
+    return !o->bias ? 0 : o->bias_of_columns ? o->bias[j] : o->bias[row];
+}
+
+static void finish(const PanelOutput *o, int width, size_t row, int j, float sum)
+{
+    if (!o->last) {
+        o->partial[row * (size_t)width + (size_t)j] = sum;
+        return;
+    }
+    size_t at = row * o->ld + (size_t)j;
+    if (o->residual)
+        sum += o->residual[at];
+    o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
+}
+
+static void dense_f32(const DensePart *d, const PanelOutput *o)
+{
+    for (int m = 0; m < d->rows; m++) {
+        const float *w = d->w + (size_t)(m / PANEL_STRIP) * d->strip + (size_t)(m % PANEL_STRIP) * d->row;
+        for (int j = 0; j < o->columns; j++) {
+            float sum = start(o, PANEL_TILE, (size_t)m, j);
+            for (int k = 0; k < d->k; k++)
+                sum += w[(size_t)k * d->step] * d->panel[k * PANEL_TILE + j];
+            finish(o, PANEL_TILE, (size_t)m, j, sum);
+        }
+    }
+}
+
+static void sparse_f32(const SparsePart *s, const PanelOutput *o)
+{
+    const uint8_t *stream = s->stream;
+    for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
+        float sum[PANEL_COLUMNS];
+        for (int j = 0; j < o->columns; j++)
+            sum[j] = start(o, PANEL_COLUMNS, h->row, j);
+        for (int left = h->count; left > 0;) {
+            int n = left >= 4 ? 4 : 1;
+            float w[4];
+            uint16_t at[4];
+            memcpy(w, stream, (size_t)n * sizeof *w);
+            memcpy(at, stream + (size_t)n * sizeof *w, (size_t)n * sizeof *at);
+            for (int q = 0; q < n; q++)
+                for (int j = 0; j < o->columns; j++)
+                    sum[j] += w[q] * s->panel[at[q] + j];
+            stream += n * (int)(sizeof *w + sizeof *at);
+            left -= n;
+        }
+        for (int j = 0; j < o->columns; j++)
+            finish(o, PANEL_COLUMNS, h->row, j, sum[j]);
+    }
+}
+
+void panel_scalar(Kernels *k)
+{
+    k->pack_f32 = pack_f32;
+    k->dense_f32 = dense_f32;
+    k->sparse_f32 = sparse_f32;
+}

@@ -1,0 +1,198 @@
+#include "tests/panel_cases.h"
+#include "kernels/pack.h"
+#include "tests/cmocka.h"
+#include "tests/guard.h"
+#include <math.h>
+#include <string.h>
+
+static int draw(Random *r, int low, int high)
+{
+    return low + (int)random_below(r, (uint32_t)(high - low + 1));
+}
+
+static void fill(float *x, size_t n, Random *r)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_float(r);
+}
+
+static Guard guard_floats(size_t n, Random *r)
+{
+    Guard g = guard_new(n * sizeof(float), 0);
+    fill(g.data, n, r);
+    return g;
+}
+
+/* Half of the windows keep the size of the image (stride 1, "same" padding), a tenth are plain matrices. */
+static PanelWindow draw_window(Random *r)
+{
+    PanelWindow g;
+    bool same = draw(r, 0, 1);
+    for (int i = 0; i < 2; i++) {
+        g.kernel[i] = draw(r, 1, 4);
+        g.dilation[i] = draw(r, 1, 3);
+        int reach = (g.kernel[i] - 1) * g.dilation[i] + 1, pads = draw(r, 0, reach);
+        g.stride[i] = same ? 1 : draw(r, 1, 3);
+        g.in[i] = draw(r, 1, i ? 40 : 12);
+        if (same)
+            pads = reach - 1;
+        if (g.in[i] + pads < reach)
+            g.in[i] = reach;
+        g.pad[i] = draw(r, 0, pads);
+        g.out[i] = (g.in[i] + pads - reach) / g.stride[i] + 1;
+    }
+    if (draw(r, 0, 9) == 0)
+        g = (PanelWindow) { .in = { 1, g.in[1] * 4 }, .out = { 1, g.in[1] * 4 }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } };
+    g.plane = (size_t)(g.in[0] * g.in[1] + draw(r, 0, 3));
+    return g;
+}
+
+void compare_pack(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    static const int widths[] = { 8, 16, 32, 64 };
+    PanelWindow g = draw_window(r);
+    int channels = draw(r, 1, 5), taps = g.kernel[0] * g.kernel[1], columns = g.out[0] * g.out[1];
+    PanelPart p = { .k0 = draw(r, 0, channels * taps - 1), .n0 = draw(r, 0, columns - 1), .width = widths[random_below(r, 4)] };
+    p.k1 = draw(r, p.k0 + 1, channels * taps);
+    int left = columns - (int)p.n0;
+    p.n = draw(r, 1, left < PANEL_COLUMNS ? left : PANEL_COLUMNS);
+    size_t tiles = (size_t)((p.n + p.width - 1) / p.width), floats = tiles * (size_t)(p.width * (p.k1 - p.k0));
+    Guard x = guard_floats((size_t)(channels - 1) * g.plane + (size_t)(g.in[0] * g.in[1]), r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    level->pack_f32(&g, x.data, &p, a.data);
+    scalar->pack_f32(&g, x.data, &p, b.data);
+    assert_memory_equal(a.data, b.data, floats * 4);
+    guard_free(&x);
+    guard_free(&a);
+    guard_free(&b);
+}
+
+/* A product of one tile or panel, with buffers that end where they may be touched last. */
+typedef struct Case {
+    int rows, k, columns, width;
+    size_t ld;
+    Guard w, panel, bias, residual, y, partial;
+    PanelOutput o;
+} Case;
+
+static size_t matrix_floats(int rows, int columns, size_t ld)
+{
+    return (size_t)(rows - 1) * ld + (size_t)columns;
+}
+
+static Case draw_case(int width, Random *r)
+{
+    Case c = { .rows = draw(r, 1, 20), .k = draw(r, 1, 40), .columns = draw(r, 1, width), .width = width };
+    c.ld = (size_t)draw(r, c.columns, 100);
+    bool by_column = draw(r, 0, 1);
+    int padded = (c.columns + 7) / 8 * 8;
+    size_t outputs = matrix_floats(c.rows, c.columns, c.ld);
+    c.panel = guard_floats(matrix_floats(c.k, padded, (size_t)width), r);
+    c.bias = guard_floats((size_t)(by_column ? c.columns : c.rows), r);
+    c.residual = guard_floats(outputs, r);
+    c.y = guard_new(outputs * sizeof(float), 0);
+    c.partial = guard_floats(matrix_floats(c.rows, padded, (size_t)width), r);
+    c.o = (PanelOutput) { .first = draw(r, 0, 2), .last = draw(r, 0, 2), .bias_of_columns = by_column, .columns = c.columns,
+                          .bias = draw(r, 0, 3) ? c.bias.data : NULL, .residual = draw(r, 0, 1) ? c.residual.data : NULL, .y = c.y.data,
+                          .ld = c.ld, .lo = draw(r, 0, 1) ? -INFINITY : -0.5f, .hi = draw(r, 0, 1) ? INFINITY : 0.75f, .partial = c.partial.data };
+    return c;
+}
+
+static void free_case(Case *c)
+{
+    guard_free(&c->w);
+    guard_free(&c->panel);
+    guard_free(&c->bias);
+    guard_free(&c->residual);
+    guard_free(&c->y);
+    guard_free(&c->partial);
+}
+
+/* w (rows, k) row-major. Checks what was written: y in the last block (NaN-filled gaps must stay), partial in others. `before` is partial at the start. */
+static void check_case(const Case *c, const float *w, const float *before)
+{
+    const float *panel = c->panel.data, *y = c->o.last ? c->y.data : c->partial.data, *bias = c->o.bias;
+    size_t ld = c->o.last ? c->ld : (size_t)c->width;
+    for (int m = 0; m < c->rows; m++)
+        for (int j = 0; j < c->columns; j++) {
+            size_t at = (size_t)m * (size_t)c->width + (size_t)j;
+            double sum = !c->o.first ? before[at] : bias ? bias[c->o.bias_of_columns ? j : m] : 0, size = fabs(sum);
+            for (int k = 0; k < c->k; k++) {
+                double term = (double)w[m * c->k + k] * panel[k * c->width + j];
+                sum += term;
+                size += fabs(term);
+            }
+            if (c->o.last) {
+                double more = c->o.residual ? c->o.residual[(size_t)m * c->ld + (size_t)j] : 0;
+                sum = fmin(fmax(sum + more, c->o.lo), c->o.hi);
+                size += fabs(more);
+            }
+            assert_true(fabs(y[(size_t)m * ld + (size_t)j] - sum) <= (c->k + 4) * 0x1p-23 * size);
+        }
+    const unsigned char *bytes = c->y.data;
+    for (int m = 0; m + 1 < c->rows; m++)
+        for (size_t i = ((size_t)m * c->ld + (size_t)c->columns) * 4; i < (size_t)(m + 1) * c->ld * 4; i++)
+            assert_int_equal(bytes[i], 0xa5);
+}
+
+/* Runs level and scalar kernel on the same operands; both have to meet the bound. */
+static void run_case(Case *c, const float *w, void (*run)(const Kernels *, const Case *), const Kernels *both[2])
+{
+    float before[20 * PANEL_COLUMNS];
+    memcpy(before, c->partial.data, c->partial.bytes);
+    for (int i = 0; i < 2; i++) {
+        memcpy(c->partial.data, before, c->partial.bytes);
+        memset(c->y.data, 0xa5, c->y.bytes);
+        run(both[i], c);
+        check_case(c, w, before);
+    }
+}
+
+static void run_packed(const Kernels *k, const Case *c)
+{
+    k->dense_f32(&(DensePart) { c->w.data, (size_t)(PANEL_STRIP * c->k), 1, PANEL_STRIP, c->rows, c->k, c->panel.data }, &c->o);
+}
+
+static void run_plain(const Kernels *k, const Case *c)
+{
+    k->dense_f32(&(DensePart) { c->w.data, (size_t)(PANEL_STRIP * c->k), (size_t)c->k, 1, c->rows, c->k, c->panel.data }, &c->o);
+}
+
+void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    Case c = draw_case(PANEL_TILE, r);
+    float w[20 * 40];
+    fill(w, (size_t)(c.rows * c.k), r);
+    const Weights weights = { w, (size_t)c.k, 1, c.rows };
+    bool packed = draw(r, 0, 1);
+    c.w = guard_new((packed ? weights_dense_count(&weights, 0, c.k) : (size_t)(c.rows * c.k)) * sizeof(float), 0);
+    if (packed)
+        weights_pack_dense(&weights, 0, c.k, c.w.data);
+    else
+        memcpy(c.w.data, w, c.w.bytes);
+    run_case(&c, w, packed ? run_packed : run_plain, (const Kernels *[]) { scalar, level });
+    free_case(&c);
+}
+
+static void run_sparse(const Kernels *k, const Case *c)
+{
+    SparseHead head[20];
+    memcpy(head, c->w.data, (size_t)c->rows * sizeof *head);
+    k->sparse_f32(&(SparsePart) { head, c->rows, (const uint8_t *)c->w.data + (size_t)c->rows * sizeof *head, c->panel.data }, &c->o);
+}
+
+void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    Case c = draw_case(PANEL_COLUMNS, r);
+    float w[20 * 40];
+    uint32_t density = random_below(r, 6);                     /* 0 to 1 in fifths */
+    for (int i = 0; i < c.rows * c.k; i++)
+        w[i] = random_below(r, 5) < density ? random_float(r) : 0;
+    const Weights weights = { w, (size_t)c.k, 1, c.rows };
+    size_t heads = (size_t)c.rows * sizeof(SparseHead);
+    c.w = guard_new(heads + weights_nonzeros(&weights, 0, c.k) * SPARSE_BYTES, 0);
+    SparseHead head[20];
+    weights_pack_sparse(&weights, 0, c.k, PANEL_COLUMNS, head, (uint8_t *)c.w.data + heads);
+    memcpy(c.w.data, head, heads);
+    run_case(&c, w, run_sparse, (const Kernels *[]) { scalar, level });
+    free_case(&c);
+}
