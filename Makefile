@@ -115,7 +115,7 @@ check: all $(TESTS) $(REPLAYS)
 	@$(TEST_ENV) tests/run.sh $(if $(T),$(T),$(TESTS) $(REPLAYS) $(SCRIPTS))
 lint:
 	@.ci/packages $(LINT_PACKAGES)
-	@CC="$(CC)" CLANG="$(CLANG)" CPPFLAGS='$(CPPFLAGS)' tests/lint.sh
+	@CC="$(CC)" CLANG="$(CLANG)" CPPFLAGS="$(subst ",\",$(CPPFLAGS))" tests/lint.sh
 san:
 	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory check BUILD=$(BUILD)/san VENV=$(VENV) MODELS=$(MODELS) WARN=-w \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
