@@ -1,0 +1,104 @@
+/* oneshot: prunes ONNX models. The library's interface; link with `pkg-config --cflags --libs oneshot`.
+ *
+ *     oneshot_model *m;
+ *     if (oneshot_load("model.onnx", &m) != ONESHOT_OK) return fail(oneshot_error());
+ *     oneshot_prune_options o = oneshot_prune_defaults();
+ *     o.sparsity = 0.8;
+ *     if (oneshot_prune(m, &o) != ONESHOT_OK || oneshot_save(m, "sparse.onnx", 0) != ONESHOT_OK) ...
+ *     oneshot_free(m);
+ *
+ * Errors: functions that can fail return a status; results are written only when it is ONESHOT_OK. The library never prints, never ends the process
+ * and never changes signal handlers, so a program that wants to survive a file being cut short while it is mapped handles SIGBUS itself.
+ * Threads: models are independent of each other; one model is used by one thread at a time. Functions use OpenMP inside, and give the same result
+ * for any number of threads.
+ * Strings are UTF-8 as far as the file's are; those returned belong to the model and live until oneshot_free unless stated otherwise. */
+#ifndef ONESHOT_H
+#define ONESHOT_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined __GNUC__
+#define ONESHOT_API __attribute__((visibility("default")))
+#else
+#define ONESHOT_API
+#endif
+
+typedef enum oneshot_status {
+    ONESHOT_OK = 0,
+    ONESHOT_ERROR_MEMORY = 1,          /* an allocation failed */
+    ONESHOT_ERROR_IO = 2,              /* open, read, write, sync or rename failed */
+    ONESHOT_ERROR_FORMAT = 3,          /* not a valid ONNX model */
+    ONESHOT_ERROR_UNSUPPORTED = 4,     /* valid, but not implemented here */
+    ONESHOT_ERROR_SHAPE = 5,           /* types or shapes contradict each other */
+    ONESHOT_ERROR_ARGUMENT = 6,        /* an argument is out of range or names nothing */
+    ONESHOT_ERROR_NUMERIC = 7,         /* NaN or infinity where a number is needed */
+} oneshot_status;
+
+typedef struct oneshot_model oneshot_model;
+
+ONESHOT_API const char *oneshot_version(void);         /* "0.1.0"; static */
+/* One sentence about the last failure in the calling thread; valid until its next call of a function of this library. Never NULL. */
+ONESHOT_API const char *oneshot_error(void);
+
+/* Reads an ONNX model; free it with oneshot_free. Elements stay in the file, which is mapped and must not be changed until then. */
+ONESHOT_API oneshot_status oneshot_load(const char *path, oneshot_model **model);
+ONESHOT_API void           oneshot_free(oneshot_model *model);       /* NULL is allowed */
+/* A size that the file leaves open, for counting multiply-adds: "batch=8", "ids=1,128". Before the first call of the functions below; otherwise sizes are
+ * assumed as recipes of the command line say (1 for batches, 224 for image sides, 128 for sequences). ERROR_ARGUMENT when called too late; what the text
+ * names is checked by the first function below. The text is copied. */
+ONESHOT_API oneshot_status oneshot_set_size(oneshot_model *model, const char *choice);
+
+typedef struct oneshot_prune_options {
+    double sparsity;                   /* share of the prunable weights that shall be zero, [0,1) */
+    const char *scope;                 /* "uniform", "global", "erk", "lamp" */
+    const char *pattern;               /* "unstructured", "N:M" such as "2:4", "RxC" blocks such as "4x1" */
+    int regroup;                       /* blocks: choose output channels that share a mask by similarity */
+    int allow_empty_channels;          /* an output channel may lose all its weights */
+    const char *const *include;        /* NULL-terminated names, globs or "re:..." of layers to prune against the defaults; NULL: none */
+    const char *const *exclude;        /* ... to leave alone; NULL: none */
+} oneshot_prune_options;
+/* Sparsity 0, uniform, unstructured. Start from these, so that fields added later have their defaults. */
+ONESHOT_API oneshot_prune_options oneshot_prune_defaults(void);
+/* Sets weights to zero by magnitude, in memory, and writes into the metadata what was done. May be called again with a higher sparsity. Weights in external
+ * data are held in memory until the model is saved; call oneshot_keep_edits first where that is too much.
+ * After a failure the model may be partly pruned: free it. */
+ONESHOT_API oneshot_status oneshot_prune(oneshot_model *model, const oneshot_prune_options *options);
+/* From now on pruned external tensors are kept in a file beside output_path, where oneshot_save must then write: models larger than memory. */
+ONESHOT_API oneshot_status oneshot_keep_edits(oneshot_model *model, const char *output_path);
+
+enum {
+    ONESHOT_SAVE_EXTERNAL = 1,         /* tensors of 1 KiB and more to <path>.data */
+    ONESHOT_SAVE_INLINE = 2,           /* external tensors into the file */
+    ONESHOT_SAVE_SPARSE = 4,           /* sparse_initializer where that is smaller */
+    ONESHOT_SAVE_DENSE = 8,            /* the other way round */
+    ONESHOT_SAVE_FORCE = 16,           /* path may be the file that the model was read from */
+};
+/* Writes the model: whole or not at all; on failure what stood at path stands there still. flags: ONESHOT_SAVE_*, or'ed. */
+ONESHOT_API oneshot_status oneshot_save(oneshot_model *model, const char *path, unsigned flags);
+
+typedef struct oneshot_numbers {
+    int64_t nodes, layers;             /* layers: weights that multiply activations */
+    int64_t parameters, zeros;         /* of all weights and other floating-point constants, each once */
+    int64_t prunable, prunable_zeros;  /* of the layers that are pruned by default; after oneshot_prune, of those that it pruned */
+    int64_t macs, macs_left;           /* multiply-adds of one inference: dense, and without those by zero; -1: unknown */
+} oneshot_numbers;
+ONESHOT_API oneshot_status oneshot_inspect(oneshot_model *model, oneshot_numbers *numbers);
+
+typedef struct oneshot_layer {
+    const char *node, *weight, *op_type;   /* names; node may be "" */
+    const int64_t *shape; int rank;        /* of the weight as the file stores it */
+    int64_t elements, zeros, macs;         /* macs: dense; -1: unknown */
+    int prunable;                          /* by default; after oneshot_prune: whether it was pruned */
+    const char *reason;                    /* why not, or what was special; NULL: nothing to say */
+} oneshot_layer;
+/* Layer number index, from 0 to oneshot_numbers.layers - 1, in the order of their first use. ERROR_ARGUMENT beyond. */
+ONESHOT_API oneshot_status oneshot_inspect_layer(oneshot_model *model, int64_t index, oneshot_layer *layer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
