@@ -1,0 +1,133 @@
+#include "engine/cli/console.h"
+#include "engine/cli/foreign.h"
+#include "onnx/file.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static int exit_code(Err e, bool reading)
+{
+    switch (e) {
+    case OK:              return EXIT_DONE;
+    case ERR_NOMEM:       return EXIT_SYSTEM;
+    case ERR_IO:          return reading ? EXIT_MODEL : EXIT_SYSTEM;
+    case ERR_FORMAT: case ERR_SHAPE: case ERR_NUMERIC: return EXIT_MODEL;
+    case ERR_UNSUPPORTED: return EXIT_UNSUPPORTED;
+    case ERR_ARG:         return EXIT_USAGE;
+    }
+    return EXIT_INTERNAL;
+}
+
+static bool colored(int fd)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return !(no && *no) && isatty(fd) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static void say(Arena *arena, const char *kind, const char *color, const char *sentence)
+{
+    const char *shown = name_shown(arena, sentence);
+    bool paint = colored(STDERR_FILENO);
+    fprintf(stderr, "oneshot: %s%s:%s %s\n", paint ? color : "", kind, paint ? "\033[0m" : "", shown ? shown : "out of memory");
+}
+
+int console_error(Arena *arena, Err e, bool reading)
+{
+    say(arena, "error", "\033[1;31m", err_text());
+    return exit_code(e, reading);
+}
+
+void console_warn(Console *c, const char *format, ...)
+{
+    Text t = { .arena = c->arena };
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    text_add(&t, "%s", line);
+    say(c->arena, "warning", "\033[1;33m", line);
+    if (c->n_warning < WARNINGS_MAX && !t.failed) c->warning[c->n_warning++] = text_done(&t);
+}
+
+Err console_print(const Text *t)
+{
+    TRY(text_check(t));
+    fwrite(text_done(t), 1, t->length, stdout);
+    if (fflush(stdout) != 0 || ferror(stdout)) return err_set(ERR_IO, "cannot write to the standard output: %s", strerror(errno));
+    return OK;
+}
+
+static Err file_write(Arena *arena, const char *path, const Text *t)
+{
+    OutFile f;
+    TRY(text_check(t));
+    TRY(out_open(arena, path, &f));
+    Span piece = { (const uint8_t *)text_done(t), t->length };
+    Err e = out_write(&f, &piece, 1);
+    if (e == OK) e = out_sync(&f);
+    if (e == OK) e = out_commit(&f);
+    out_close(&f);
+    return e;
+}
+
+Err console_json(Arena *arena, const char *path, const Text *t)
+{
+    struct stat st;
+    if (strcmp(path, "-") == 0) return console_print(t);
+    if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) return file_write(arena, path, t);
+    FILE *f = fopen(path, "w");                    /* a pipe or a device: nothing to replace */
+    if (!f) return err_set(ERR_IO, "cannot write '%s': %s", path, strerror(errno));
+    bool written = !text_check(t) && fwrite(text_done(t), 1, t->length, f) == t->length;
+    if ((fclose(f) != 0) | !written) return err_set(ERR_IO, "cannot write '%s': %s", path, strerror(errno));
+    return OK;
+}
+
+int console_width(void)
+{
+    enum { NARROWEST = 60 };
+    struct winsize size;
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 0;
+    return size.ws_col < NARROWEST ? NARROWEST : size.ws_col;
+}
+
+const char *console_bold(bool on)
+{
+    if (!colored(STDOUT_FILENO)) return "";
+    return on ? "\033[1m" : "\033[0m";
+}
+
+bool model_open(Arena *arena, const char *path, Model **out, int *code)
+{
+    Err e = model_load(path, out);
+    if (e == OK) return true;
+    *code = console_error(arena, e, true);
+    if (e == ERR_UNSUPPORTED || e == ERR_FORMAT || e == ERR_IO) foreign_help(arena, path);
+    return false;
+}
+
+bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int64_t peak_memory(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? (int64_t)use.ru_maxrss * 1024 : 0;
+}

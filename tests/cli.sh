@@ -1,0 +1,514 @@
+#!/usr/bin/env bash
+# The command from the outside: exit codes, messages, files, what stands on which stream. The last line is "N passed, N failed, N skipped".
+#   tests/cli.sh [WORD]        only tests whose name contains the word
+# ONESHOT: the command (build/oneshot).
+set -u
+top=$(cd "$(dirname "$0")/.." && pwd)
+oneshot=${ONESHOT:-$top/build/oneshot}
+example=$top/examples/digits.onnx
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
+passed=0 failed=0 skipped=0 problems=
+filter=${1:-}
+
+problem() { problems+="    $*"$'\n'; }
+skip() { problems=skip:$*; }
+# run CODE ARGUMENT...: runs the command with out and err as its streams; another exit code is a problem.
+run() {
+    local want=$1 got
+    shift
+    "$oneshot" "$@" >out 2>err </dev/null
+    got=$?
+    if [ "$got" -ne "$want" ]; then problem "exit code $got instead of $want: oneshot $*"; problem "$(head -c 500 err)"; fi
+}
+has() { grep -qF -- "$2" "$1" || problem "'$2' is missing in $1: $(head -c 600 "$1")"; }
+lacks() { if grep -qF -- "$2" "$1"; then problem "'$2' stands in $1"; fi; }
+empty() { [ ! -s "$1" ] || problem "$1 is not empty: $(head -c 300 "$1")"; }
+exists() { [ -e "$1" ] || problem "$1 is missing"; }
+missing() { [ ! -e "$1" ] || problem "$1 should not be there"; }
+same() { cmp -s "$1" "$2" || problem "$1 and $2 differ"; }
+only_files() {                         # the working folder holds these and the streams, nothing else (no temporary files)
+    local found
+    found=$(find . -mindepth 1 -printf '%P\n' | grep -vxE 'out|err' | sort | tr '\n' ' ')
+    [ "$found" = "$(printf '%s\n' "$@" | sort | tr '\n' ' ')" ] || problem "files: $found"
+}
+
+# check NAME COMMAND...: one test, in an empty folder of its own with a copy of the example as m.onnx.
+check() {
+    local name=$1
+    shift
+    if [[ $name != *"$filter"* ]]; then return; fi
+    problems=
+    mkdir -p "$work/$name" && cd "$work/$name" || exit 1
+    cp "$example" m.onnx
+    "$@"
+    cd "$work" || exit 1
+    case $problems in
+    '') passed=$((passed + 1)) ;;
+    skip:*) skipped=$((skipped + 1)); echo "skipped: $name: ${problems#skip:}" ;;
+    *) failed=$((failed + 1)); printf 'FAILED: %s\n%s' "$name" "$problems" ;;
+    esac
+}
+
+main_job() {
+    run 0 --model m.onnx --sparsity 0.8
+    only_files m.onnx m.oneshot.onnx m.oneshot.report.json
+    empty err
+    has out "m.onnx -> m.oneshot.onnx"
+    has out "80.0 %"
+    has out "first weighted layer"
+    has out "last weighted layer"
+    has out "prunable weights"
+    has out "all parameters"
+    has out "multiply-adds"
+    has out "with gzip"
+    has out "Accuracy was not measured"
+    has out "From 40 % on"
+    has m.oneshot.report.json '"schema_version": 1'
+    same m.onnx "$example"
+    run 0 inspect m.oneshot.onnx
+    has out "oneshot.sparsity: 0.8"
+    has out "oneshot.method: magnitude"
+    has out "oneshot.source_sha256: $(sha256sum m.onnx | cut -d' ' -f1)"
+    has out "oneshot.source_producer: "
+    run 0 --model m.oneshot.onnx --sparsity 0.9 -o again.onnx
+    run 9 diff m.onnx again.onnx
+}
+quiet_note() {
+    run 0 --model m.onnx --sparsity 0.3
+    lacks out "From 40 % on"
+    has out "Accuracy was not measured"
+}
+default_names() {
+    mkdir sub && cp m.onnx "sub/a model" && cp m.onnx sub/.onnx
+    run 0 --model "sub/a model" --sparsity 0.5 -q
+    exists "sub/a model.oneshot.onnx"
+    exists "sub/a model.oneshot.report.json"
+    run 0 --model sub/.onnx --sparsity 0.5 -q
+    exists sub/.onnx.oneshot.onnx
+    run 0 --model m.onnx --sparsity 0.5 -q -o other.bin
+    exists other.bin
+    exists other.bin.report.json
+    rm -r sub other.bin*
+    run 0 --model=m.onnx --sparsity=50% --output=x.onnx --quiet
+    only_files m.onnx x.onnx x.report.json
+}
+dry_run() {
+    chmod a-w .
+    run 0 --model m.onnx --sparsity 0.8 --dry-run
+    chmod u+w .
+    only_files m.onnx
+    has out "nothing is written"
+    has out "80.0 %"
+    has out "Totals as planned"
+    run 0 --model m.onnx --sparsity 0.8 --dry-run --json -
+    has out '"output": null'
+    has out '"dry_run": true'
+    only_files m.onnx
+}
+json() {
+    run 0 --model m.onnx --sparsity 0.8 --json -
+    cp out printed
+    same out m.oneshot.report.json
+    run 0 --model m.onnx --sparsity 0.8 --json r.json
+    has out "Totals"
+    exists r.json
+    run 0 inspect m.onnx --json i.json -q
+    empty out
+    run 9 diff m.onnx m.oneshot.onnx --json d.json -q
+    empty out
+    run 0 inspect m.onnx --json -
+    command -v python3 >/dev/null || { skip "python3 is not there to read JSON"; return; }
+    python3 - printed r.json i.json d.json out m.onnx m.oneshot.onnx >python.out 2>&1 <<'PYTHON' || problem "$(cat python.out)"
+import json, os, sys
+printed, written, inspected, different, other = (json.load(open(f)) for f in sys.argv[1:6])
+assert inspected == other
+t = printed["totals"]
+assert t["prunable_weights"] == sum(l["weights"] for l in printed["layers"] if l["pruned"])
+assert t["prunable_zeros_after"] == sum(l["zeros_after"] for l in printed["layers"] if l["pruned"])
+assert abs(t["sparsity_prunable"] - 0.8) < 1e-3, t
+assert printed["source"]["bytes"] == os.path.getsize(sys.argv[6]) and printed["output"]["bytes"] == os.path.getsize(sys.argv[7])
+assert printed["source"]["gzip_bytes"] > printed["output"]["gzip_bytes"] and not printed["output"]["gzip_bytes_estimated"]
+assert t["macs_after"] < t["macs_before"] <= t["macs_dense"] == inspected["model"]["macs"]
+assert abs(sum(l["macs"] for l in printed["layers"]) - t["macs_dense"]) <= t["macs_dense"] * 0.01
+assert printed["accuracy"] == {"measured": False}
+assert {"load", "survey", "plan", "prune", "save", "measure"} == set(printed["seconds"])
+changed = {d["name"]: d for d in different["tensors"]}
+for l in printed["layers"]:
+    if l["pruned"]:
+        assert changed[l["weight"]]["newly_zero"] == changed[l["weight"]]["changed"] == l["zeros_after"] - l["zeros_before"], l
+    else:
+        assert l["weight"] not in changed and l["reason"], l
+assert len(changed) == t["layers_pruned"] and not different["nodes"] and not different["equal"]
+assert [l["prunable"] for l in inspected["layers"]] == [l["pruned"] for l in printed["layers"]]
+PYTHON
+}
+streams() {
+    run 0 --model m.onnx --sparsity 0.8
+    if grep -q $'\033' out err || grep -q $'\r' out err; then problem "escapes in a pipe"; fi
+    run 0 --model m.onnx --sparsity 0.8 --quiet
+    empty out
+    empty err
+    run 0 --model m.onnx --sparsity 0.8 --verbose
+    has out "peak memory"
+    "$oneshot" --model m.onnx --sparsity 0.8 >/dev/full 2>err
+    [ $? -eq 8 ] || problem "a full standard output is no error"
+    has err "standard output"
+    "$oneshot" --model m.onnx --sparsity 0.8 -o closed.onnx >&- 2>&-
+    run 0 inspect closed.onnx
+}
+colors() {
+    command -v script >/dev/null || { skip "script(1) is not there to make a terminal"; return; }
+    # sh -c, since script(1) hands its command to a shell
+    TERM=xterm script -qec "'$oneshot' --model nothing.onnx --sparsity 0.8" /dev/null >tty.out </dev/null
+    grep -q $'\033\[' tty.out || problem "no colour on a terminal"
+    TERM=xterm NO_COLOR=1 script -qec "'$oneshot' --model nothing.onnx --sparsity 0.8" /dev/null >tty.out </dev/null
+    if grep -q $'\033\[' tty.out; then problem "colour although NO_COLOR is set"; fi
+    script -qec "stty cols 70; '$oneshot' --model m.onnx --sparsity 0.8" /dev/null >tty.out </dev/null
+    awk '/^layer/, /^Totals/' tty.out | tr -d '\r' | awk 'length > 70' | grep -q . && problem "the table is wider than the terminal"
+}
+usage() {
+    run 2
+    has err "Usage: oneshot --model"
+    run 2 --model m.onnx
+    has err "--sparsity is missing"
+    run 2 --sparsity 0.8
+    has err "--model is missing"
+    run 2 --model m.onnx --sparsity 80
+    has err "80%"
+    run 2 --model m.onnx --sparsity 1
+    run 2 --model m.onnx --sparsity -0.1
+    run 2 --model m.onnx --sparsity nan
+    run 2 --model m.onnx --sparsity 0.5x
+    run 2 --model m.onnx --sparsity 0.8 --sparsety 1
+    has err "did you mean --sparsity?"
+    run 2 --model m.onnx --sparsity 0.8 --scope everywhere
+    has err "uniform|global|erk|lamp"
+    run 2 --model m.onnx --sparsity 0.8 --pattern 5:4
+    run 2 --model m.onnx --sparsity 0.8 --layer nothing=0.5
+    has err "nothing"
+    run 2 --model m.onnx --sparsity 0.8 --layer x
+    run 2 --model m.onnx --sparsity 0.8 --layer x=7
+    run 2 --model m.onnx --sparsity 0.8 --include 'nosuch*'
+    run 2 --model m.onnx --sparsity 0.8 --shape nosuch=3
+    has err "nosuch"
+    run 2 --model m.onnx --sparsity 0.8 --threads 0
+    run 2 --model m.onnx --sparsity 0.8 --quiet=yes
+    run 2 --model m.onnx --sparsity 0.8 --model other.onnx
+    run 2 --model m.onnx --sparsity 0.8 extra
+    run 2 --model m.onnx --sparsity 0.8 -o -
+    run 2 --model m.onnx --sparsity 0.8 --quiet --verbose
+    run 2 --model m.onnx --sparsity
+    run 2 m.onnx
+    has err "--model m.onnx"
+    run 2 inspct m.onnx
+    has err "inspect"
+    run 2 convert m.onnx
+    run 2 convert m.onnx a.onnx b.onnx
+    run 2 convert m.onnx a.onnx --inline --external-data
+    run 2 diff m.onnx
+    run 2 help nothing
+    only_files m.onnx
+}
+help_and_version() {
+    local c
+    run 0 --version
+    grep -qxE 'oneshot [0-9]+\.[0-9]+\.[0-9]+' out || problem "version: $(cat out)"
+    for c in sparsify inspect diff convert; do
+        run 0 "$c" --help
+        [ "$(wc -l <out)" -le 24 ] || problem "$c --help has $(wc -l <out) lines"
+        [ "$(wc -L <out)" -le 80 ] || problem "$c --help has $(wc -L <out) columns"
+        has out "Examples:"
+        run 0 help "$c"
+        [ "$(wc -L <out)" -le 80 ] || problem "help $c has $(wc -L <out) columns"
+    done
+    run 0 --help
+    has out "Measured: at equal accuracy unstructured zeros"
+    run 0 help
+    has out "oneshot inspect MODEL"
+}
+manual() {
+    local c option page
+    page=$(sed 's/\\-/-/g; s/\\f.//g' "$top/docs/oneshot.1")
+    "$oneshot" complete >commands
+    [ "$(wc -l <commands)" -ge 4 ] || problem "commands: $(cat commands)"
+    while read -r c; do
+        "$oneshot" complete "$c" | cut -f 1 >options
+        [ -s options ] || problem "$c has no options"
+        if [ "$c" != sparsify ] && ! grep -q "SS oneshot $c" <<<"$page"; then problem "no section about $c"; fi
+        while read -r option; do
+            grep -qE -- "$option([^a-z-]|\$)" <<<"$page" || problem "$c $option is not in the manual page"
+        done <options
+    done <commands
+    # and the other way round: what the page names exists
+    grep -oE -- '--[a-z][a-z-]+' <<<"$page" | sort -u | while read -r option; do
+        while read -r c; do "$oneshot" complete "$c"; done <commands | cut -f 1 | grep -qx -- "$option" || echo "$option"
+    done >unknown
+    empty unknown
+    has "$top/docs/oneshot.1" "oneshot $("$oneshot" --version | cut -d' ' -f2)"
+}
+# complete_words WORD...: what the completion offers for the last word
+complete_words() {
+    COMP_WORDS=("$oneshot" "$@") COMP_CWORD=$# bash -c '
+        source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); compopt() { :; }; _oneshot; printf "%s\n" "${COMPREPLY[@]}"' _ \
+        "$top/engine/cli/completion.bash" "$oneshot" "$@" >out
+}
+completion() {
+    complete_words ""
+    has out inspect
+    has out help
+    complete_words --sp
+    has out --sparsity
+    complete_words --model m.onnx --scope ""
+    has out lamp
+    complete_words --model m.o
+    has out m.onnx
+    complete_words convert a b --form
+    has out --format
+    lacks out --scope
+    complete_words convert a b --format s
+    has out sparse
+    complete_words help c
+    has out convert
+}
+overwriting() {
+    run 2 --model m.onnx --sparsity 0.8 -o m.onnx
+    has err "--force"
+    ln -s m.onnx link.onnx
+    run 2 --model m.onnx --sparsity 0.8 -o link.onnx
+    run 2 --model link.onnx --sparsity 0.8 -o ./m.onnx
+    run 2 convert m.onnx m.onnx
+    run 2 --model m.onnx --sparsity 0.8 --json m.onnx
+    run 2 --model m.onnx --sparsity 0.8 -o a.onnx --json a.onnx
+    run 2 inspect m.onnx --json m.onnx
+    same m.onnx "$example"
+    rm link.onnx
+    only_files m.onnx
+    echo old >m.oneshot.onnx
+    run 0 --model m.onnx --sparsity 0.8 -q
+    run 0 inspect m.oneshot.onnx
+    run 0 --model m.onnx --sparsity 0.8 -o m.onnx --force -q
+    run 9 diff "$example" m.onnx
+    run 0 convert m.onnx m.onnx --force
+}
+unreadable() {
+    run 3 --model nothing.onnx --sparsity 0.8
+    has err "nothing.onnx"
+    head -c 5000 m.onnx >cut.onnx
+    run 3 --model cut.onnx --sparsity 0.8
+    run 3 inspect cut.onnx
+    run 3 diff m.onnx cut.onnx
+    run 3 convert cut.onnx out.onnx
+    : >empty.onnx
+    run 3 --model empty.onnx --sparsity 0.8
+    echo "hello world" >text.onnx
+    run 3 --model text.onnx --sparsity 0.8
+    missing out.onnx
+    only_files m.onnx cut.onnx empty.onnx text.onnx
+}
+other_formats() {
+    printf 'PK\003\004' >a.pt
+    { printf 'PK\003\004\024\0\0\0\010\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\020\0\0\0archive/data.pkl'; head -c 100 /dev/zero; } >"it's.pt"
+    run 4 --model "it's.pt" --sparsity 0.8
+    has err "torch.onnx.export"
+    printf '\200\002}q\001(X\006\000\000\000weightq\002us.' >pickle.bin
+    run 4 --model pickle.bin --sparsity 0.8
+    has err "torch.onnx.export"
+    printf '\040\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[0]}}' >w.safetensors
+    run 4 --model w.safetensors --sparsity 0.8
+    has err "optimum-cli export onnx"
+    printf '\034\0\0\0TFL3xxxxxxxxxxxxxxxxxxxx' >m.tflite
+    run 4 --model m.tflite --sparsity 0.8
+    has err "tf2onnx.convert --tflite m.tflite"
+    printf '\211HDF\r\n\032\nxxxxxxxxxxxxxxxxxxxx' >m.h5
+    run 4 --model m.h5 --sparsity 0.8
+    has err "onnx"
+    mkdir one none
+    cp m.onnx one/x.onnx
+    "$oneshot" --model one --sparsity 0.8 2>err
+    has err "--model one/x.onnx"
+    "$oneshot" --model none --sparsity 0.8 2>err
+    has err "no ONNX model"
+    touch none/model.safetensors
+    "$oneshot" --model none --sparsity 0.8 2>err
+    has err "optimum-cli"
+}
+bad_folders() {
+    run 8 --model m.onnx --sparsity 0.8 -o nowhere/x.onnx
+    has err "nowhere"
+    mkdir taken.onnx
+    run 8 --model m.onnx --sparsity 0.8 -o taken.onnx
+    rmdir taken.onnx
+    only_files m.onnx
+}
+locked_folder() {
+    [ "$(id -u)" -ne 0 ] || { skip "root may write into read-only folders"; return; }
+    mkdir locked && echo old >locked/x.onnx && chmod a-w locked
+    run 8 --model m.onnx --sparsity 0.8 -o locked/x.onnx
+    has locked/x.onnx old
+}
+file_limit() {
+    echo old >x.onnx
+    (ulimit -f 8; "$oneshot" --model m.onnx --sparsity 0.8 -o x.onnx >out 2>err)
+    [ $? -eq 8 ] || problem "exit code beyond the file size limit"
+    has err "error"
+    has x.onnx old
+    only_files m.onnx x.onnx
+}
+full_disk() {
+    unshare -m true 2>/dev/null || { skip "unshare -m is not allowed"; return; }
+    cat >job.sh <<'JOB'
+mkdir disk && mount -t tmpfs -o size=64k tmpfs disk && echo old >disk/x.onnx || exit 77
+"$1" --model m.onnx --sparsity 0.8 -o disk/x.onnx >out 2>err
+[ $? -eq 8 ] && [ "$(cat disk/x.onnx)" = old ] && [ "$(ls disk)" = x.onnx ]
+JOB
+    unshare -m bash job.sh "$oneshot"
+    case $? in 0) ;; 77) skip "no tmpfs to be had" ;; *) problem "a full disk: $(cat err)" ;; esac
+}
+killed() {
+    local i
+    "$oneshot" --model m.onnx --sparsity 0.5 -o new.onnx -q
+    echo old >old
+    for i in $(seq 1 30); do
+        cp old x.onnx
+        "$oneshot" --model m.onnx --sparsity 0.5 -o x.onnx -q &
+        sleep "0.00$((i % 10))"
+        kill -9 $! 2>/dev/null
+        wait $! 2>/dev/null
+        cmp -s x.onnx old || cmp -s x.onnx new.onnx || problem "a killed run left $(wc -c <x.onnx) bytes"
+    done
+    rm -f old x.report.json new.report.json
+    only_files m.onnx new.onnx x.onnx
+}
+shrunk() {
+    command -v python3 >/dev/null || { skip "python3 is not there to cut the file in time"; return; }
+    # A sparse file of 1 GiB in one tensor is cut while its zeros are counted.
+    python3 - m.onnx big.onnx "$oneshot" >python.out 2>&1 <<'PYTHON' || problem "$(cat python.out)"
+import os, subprocess, sys, time
+def field(number, payload): return varint(number << 3 | 2) + varint(len(payload)) + payload
+def varint(n):
+    out = b""
+    while n > 127: out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+rows, columns = 16384, 16384
+size = rows * columns * 4
+dims = b"\x08" + varint(rows) + b"\x08" + varint(columns)
+tensor = dims + b"\x10\x01" + field(8, b"w") + varint(9 << 3 | 2) + varint(size)
+node = field(1, field(1, b"x") + field(1, b"w") + field(2, b"y") + field(4, b"MatMul"))
+def info(name): return field(1, name) + field(2, field(1, b"\x08\x01" + field(2, field(1, b"\x08\x01") + field(1, b"\x08" + varint(16384)))))
+rest = field(11, info(b"x")) + field(12, info(b"y"))
+graph_size = len(node) + 1 + len(varint(len(tensor) + size)) + len(tensor) + size + len(rest)
+head = b"\x08\x08" + field(8, b"\x10\x11") + varint(7 << 3 | 2) + varint(graph_size) + node + rest + varint(5 << 3 | 2) + varint(len(tensor) + size) + tensor
+command = [sys.argv[3], "--model", sys.argv[2], "--sparsity", "0.5", "--include", "*", "-o", "cut.onnx"]
+codes = []
+for delay in (0.1, 0.2, 0.05, 0.4, 0.8):           # the moment at which the file is being read depends on the machine
+    with open(sys.argv[2], "wb") as f:
+        f.write(head)
+        f.truncate(len(head) + size)
+    p = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    time.sleep(delay)
+    os.truncate(sys.argv[2], 1 << 20)
+    err = p.communicate()[1]
+    codes.append(p.returncode)
+    if p.returncode == 8:
+        assert len(err.splitlines()) == 1 and "short" in err, err
+        assert not os.path.exists("cut.onnx")
+        break
+    assert p.returncode in (0, 3), (p.returncode, err)
+    if p.returncode == 0: os.remove("cut.onnx")
+assert codes[-1] == 8, codes
+PYTHON
+    rm -f big.onnx
+}
+converting() {
+    run 0 convert m.onnx copy.onnx
+    same m.onnx copy.onnx
+    run 0 convert m.onnx ext.onnx --external-data
+    exists ext.onnx.data
+    run 0 diff m.onnx ext.onnx
+    has out "stored in another form"
+    run 0 convert ext.onnx in.onnx --inline
+    run 0 diff m.onnx in.onnx
+    run 0 --model m.onnx --sparsity 0.9 -o s.onnx -q
+    run 0 convert s.onnx small.onnx --format sparse
+    [ "$(stat -c %s small.onnx)" -lt "$(stat -c %s s.onnx)" ] || problem "the sparse form is not smaller"
+    run 0 convert small.onnx back.onnx --format dense
+    run 0 diff s.onnx back.onnx
+    run 0 --model ext.onnx --sparsity 0.8 -o p.onnx
+    exists p.onnx.data
+    run 0 --model m.onnx --sparsity 0.8 -o q.onnx -q
+    run 0 convert p.onnx r.onnx --inline
+    run 9 diff q.onnx r.onnx
+    lacks out "newly zero"
+}
+same_for_threads() {
+    run 0 --model m.onnx --sparsity 0.7 --threads 1 -o one.onnx -q
+    run 0 --model m.onnx --sparsity 0.7 --threads 4 -o four.onnx -q
+    same one.onnx four.onnx
+}
+choices() {
+    run 0 --model m.onnx --sparsity 0.5 --pattern 2:4 -q
+    run 0 --model m.onnx --pattern 2:4
+    has out "to 50.0 %"
+    run 0 --model m.onnx --sparsity 0.5 --pattern 4x1 --regroup -q
+    run 0 --model m.onnx --sparsity 0.5 --scope global --include '*'
+    lacks out "first weighted layer"
+    run 0 --model m.onnx --sparsity 0.5 --exclude '*'
+    has err "no layer was pruned"
+    run 0 --model m.onnx --sparsity 0 -q
+    run 0 --model m.onnx --sparsity 0.5 --shape "$(
+        "$oneshot" inspect m.onnx --json - | sed -n 's/.*"name": "\([^"]*\)", "size": .*/\1/p' | head -n 1)=7"
+    has out "= 7"
+    lacks out "assumed"
+}
+differences() {
+    run 0 diff m.onnx m.onnx
+    has out "no differences"
+    run 0 --model m.onnx --sparsity 0.8 -q
+    run 9 diff m.onnx m.oneshot.onnx
+    has out "newly zero"
+    has out "oneshot.version: (none) ->"
+    run 9 diff -q m.onnx m.oneshot.onnx
+    empty out
+}
+
+# The shared library offers what oneshot.h declares and nothing else.
+exported() {
+    local library
+    library=$(find "$(dirname "$oneshot")" -maxdepth 1 -name 'liboneshot.so*' | head -n 1)
+    if [ -z "$library" ] || ! command -v nm >/dev/null; then skip "no shared library or no nm"; return; fi
+    nm -D --defined-only "$library" | awk '{ print $3 }' | grep -v '^_\(init\|fini\)$' | sort >offered
+    grep -o 'oneshot_[a-z_]*(' "$top/engine/api/oneshot.h" | tr -d '(' | sort -u >declared
+    grep -vxFf declared offered >extra
+    grep -vxFf offered declared >absent
+    empty extra
+    empty absent
+}
+
+check "main job" main_job
+check "note at low sparsity" quiet_note
+check "default names" default_names
+check "dry run" dry_run
+check "json" json
+check "streams" streams
+check "colors" colors
+check "usage" usage
+check "help and version" help_and_version
+check "manual" manual
+check "completion" completion
+check "overwriting" overwriting
+check "unreadable models" unreadable
+check "other formats" other_formats
+check "bad folders" bad_folders
+check "locked folder" locked_folder
+check "file size limit" file_limit
+check "full disk" full_disk
+check "killed" killed
+check "file cut short" shrunk
+check "converting" converting
+check "threads" same_for_threads
+check "choices" choices
+check "differences" differences
+check "exported symbols" exported
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
