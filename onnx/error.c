@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { ENOUGH = 600 };
 static _Thread_local char message[1024];
 
 Err err_set(Err code, const char *format, ...)
@@ -24,12 +25,11 @@ Err err_in(Err code, const char *format, ...)
     va_start(args, format);
     int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    size_t used = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-    snprintf(text + used, sizeof text - used, ": ");
-    used += strlen(text + used);
-    memmove(message + used, message, sizeof message - used - 1);       /* the end of a long message is cut off */
-    message[sizeof message - 1] = 0;
-    memcpy(message, text, used);
+    size_t used = n > 0 ? (size_t)n : 0, length = strlen(message);
+    if (used + 2 + length > ENOUGH) return code;           /* where is clear by now; the cause at the end must stay */
+    memcpy(text + used, ": ", 2);
+    memcpy(text + used + 2, message, length + 1);
+    memcpy(message, text, used + 2 + length + 1);
     return code;
 }
 

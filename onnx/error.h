@@ -17,7 +17,7 @@ typedef enum [[nodiscard]] Err {
 
 /* Replaces the calling thread's message; returns code. */
 Err err_set(Err code, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Puts "where: " before the message; returns code. */
+/* Puts "where: " before the message, unless it is very long already; returns code. */
 Err err_in(Err code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The calling thread's message; valid until its next err_set or err_in. Never NULL. */
 const char *err_text(void);
