@@ -368,6 +368,24 @@ static bool find_bound(const Model *m, const char *name, int64_t *dim)
     return false;
 }
 
+/* Says which names there are. */
+static Err unknown_binding(const Inference *x, const char *name)
+{
+    const Model *m = x->model;
+    const char *list = "";
+    for (int i = 0; i < m->graph->n_in; i++) {
+        const Value *v = m->graph->in[i];
+        for (int k = 0; k < v->stated.shape.rank && v->stated.is_tensor; k++) {
+            int64_t d = v->stated.shape.dim[k];
+            const char *symbol = dim_is_symbol(d) ? m->symbol[d - SYMBOL_BASE] : NULL;
+            if (!symbol || strlen(list) + strlen(symbol) > 300 || strstr(list, symbol)) continue;
+            list = arena_printf(x->walk->scratch, "%s%s%s", list, *list ? ", " : "", symbol);
+            if (!list) return no_memory();
+        }
+    }
+    return err_set(ERR_ARG, "no input of the model has a size named \"%s\"; there are %s", name, *list ? list : "none");
+}
+
 static Err read_bindings(Inference *x, const Binding *binding, int n)
 {
     Walk *w = x->walk;
@@ -380,7 +398,7 @@ static Err read_bindings(Inference *x, const Binding *binding, int n)
         int64_t dim, size = binding[i].size;
         const char *name = binding[i].name;
         if (size < 0) return err_set(ERR_ARG, "a size cannot be negative: \"%s\" = %lld", name, (long long)size);
-        if (!find_bound(m, name, &dim)) return err_set(ERR_ARG, "no input of the model has a size named \"%s\"", name);
+        if (!find_bound(m, name, &dim)) return unknown_binding(x, name);
         if (dim_is_number(dim) && dim != size)
             return err_set(ERR_ARG, "the size \"%s\" is %lld in the model and cannot be %lld", name, (long long)dim, (long long)size);
         if (dim_is_number(dim)) continue;

@@ -2,7 +2,7 @@
 #include "engine/infer.h"
 #include <string.h>
 
-enum { MAX_PASSES = 3 };       /* over a loop's body: with the first state, without the sizes that change, without shapes */
+enum { MAX_PASSES = 3 };       /* over a loop's body: with the first state, without the sizes that change */
 
 static Graph *body_of(const Node *n, const char *name)
 {
@@ -20,7 +20,7 @@ static Err unknown_facts(Inference *x, int n, Fact **out)
 
 /* ---- If ---- */
 
-/* A condition that is known decides; else the result is what both branches have in common. */
+/* A condition that is known decides; else the result is what both branches have in common, and contradictions may be why a branch is not taken. */
 static Err if_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
 {
     Graph *branch[2] = { body_of(n, "else_branch"), body_of(n, "then_branch") };
@@ -30,7 +30,7 @@ static Err if_infer(Inference *x, const Node *n, const Fact *const *in, Fact *ou
     Fact *result[2];
     for (int i = 0; i < 2; i++) {
         TRY(unknown_facts(x, n->n_out, &result[i]));
-        Body b = { .graph = branch[i], .out = result[i], .n_out = n->n_out, .silent = decided && (condition != 0) != i };
+        Body b = { .graph = branch[i], .out = result[i], .n_out = n->n_out, .silent = !decided || (condition != 0) != i };
         TRY(infer_body(x, &b));
     }
     for (int k = 0; k < n->n_out; k++) {
@@ -43,41 +43,55 @@ static Err if_infer(Inference *x, const Node *n, const Fact *const *in, Fact *ou
 
 /* ---- Loop and Scan ---- */
 
-/* Walks the body until what it is given holds for every turn: state[i] joins with what the turn makes of it.
- * in: n_first facts that do not change, then the states, then facts that do not change; out: skip facts, then the states. */
-typedef struct Turns { Graph *graph; Fact *in; int n_in, first, n_state; Fact *out; int n_out, skip; } Turns;
+/* The states among the facts that a body is given and gives back: given[first + i] becomes result[skip + i]. */
+typedef struct Turns { Graph *graph; Fact *given, *result; int first, skip, n_state; } Turns;
 
+static Fact without_elements(Fact f)
+{
+    f.element = NULL;
+    f.real = NULL;
+    return f;
+}
+
+/* Forgets of a state what a turn changes. Says whether it held for the next turn as well. */
+static bool settle(const Turns *t, int i)
+{
+    Fact *given = &t->given[t->first + i], next = *given;
+    Fact seen = without_elements(t->graph->in[t->first + i]->fact), after = without_elements(t->result[t->skip + i]), both = seen;
+    fact_join(&both, &after);
+    if (!both.is_tensor) next.is_tensor = false;
+    if (both.dtype != seen.dtype) next.dtype = DT_NONE;
+    if (both.shape.rank != seen.shape.rank) next.shape.rank = -1;
+    for (int k = 0; k < next.shape.rank; k++)
+        if (both.shape.dim[k] != seen.shape.dim[k]) next.shape.dim[k] = DIM_UNKNOWN;
+    bool held = fact_equal(&next, given);
+    *given = next;
+    return held;
+}
+
+/* Walks the body until what it is given holds for every turn, then once more, and now contradictions count. */
 static Err take_turns(Inference *x, const Turns *t)
 {
-    for (int pass = 1;; pass++) {
-        bool last = pass == MAX_PASSES;
-        for (int i = 0; i < t->n_state; i++) {
-            Fact *state = &t->in[t->first + i];
-            state->element = NULL;
-            state->real = NULL;
-            if (last) state->shape.rank = -1;
-        }
-        Body b = { .graph = t->graph, .in = t->in, .n_in = t->n_in, .out = t->out, .n_out = t->n_out, .silent = !last };
+    Body b = { .graph = t->graph, .in = t->given, .n_in = t->graph->n_in, .out = t->result, .n_out = t->graph->n_out, .silent = true };
+    for (int i = 0; i < t->n_state; i++) t->given[t->first + i] = without_elements(t->given[t->first + i]);
+    for (int pass = 0; pass < MAX_PASSES; pass++) {
         TRY(infer_body(x, &b));
-        bool stable = true;
-        for (int i = 0; i < t->n_state && i < t->n_out - t->skip; i++) {
-            Fact given = t->first + i < t->graph->n_in ? t->graph->in[t->first + i]->fact : t->in[t->first + i], before = given;
-            given.element = before.element = NULL;
-            given.real = before.real = NULL;
-            Fact after = t->out[t->skip + i];
-            after.element = NULL;
-            after.real = NULL;
-            fact_join(&given, &after);
-            if (fact_equal(&given, &before)) continue;
-            stable = false;
-            t->in[t->first + i] = given;
-        }
-        if (stable && !last) {                        /* once more, and now contradictions count */
-            b.silent = false;
-            return infer_body(x, &b);
-        }
-        if (last) return OK;
+        bool held = true;
+        for (int i = 0; i < t->n_state; i++) held &= settle(t, i);
+        if (held) break;
+        if (pass + 1 == MAX_PASSES)
+            for (int i = 0; i < t->n_state; i++) t->given[t->first + i].shape.rank = -1;
     }
+    b.silent = false;
+    return infer_body(x, &b);
+}
+
+/* What a state is in the end: of the last turn, or as it was given if there was none. */
+static Fact final_state(const Turns *t, int i, const Fact *given)
+{
+    Fact f = without_elements(t->result[t->skip + i]);
+    if (given) fact_join(&f, &(Fact[]){ without_elements(*given) }[0]);
+    return f;
 }
 
 /* Results of each turn, stacked along a new axis. */
@@ -106,17 +120,14 @@ static Err loop_infer(Inference *x, const Node *n, const Fact *const *in, Fact *
     given[1] = (Fact){ .is_tensor = true, .dtype = DT_BOOL };
     for (int i = 0; i < n_state; i++)
         if (in[2 + i]) given[2 + i] = *in[2 + i];
-    Turns t = { .graph = body, .in = given, .n_in = body->n_in, .first = 2, .n_state = n_state, .out = result, .n_out = body->n_out, .skip = 1 };
+    Turns t = { .graph = body, .given = given, .result = result, .first = 2, .skip = 1, .n_state = n_state };
     TRY(take_turns(x, &t));
     for (int i = 0; i < n->n_out; i++) {
         if (i >= n_state) {
             TRY(stacked(&result[1 + i], DIM_UNKNOWN, 0, &out[i]));
             continue;
         }
-        out[i] = result[1 + i];                       /* no turn at all: the state as it was given */
-        if (in[2 + i]) fact_join(&out[i], in[2 + i]);
-        out[i].element = NULL;
-        out[i].real = NULL;
+        out[i] = final_state(&t, i, in[2 + i]);
     }
     return OK;
 }
@@ -156,17 +167,14 @@ static Err scan_infer(Inference *x, const Node *n, const Fact *const *in, Fact *
         if (i < n_state) given[i] = *in[i];
         else TRY(slice_of(n, i - n_state, in[i], &given[i], &steps));
     }
-    Turns t = { .graph = body, .in = given, .n_in = body->n_in, .n_state = n_state, .out = result, .n_out = body->n_out };
+    Turns t = { .graph = body, .given = given, .result = result, .n_state = n_state };
     TRY(take_turns(x, &t));
     for (int i = 0; i < n->n_out; i++) {
         if (i >= n_state) {
             TRY(stacked(&result[i], steps, entry(n, "scan_output_axes", i - n_state), &out[i]));
             continue;
         }
-        out[i] = result[i];
-        if (in[i]) fact_join(&out[i], in[i]);
-        out[i].element = NULL;
-        out[i].real = NULL;
+        out[i] = final_state(&t, i, in[i]);
     }
     return OK;
 }
