@@ -130,12 +130,12 @@ static Err multinomial_infer(Inference *x, const Node *n, const Fact *const *in,
     return OK;
 }
 
-const Op op_BlackmanWindow = { "BlackmanWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep };
-const Op op_Constant = { "Constant", "", 1, 0, 0, 1, 1, .infer = constant_infer, .prep = constant_prep };
-const Op op_ConstantOfShape = { "ConstantOfShape", "", 9, 1, 1, 1, 1, .infer = constant_of_shape_infer, .prep = constant_of_shape_prep };
-const Op op_EyeLike = { "EyeLike", "", 9, 1, 1, 1, 1, .infer = eye_infer, .prep = eye_prep };
-const Op op_HammingWindow = { "HammingWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep };
-const Op op_HannWindow = { "HannWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep };
+const Op op_BlackmanWindow = { "BlackmanWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep, };
+const Op op_Constant = { "Constant", "", 1, 0, 0, 1, 1, .infer = constant_infer, .prep = constant_prep, };
+const Op op_ConstantOfShape = { "ConstantOfShape", "", 9, 1, 1, 1, 1, .infer = constant_of_shape_infer, .prep = constant_of_shape_prep, };
+const Op op_EyeLike = { "EyeLike", "", 9, 1, 1, 1, 1, .infer = eye_infer, .prep = eye_prep, };
+const Op op_HammingWindow = { "HammingWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep, };
+const Op op_HannWindow = { "HannWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep, };
 const Op op_MelWeightMatrix = { "MelWeightMatrix", "", 17, 5, 5, 1, 1, .infer = mel_infer };
 const Op op_Multinomial = { "Multinomial", "", 7, 1, 1, 1, 1, .infer = multinomial_infer };
-const Op op_Range = { "Range", "", 11, 3, 3, 1, 1, .infer = range_infer, .prep = range_prep };
+const Op op_Range = { "Range", "", 11, 3, 3, 1, 1, .infer = range_infer, .prep = range_prep, };

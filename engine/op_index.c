@@ -201,20 +201,20 @@ static Err nms_infer(Inference *x, const Node *n, const Fact *const *in, Fact *o
     return OK;
 }
 
-const Op op_Compress = { "Compress", "", 9, 2, 2, 1, 1, .infer = compress_infer, .prep = compress_prep };
-const Op op_CumProd = { "CumProd", "", 26, 2, 2, 1, 1, .infer = infer_same, .prep = cumulate_prep };
-const Op op_CumSum = { "CumSum", "", 11, 2, 2, 1, 1, .infer = infer_same, .prep = cumulate_prep };
-const Op op_Gather = { "Gather", "", 1, 2, 2, 1, 1, .infer = gather_infer, .prep = gather_prep };
-const Op op_GatherElements = { "GatherElements", "", 11, 2, 2, 1, 1, .infer = gather_each_infer, .prep = gather_each_prep };
-const Op op_GatherND = { "GatherND", "", 11, 2, 2, 1, 1, .infer = gather_nd_infer, .prep = gather_nd_prep };
+const Op op_Compress = { "Compress", "", 9, 2, 2, 1, 1, .infer = compress_infer, .prep = compress_prep, };
+const Op op_CumProd = { "CumProd", "", 26, 2, 2, 1, 1, .infer = infer_same, .prep = cumulate_prep, };
+const Op op_CumSum = { "CumSum", "", 11, 2, 2, 1, 1, .infer = infer_same, .prep = cumulate_prep, };
+const Op op_Gather = { "Gather", "", 1, 2, 2, 1, 1, .infer = gather_infer, .prep = gather_prep, };
+const Op op_GatherElements = { "GatherElements", "", 11, 2, 2, 1, 1, .infer = gather_each_infer, .prep = gather_each_prep, };
+const Op op_GatherND = { "GatherND", "", 11, 2, 2, 1, 1, .infer = gather_nd_infer, .prep = gather_nd_prep, };
 const Op op_NonMaxSuppression = { "NonMaxSuppression", "", 10, 2, 5, 1, 1, .infer = nms_infer };
-const Op op_NonZero = { "NonZero", "", 9, 1, 1, 1, 1, .infer = nonzero_infer, .prep = nonzero_prep };
-const Op op_OneHot = { "OneHot", "", 9, 3, 3, 1, 1, .infer = onehot_infer, .prep = one_hot_prep };
-const Op op_ReverseSequence = { "ReverseSequence", "", 10, 2, 2, 1, 1, .infer = infer_same, .prep = reverse_sequence_prep };
-const Op op_Scatter = { "Scatter", "", 9, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_prep };
-const Op op_ScatterElements = { "ScatterElements", "", 11, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_prep };
-const Op op_ScatterND = { "ScatterND", "", 11, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_nd_prep };
+const Op op_NonZero = { "NonZero", "", 9, 1, 1, 1, 1, .infer = nonzero_infer, .prep = nonzero_prep, };
+const Op op_OneHot = { "OneHot", "", 9, 3, 3, 1, 1, .infer = onehot_infer, .prep = one_hot_prep, };
+const Op op_ReverseSequence = { "ReverseSequence", "", 10, 2, 2, 1, 1, .infer = infer_same, .prep = reverse_sequence_prep, };
+const Op op_Scatter = { "Scatter", "", 9, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_prep, };
+const Op op_ScatterElements = { "ScatterElements", "", 11, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_prep, };
+const Op op_ScatterND = { "ScatterND", "", 11, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_nd_prep, };
 const Op op_TensorScatter = { "TensorScatter", "", 24, 2, 3, 1, 1, .infer = infer_same };
-const Op op_TopK = { "TopK", "", 1, 1, 2, 2, 2, .infer = topk_infer, .prep = topk_prep };
-const Op op_Trilu = { "Trilu", "", 14, 1, 2, 1, 1, .infer = infer_same, .prep = trilu_prep };
-const Op op_Unique = { "Unique", "", 11, 1, 1, 1, 4, .infer = unique_infer, .prep = unique_prep };
+const Op op_TopK = { "TopK", "", 1, 1, 2, 2, 2, .infer = topk_infer, .prep = topk_prep, };
+const Op op_Trilu = { "Trilu", "", 14, 1, 2, 1, 1, .infer = infer_same, .prep = trilu_prep, };
+const Op op_Unique = { "Unique", "", 11, 1, 1, 1, 4, .infer = unique_infer, .prep = unique_prep, };

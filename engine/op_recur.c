@@ -2,6 +2,7 @@
  * D directions, g gates (RNN 1, GRU 3, LSTM 4); with layout 1 the batch stands first: X (B,S,I), Y (B,S,D,H), states (B,D,H).
  * https://onnx.ai/onnx/operators/onnx__LSTM.html */
 #include "engine/product.h"
+#include "engine/run_ops.h"
 
 static Err recur_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
 {
@@ -44,6 +45,6 @@ static Err recur_macs(const Node *n, const Fact *const *in, const Fact *const *o
     return OK;
 }
 
-const Op op_GRU = { "GRU", "", 3, 3, 6, 0, 2, .infer = recur_infer, .roles = recur_roles, .macs = recur_macs };
-const Op op_LSTM = { "LSTM", "", 1, 3, 8, 0, 3, .infer = recur_infer, .roles = recur_roles, .macs = recur_macs };
-const Op op_RNN = { "RNN", "", 1, 3, 6, 0, 2, .infer = recur_infer, .roles = recur_roles, .macs = recur_macs };
+const Op op_GRU = { "GRU", "", 3, 3, 6, 0, 2, .infer = recur_infer, .prep = recur_prep, .roles = recur_roles, .macs = recur_macs };
+const Op op_LSTM = { "LSTM", "", 1, 3, 8, 0, 3, .infer = recur_infer, .prep = recur_prep, .roles = recur_roles, .macs = recur_macs };
+const Op op_RNN = { "RNN", "", 1, 3, 6, 0, 2, .infer = recur_infer, .prep = recur_prep, .roles = recur_roles, .macs = recur_macs };

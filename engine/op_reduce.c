@@ -64,15 +64,15 @@ static Err arg_infer(Inference *x, const Node *n, const Fact *const *in, Fact *o
     return OK;
 }
 
-const Op op_ArgMax = { "ArgMax", "", 1, 1, 1, 1, 1, .infer = arg_infer, .prep = arg_prep };
-const Op op_ArgMin = { "ArgMin", "", 1, 1, 1, 1, 1, .infer = arg_infer, .prep = arg_prep };
-const Op op_ReduceL1 = { "ReduceL1", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceL2 = { "ReduceL2", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceLogSum = { "ReduceLogSum", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceLogSumExp = { "ReduceLogSumExp", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceMax = { "ReduceMax", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceMean = { "ReduceMean", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceMin = { "ReduceMin", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceProd = { "ReduceProd", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceSum = { "ReduceSum", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
-const Op op_ReduceSumSquare = { "ReduceSumSquare", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep };
+const Op op_ArgMax = { "ArgMax", "", 1, 1, 1, 1, 1, .infer = arg_infer, .prep = arg_prep, };
+const Op op_ArgMin = { "ArgMin", "", 1, 1, 1, 1, 1, .infer = arg_infer, .prep = arg_prep, };
+const Op op_ReduceL1 = { "ReduceL1", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceL2 = { "ReduceL2", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceLogSum = { "ReduceLogSum", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceLogSumExp = { "ReduceLogSumExp", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceMax = { "ReduceMax", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceMean = { "ReduceMean", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceMin = { "ReduceMin", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceProd = { "ReduceProd", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceSum = { "ReduceSum", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };
+const Op op_ReduceSumSquare = { "ReduceSumSquare", "", 1, 1, 2, 1, 1, .infer = reduce_infer, .prep = reduce_prep, };

@@ -243,8 +243,8 @@ const Op op_DepthToSpace = { "DepthToSpace", "", 1, 1, 1, 1, 1, .infer = depth_t
 const Op op_Expand = { "Expand", "", 8, 2, 2, 1, 1, .infer = expand_infer, .prep = expand_prep, };
 const Op op_Flatten = { "Flatten", "", 1, 1, 1, 1, 1, .infer = flatten_infer, .prep = view_prep, .passes_weight = true };
 const Op op_Reshape = { "Reshape", "", 1, 1, 2, 1, 1, .infer = reshape_infer, .prep = view_prep, .passes_weight = true };
-const Op op_Shape = { "Shape", "", 1, 1, 1, 1, 1, .infer = shape_infer, .prep = shape_prep };
-const Op op_Size = { "Size", "", 1, 1, 1, 1, 1, .infer = size_infer, .prep = size_prep };
+const Op op_Shape = { "Shape", "", 1, 1, 1, 1, 1, .infer = shape_infer, .prep = shape_prep, };
+const Op op_Size = { "Size", "", 1, 1, 1, 1, 1, .infer = size_infer, .prep = size_prep, };
 const Op op_SpaceToDepth = { "SpaceToDepth", "", 1, 1, 1, 1, 1, .infer = depth_to_space_infer, .prep = depth_space_prep, };
 const Op op_Squeeze = { "Squeeze", "", 1, 1, 2, 1, 1, .infer = squeeze_infer, .prep = view_prep, .passes_weight = true };
 const Op op_Tile = { "Tile", "", 6, 2, 2, 1, 1, .infer = tile_infer, .prep = tile_prep, };

@@ -156,7 +156,7 @@ const Op op_Asinh = { "Asinh", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = u
 const Op op_Atan = { "Atan", "", 7, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 const Op op_Atanh = { "Atanh", "", 9, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 const Op op_Bernoulli = { "Bernoulli", "", 15, 1, 1, 1, 1, .infer = like_infer };
-const Op op_BitCast = { "BitCast", "", 26, 1, 1, 1, 1, .attrs = TO_REQUIRED, .infer = bit_cast_infer, .prep = bit_cast_prep };
+const Op op_BitCast = { "BitCast", "", 26, 1, 1, 1, 1, .attrs = TO_REQUIRED, .infer = bit_cast_infer, .prep = bit_cast_prep, };
 const Op op_BitwiseNot = { "BitwiseNot", "", 18, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 /* Before opset 6 `to` was a string. */
 const Op op_Cast = { "Cast", "", 6, 1, 1, 1, 1, .attrs = TO_REQUIRED, .infer = cast_infer, .prep = cast_prep, .passes_weight = true };

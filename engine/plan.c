@@ -190,8 +190,9 @@ static Err capture_graph(Plan *p, Step *s, int *room, const Graph *g)
     return OK;
 }
 
-static bool has_bodies(const Node *n)
+bool step_has_bodies(const Step *s)
 {
+    const Node *n = s->node;
     for (int i = 0; i < n->n_attr; i++) if (n->attr[i].kind == ATTR_G || n->attr[i].kind == ATTR_GS) return true;
     return false;
 }
@@ -229,7 +230,7 @@ static bool is_random(const Step *s) { return !strncmp(s->op->type, "Random", 6)
 
 static bool foldable(const Step *s)
 {
-    if (is_random(s) || has_bodies(s->node)) return false;
+    if (is_random(s) || step_has_bodies(s)) return false;
     if (shape_only(s)) return s->in[0]->shape.rank >= 0;
     for (int i = 0; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) return false;
     return true;
@@ -259,7 +260,7 @@ static Err plan_step(Plan *p, const Node *n)
     Step *s = NULL;
     TRY(step_new(p, n, &s));
     if (foldable(s)) return fold(p, s);
-    s->late = has_bodies(n) || !inputs_known(s);
+    s->late = step_has_bodies(s) || !inputs_known(s);
     if (!s->late) {
         bool known;
         TRY(step_infer(p, s, &known));

@@ -11,6 +11,7 @@ Err  buffer_learn(Plan *p, Buffer *b);
 Err  step_infer(Plan *p, Step *s, bool *known);
 /* Infers, prepares, allocates from p->now and runs: for constants while planning, for late steps in the run. */
 Err  step_execute(Plan *p, Step *s);
+bool step_has_bodies(const Step *s);                   /* If, Loop, Scan ... */
 /* The function's nodes as a graph of their own, attributes resolved against the call, values new. Bodies inside are copied too. */
 Err  function_expand(Arena *arena, const Graph *function, const Node *call, Graph **out);
 const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call */

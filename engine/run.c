@@ -47,7 +47,7 @@ Err step_infer(Plan *p, Step *s, bool *known)
     for (int i = 0; i < s->n_in; i++) in[i] = s->in[i] ? &s->in[i]->fact : NULL;
     for (int i = 0; i < room_out; i++) out[i] = (Fact){ .is_tensor = true, .shape = { .rank = -1 } };
     Inference x = { .model = p->model, .arena = p->now, .opset = s->opset };
-    if (s->op->infer) TRY(s->op->infer(&x, s->node, in, out));
+    if (s->op->infer && !step_has_bodies(s)) TRY(s->op->infer(&x, s->node, in, out));     /* what bodies give is seen when they run */
     *known = true;
     for (int i = 0; i < s->n_out; i++) {
         Buffer *b = s->out[i];

@@ -24,3 +24,6 @@ Err reverse_sequence_prep(Plan *plan, Step *s);                                 
 Err constant_prep(Plan *plan, Step *s), shape_prep(Plan *plan, Step *s), size_prep(Plan *plan, Step *s), constant_of_shape_prep(Plan *plan, Step *s);
 Err range_prep(Plan *plan, Step *s), eye_prep(Plan *plan, Step *s), trilu_prep(Plan *plan, Step *s), window_prep(Plan *plan, Step *s);  /* run_fill.c */
 Err topk_prep(Plan *plan, Step *s), unique_prep(Plan *plan, Step *s);                                              /* run_sort.c */
+Err if_prep(Plan *plan, Step *s), loop_prep(Plan *plan, Step *s), scan_prep(Plan *plan, Step *s);                 /* run_control.c */
+Err recur_prep(Plan *plan, Step *s);                                                                               /* run_recur.c */
+Err resize_prep(Plan *plan, Step *s);                                                                              /* run_resize.c */

@@ -15,7 +15,7 @@
 #include "tests/files.h"
 
 /* Cases that passed when this was last changed. The number may only rise. */
-enum { MINIMUM = 1413 };
+enum { MINIMUM = 1492 };
 
 static const char *const SUITES[] = { "node", "simple", "pytorch-operator", "pytorch-converted" };
 enum { MAX_VALUES = 64 };

@@ -1,0 +1,243 @@
+/* Resampling: Resize and Upsample.   https://onnx.ai/onnx/operators/onnx__Resize.html
+ * Linear and cubic interpolation are separable: one axis after the other, every output coordinate a weighted sum of a few input coordinates. */
+#include <math.h>
+#include <string.h>
+#include "engine/element.h"
+#include "engine/move.h"
+#include "engine/run_ops.h"
+
+enum { MAX_TAPS = 256 };
+
+typedef enum Coordinates { HALF_PIXEL, HALF_PIXEL_SYMMETRIC, PYTORCH_HALF_PIXEL, ALIGN_CORNERS, ASYMMETRIC, CROP } Coordinates;
+typedef struct Resize {
+    Coordinates coordinates;
+    enum { NEAREST, LINEAR, CUBIC } mode;
+    char rounding;                 /* nearest: p prefer floor, P prefer ceil, f floor, c ceil */
+    double cubic, outside;         /* coefficient a; value outside of the cropped input */
+    bool exclude_outside, antialias;
+    double scale[MAX_RANK], roi[2 * MAX_RANK];
+} Resize;
+
+/* Which inputs make output i of an axis. */
+typedef struct Taps { int n; bool outside; int64_t at[MAX_TAPS]; double weight[MAX_TAPS]; } Taps;
+
+static double coordinate(const Resize *r, int axis, int64_t i, int64_t in, int64_t out)
+{
+    double x = (double)i, scale = r->scale[axis], start = r->roi[2 * axis], end = r->roi[2 * axis + 1], last = (double)(in - 1);
+    double steps = scale * (double)in - 1;         /* ONNX's reference divides by the exact size, before it is rounded down */
+    if (fabs(steps - (double)(out - 1)) < 1e-6) steps = (double)(out - 1);
+    switch (r->coordinates) {
+    case HALF_PIXEL: return (x + 0.5) / scale - 0.5;
+    case HALF_PIXEL_SYMMETRIC: {
+        double exact = scale * (double)in, center = (double)in / 2;
+        return center * (1 - (double)out / exact) + (x + 0.5) / scale - 0.5;
+    }
+    case PYTORCH_HALF_PIXEL: return out > 1 ? (x + 0.5) / scale - 0.5 : 0;
+    case ALIGN_CORNERS: return steps != 0 ? x * last / steps : 0;
+    case ASYMMETRIC: return x / scale;
+    default: return steps != 0 ? start * last + x * (end - start) * last / steps : 0.5 * (start + end) * last;
+    }
+}
+
+static double cubic_weight(double d, double a)
+{
+    d = fabs(d);
+    if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
+    return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
+}
+
+static double filter(const Resize *r, double d) { return r->mode == CUBIC ? cubic_weight(d, r->cubic) : fabs(d) < 1 ? 1 - fabs(d) : 0; }
+
+static int64_t clamp(int64_t v, int64_t hi) { return v < 0 ? 0 : v > hi ? hi : v; }
+
+static int64_t nearest(const Resize *r, double x)
+{
+    return (int64_t)(r->rounding == 'p' ? ceil(x - 0.5) : r->rounding == 'P' ? floor(x + 0.5) : r->rounding == 'f' ? floor(x) : ceil(x));
+}
+
+static Err taps_of(const Resize *r, int axis, int64_t i, int64_t in, int64_t out, Taps *t)
+{
+    double x = coordinate(r, axis, i, in, out), sum = 0;
+    t->outside = r->coordinates == CROP && (x < 0 || x > (double)(in - 1));
+    if (r->mode == NEAREST) {
+        t->n = 1;
+        t->at[0] = clamp(nearest(r, x), in - 1);
+        t->weight[0] = 1;
+        return OK;
+    }
+    double shrink = r->antialias && r->scale[axis] < 1 ? r->scale[axis] : 1, reach = (r->mode == CUBIC ? 2 : 1) / shrink;
+    int64_t first = (int64_t)floor(x) + (int64_t)floor(-reach) + 1, last = (int64_t)floor(x) + 1 - ((int64_t)floor(-reach) + 1);
+    if (last - first >= MAX_TAPS) return err_set(ERR_UNSUPPORTED, "Resize by a factor of %g with antialias cannot be run.", r->scale[axis]);
+    t->n = 0;
+    for (int64_t k = first; k <= last; k++) {
+        double w = filter(r, ((double)k - x) * shrink);
+        if (r->exclude_outside && (k < 0 || k >= in)) w = 0;
+        sum += w;
+        t->at[t->n] = clamp(k, in - 1);
+        t->weight[t->n++] = w;
+    }
+    bool normalize = r->antialias || r->exclude_outside;
+    for (int k = 0; normalize && k < t->n; k++) t->weight[k] /= sum;
+    return OK;
+}
+
+/* Resamples one axis: x [outer][in][inner] -> y [outer][out][inner], double. */
+static Err resample(const Resize *r, int axis, const Shape *from, int64_t out, const double *x, double *y)
+{
+    int64_t outer = shape_span(from, 0, axis), in = from->dim[axis], inner = shape_span(from, axis + 1, from->rank);
+    for (int64_t i = 0; i < out; i++) {
+        Taps t;
+        TRY(taps_of(r, axis, i, in, out, &t));
+        for (int64_t o = 0; o < outer; o++) {
+            double *to = y + (o * out + i) * inner;
+            for (int64_t k = 0; k < inner; k++) to[k] = t.outside ? r->outside : 0;
+            for (int n = 0; n < t.n && !t.outside; n++) {
+                const double *line = x + (o * in + t.at[n]) * inner, w = t.weight[n];
+                for (int64_t k = 0; k < inner; k++) to[k] += w * line[k];
+            }
+        }
+    }
+    return OK;
+}
+
+static bool unchanged(const Resize *r, int axis, int64_t in, int64_t out) { return in == out && r->scale[axis] == 1 && r->coordinates != CROP; }
+
+static Err interpolate(const Resize *r, Step *s)
+{
+    const Buffer *x = s->in[0];
+    Buffer *y = s->out[0];
+    int64_t room = (int64_t)(s->scratch_bytes / (2 * sizeof(double)));
+    double *from = (double *)s->scratch, *to = from + room;
+    Shape now = x->shape;
+    elements_to_f64(x->dtype, x->data, 0, x->count, from);
+    for (int a = now.rank - 1; a >= 0; a--) {
+        if (unchanged(r, a, now.dim[a], y->shape.dim[a])) continue;
+        TRY(resample(r, a, &now, y->shape.dim[a], from, to));
+        now.dim[a] = y->shape.dim[a];
+        double *t = from; from = to; to = t;
+    }
+    if (!dtype_is_float(y->dtype)) for (int64_t i = 0; i < y->count; i++) from[i] = nearbyint(from[i]);
+    elements_from_f64(y->dtype, from, y->count, y->data, 0);
+    return OK;
+}
+
+/* Nearest: rows are picked, then elements of the row. */
+static Err pick(const Resize *r, const Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0], *y = s->out[0];
+    int64_t *map = (int64_t *)s->scratch, *axis[MAX_RANK], stride[MAX_RANK];
+    size_t size = element_size(x->dtype);
+    int last = x->shape.rank - 1;
+    Taps t;
+    shape_strides(&x->shape, stride);
+    for (int a = 0; a <= last; a++) {
+        axis[a] = map;
+        for (int64_t i = 0; i < y->shape.dim[a]; i++) {
+            TRY(taps_of(r, a, i, x->shape.dim[a], y->shape.dim[a], &t));
+            *map++ = t.outside ? -1 : t.at[0] * stride[a];
+        }
+    }
+    uint64_t value;
+    elements_from_f64(x->dtype, &r->outside, 1, &value, 0);
+    int64_t width = y->shape.dim[last], rows = width ? y->count / width : 0;
+    #pragma omp parallel for num_threads(plan->threads) if (y->count > PARALLEL_WORK)
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t base = 0, rest = row;
+        bool outside = false;
+        for (int a = last - 1; a >= 0; a--) {
+            int64_t at = axis[a][rest % y->shape.dim[a]];
+            outside = outside || at < 0;
+            base += at;
+            rest /= y->shape.dim[a];
+        }
+        char *to = (char *)y->data + (size_t)(row * width) * size;
+        for (int64_t i = 0; i < width; i++) {
+            int64_t at = axis[last][i];
+            memcpy(to + (size_t)i * size, outside || at < 0 ? (const char *)&value : (const char *)x->data + (size_t)(base + at) * size, size);
+        }
+    }
+    return OK;
+}
+
+/* The scale of every axis: as given, or output size / input size. */
+static Err read_scales(const Step *s, Resize *r)
+{
+    const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
+    bool upsample = !strcmp(s->op->type, "Upsample");
+    const Buffer *scales = upsample ? (s->opset >= 9 ? s->in[1] : NULL) : s->opset < 11 ? s->in[1] : s->in[2], *roi = upsample || s->opset < 11 ? NULL : s->in[1];
+    const Buffer *sizes = upsample || s->opset < 11 ? NULL : s->in[3];
+    const Attr *list = node_attr(s->node, "scales");
+    int64_t axes[2 * MAX_RANK];
+    int n = x->rank;
+    for (int i = 0; i < n; i++) { axes[i] = i; r->scale[i] = 1; r->roi[2 * i] = 0; r->roi[2 * i + 1] = 1; }
+    if (node_attr(s->node, "axes")) TRY(ints_param(s, "axes", -1, axes, &n));
+    bool given = (scales && scales->count) || (upsample && list), keep = !attr_s_is(s->node, "keep_aspect_ratio_policy", "stretch", true);
+    double chosen = 0;
+    for (int k = 0; k < n; k++) {
+        int a = 0;
+        double v = 1;
+        TRY(axis_of(axes[k], x->rank, &a));
+        if (scales && scales->count == n) elements_to_f64(scales->dtype, scales->data, k, 1, &v);
+        else if (!scales && list && list->kind == ATTR_FS && list->n == n) v = (double)list->fs[k];
+        else if (given) return err_set(ERR_SHAPE, "%s has scales for another number of axes.", s->op->type);
+        else v = x->dim[a] ? (double)y->dim[a] / (double)x->dim[a] : 1;
+        if (!given && keep && sizes && sizes->count == n) {
+            double size;
+            elements_to_f64(sizes->dtype, sizes->data, k, 1, &size);
+            v = size / (double)x->dim[a];
+            bool larger = attr_s_is(s->node, "keep_aspect_ratio_policy", "not_smaller", false);
+            chosen = !k || (larger ? v > chosen : v < chosen) ? v : chosen;
+        }
+        if (!(v > 0) && x->dim[a]) return err_set(ERR_SHAPE, "%s has the scale %g.", s->op->type, v);
+        r->scale[a] = v;
+        if (r->coordinates == CROP && roi && roi->count == 2 * n)
+            for (int e = 0; e < 2; e++) elements_to_f64(roi->dtype, roi->data, k + e * n, 1, &r->roi[2 * a + e]);
+    }
+    for (int k = 0; chosen > 0 && k < n; k++) r->scale[axes[k] < 0 ? axes[k] + x->rank : axes[k]] = chosen;
+    return OK;
+}
+
+static Err resize_run(Plan *plan, Step *s)
+{
+    Resize *r = s->state;
+    if (!s->out[0]->count) return OK;
+    TRY(read_scales(s, r));
+    if (!s->in[0]->shape.rank) { memcpy(s->out[0]->data, s->in[0]->data, s->out[0]->bytes); return OK; }
+    return r->mode == NEAREST ? pick(r, plan, s) : interpolate(r, s);
+}
+
+static void read_modes(const Step *s, Resize *r)
+{
+    static const char *const NAME[] = { "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize" };
+    const Node *n = s->node;
+    bool early = s->opset < 11 || !strcmp(s->op->type, "Upsample");
+    r->coordinates = early ? ASYMMETRIC : HALF_PIXEL;
+    for (int i = 0; i < 6; i++) if (attr_s_is(n, "coordinate_transformation_mode", NAME[i], false)) r->coordinates = (Coordinates)i;
+    r->mode = attr_s_is(n, "mode", "linear", false) || attr_s_is(n, "mode", "bilinear", false) ? LINEAR : attr_s_is(n, "mode", "cubic", false) ? CUBIC : NEAREST;
+    r->rounding = early || attr_s_is(n, "nearest_mode", "floor", false) ? 'f' : attr_s_is(n, "nearest_mode", "ceil", false) ? 'c'
+                : attr_s_is(n, "nearest_mode", "round_prefer_ceil", false) ? 'P' : 'p';
+    r->cubic = (double)attr_f(n, "cubic_coeff_a", -0.75f);
+    r->outside = (double)attr_f(n, "extrapolation_value", 0);
+    r->exclude_outside = attr_i(n, "exclude_outside", 0);
+    r->antialias = attr_i(n, "antialias", 0);
+}
+
+Err resize_prep(Plan *plan, Step *s)
+{
+    Resize *r;
+    const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
+    if (!dtype_is_real(s->in[0]->dtype) || dtype_bits(s->in[0]->dtype) < 8) return step_refuse(s, "input", s->in[0]);
+    if (y->rank < 0) return err_set(ERR_SHAPE, "%s has sizes that cannot be worked out.", s->op->type);
+    TRY(plan_array(plan, 1, sizeof *r, &r));
+    read_modes(s, r);
+    int64_t room = 1, entries = 0;
+    for (int i = 0; i < x->rank; i++) {
+        room *= x->dim[i] > y->dim[i] ? x->dim[i] : y->dim[i];
+        entries += y->dim[i];
+        if (!x->dim[i] && y->dim[i]) return err_set(ERR_SHAPE, "%s cannot make something out of an empty axis.", s->op->type);
+    }
+    s->scratch_bytes = r->mode == NEAREST ? (size_t)entries * sizeof(int64_t) : (size_t)room * 2 * sizeof(double);
+    s->state = r;
+    s->run = resize_run;
+    return OK;
+}
