@@ -39,27 +39,42 @@ INLINE void store_some(float *y, int n, __m256 v)
         y[i] = lanes[i];
 }
 
-/* Register `at` / 8 of the sums of row m; width is partial's. */
-INLINE __m256 start(const PanelOutput *o, int width, size_t m, int at)
+/* Starts the V sums of row m; width is partial's. */
+INLINE void start(__m256 *sum, const int V, const PanelOutput *o, const int width, size_t m)
 {
     if (!o->first)
-        return _mm256_loadu_ps(o->partial + m * (size_t)width + at);
-    if (!o->bias)
-        return _mm256_setzero_ps();
-    return o->bias_of_columns ? load_some(o->bias + at, o->columns - at) : _mm256_broadcast_ss(o->bias + m);
+        EACH(v, V) sum[v] = _mm256_loadu_ps(o->partial + m * (size_t)width + LANES * v);
+    else if (!o->bias)
+        EACH(v, V) sum[v] = _mm256_setzero_ps();
+    else if (!o->bias_of_columns)
+        EACH(v, V) sum[v] = _mm256_broadcast_ss(o->bias + m);
+    else
+        EACH(v, V) sum[v] = load_some(o->bias + LANES * v, o->columns - LANES * v);
 }
 
-INLINE void finish(const PanelOutput *o, int width, size_t m, int at, __m256 sum)
+INLINE __m256 clamp(const PanelOutput *o, __m256 sum)
+{
+    return _mm256_min_ps(_mm256_set1_ps(o->hi), _mm256_max_ps(_mm256_set1_ps(o->lo), sum));        /* a NaN in the second operand stays */
+}
+
+/* Finishes them. The last of the V registers may be partly used. */
+INLINE void finish(const __m256 *sum, const int V, const PanelOutput *o, const int width, size_t m)
 {
     if (!o->last) {
-        _mm256_storeu_ps(o->partial + m * (size_t)width + at, sum);
+        EACH(v, V) _mm256_storeu_ps(o->partial + m * (size_t)width + LANES * v, sum[v]);
         return;
     }
-    size_t i = m * o->ld + (size_t)at;
-    if (o->residual)
-        sum = _mm256_add_ps(sum, load_some(o->residual + i, o->columns - at));
-    sum = _mm256_min_ps(_mm256_set1_ps(o->hi), _mm256_max_ps(_mm256_set1_ps(o->lo), sum));         /* a NaN in the second operand stays */
-    store_some(o->y + i, o->columns - at, sum);
+    float *y = o->y + m * o->ld;
+    const float *residual = o->residual + m * o->ld;
+    if (o->columns == LANES * V && !o->residual)
+        EACH(v, V) _mm256_storeu_ps(y + LANES * v, clamp(o, sum[v]));
+    else if (o->columns == LANES * V)
+        EACH(v, V) _mm256_storeu_ps(y + LANES * v, clamp(o, _mm256_add_ps(sum[v], _mm256_loadu_ps(residual + LANES * v))));
+    else
+        EACH(v, V) {
+            int n = o->columns - LANES * v;
+            store_some(y + LANES * v, n, clamp(o, o->residual ? _mm256_add_ps(sum[v], load_some(residual + LANES * v, n)) : sum[v]));
+        }
 }
 
 /* R rows from m on, V registers of columns. */
@@ -68,7 +83,8 @@ INLINE void dense_tile(const int R, const int V, const DensePart *d, const Panel
     const float *p = d->w + (size_t)(m / PANEL_STRIP) * d->strip, *q = p + 3 * d->row, *x = d->panel;
     const size_t row = d->row, step = d->step;
     __m256 sum[PANEL_STRIP][2];
-    EACH(r, R) EACH(v, V) sum[r][v] = start(o, PANEL_TILE, (size_t)(m + r), LANES * v);
+    EACH(r, R) start(sum[r], V, o, PANEL_TILE, (size_t)(m + r));
+    EACH(r, R) _mm_prefetch((const char *)(o->y + (size_t)(m + r) * o->ld), _MM_HINT_T0);
     for (int k = d->k; k > 0; k--, x += PANEL_TILE, p += step, q += step) {
         __m256 xv[2];
         EACH(v, V) xv[v] = _mm256_loadu_ps(x + LANES * v);
@@ -78,7 +94,7 @@ INLINE void dense_tile(const int R, const int V, const DensePart *d, const Panel
         }
     }
     EACH(r, R) EACH(v, V) __asm__("" : "+x"(sum[r][v]));
-    EACH(r, R) EACH(v, V) finish(o, PANEL_TILE, (size_t)(m + r), LANES * v, sum[r][v]);
+    EACH(r, R) finish(sum[r], V, o, PANEL_TILE, (size_t)(m + r));
 }
 
 #define TILE(R) static __attribute__((noinline)) void dense_##R(const DensePart *d, const PanelOutput *o, int m) \
@@ -112,7 +128,7 @@ INLINE void sparse_rows(const int V, const SparsePart *s, const PanelOutput *o)
     const uint8_t *stream = s->stream;
     for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
         __m256 sum[2][8];
-        EACH(v, V) sum[0][v] = start(o, PANEL_COLUMNS, h->row, LANES * v);
+        start(sum[0], V, o, PANEL_COLUMNS, h->row);
         if (V <= 4)
             EACH(v, V) sum[1][v] = _mm256_setzero_ps();
         for (int left = h->count / 4; left > 0; left--, stream += 24) {
@@ -135,7 +151,7 @@ INLINE void sparse_rows(const int V, const SparsePart *s, const PanelOutput *o)
         if (V <= 4)
             EACH(v, V) sum[0][v] = _mm256_add_ps(sum[0][v], sum[1][v]);
         EACH(v, V) __asm__("" : "+x"(sum[0][v]));
-        EACH(v, V) finish(o, PANEL_COLUMNS, h->row, LANES * v, sum[0][v]);
+        finish(sum[0], V, o, PANEL_COLUMNS, h->row);
     }
 }
 

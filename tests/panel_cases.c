@@ -23,8 +23,7 @@ static Guard guard_floats(size_t n, Random *r)
     return g;
 }
 
-/* Half of the windows keep the size of the image (stride 1, "same" padding), a tenth are plain matrices. */
-static PanelWindow draw_window(Random *r)
+PanelWindow draw_window(Random *r)
 {
     PanelWindow g;
     bool same = draw(r, 0, 1);

@@ -1,4 +1,4 @@
-/* Comparisons of the panel kernels, for kernel_cases.c. */
+/* Comparisons of the panel kernels, for kernel_cases.c, and what other tests of products draw. */
 #pragma once
 #include "kernels/kernels.h"
 #include "tests/random.h"
@@ -6,3 +6,6 @@
 void compare_pack(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_dense(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r);
+
+/* A random window: half of them keep the size of the image (stride 1, "same" padding), a tenth are plain matrices. */
+PanelWindow draw_window(Random *r);

@@ -1,0 +1,259 @@
+/* The products on layer shapes of real networks, one thread, packing included: dense against the rate of fused multiply-adds that this CPU reaches in the same
+ * run, sparse (random masks) against dense, and OpenBLAS's sgemm (without im2col, which it would need) where it is installed. All variants of a layer
+ * take turns. Prints the median and, for ratios, the quartiles of the rounds.
+ * usage: bench_kernels [rounds [threads]] */
+#include "engine/multiply.h"
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define countof(array) (sizeof(array) / sizeof((array)[0]))
+enum { MOST_ROUNDS = 99, SPARSITIES = 4, VARIANTS = 2 + SPARSITIES };  /* dense, OpenBLAS, sparse ... */
+static const double sparsity[SPARSITIES] = { 0.5, 0.7, 0.8, 0.9 };
+
+/* channels, outputs, output size, kernel, stride, times in the network */
+typedef struct Layer { const char *net; int c, m, size, kernel, stride, times; } Layer;
+static const Layer layers[] = {
+    { "resnet50", 3, 64, 112, 7, 2, 1 }, { "resnet50", 64, 64, 56, 1, 1, 1 }, { "resnet50", 256, 64, 56, 1, 1, 2 }, { "resnet50", 64, 64, 56, 3, 1, 3 },
+    { "resnet50", 64, 256, 56, 1, 1, 4 }, { "resnet50", 256, 128, 56, 1, 1, 1 }, { "resnet50", 128, 128, 28, 3, 2, 1 }, { "resnet50", 256, 512, 28, 1, 2, 1 },
+    { "resnet50", 512, 128, 28, 1, 1, 3 }, { "resnet50", 128, 128, 28, 3, 1, 3 }, { "resnet50", 128, 512, 28, 1, 1, 4 }, { "resnet50", 512, 256, 28, 1, 1, 1 },
+    { "resnet50", 256, 256, 14, 3, 2, 1 }, { "resnet50", 512, 1024, 14, 1, 2, 1 }, { "resnet50", 1024, 256, 14, 1, 1, 5 }, { "resnet50", 256, 256, 14, 3, 1, 5 },
+    { "resnet50", 256, 1024, 14, 1, 1, 6 }, { "resnet50", 1024, 512, 14, 1, 1, 1 }, { "resnet50", 512, 512, 7, 3, 2, 1 }, { "resnet50", 1024, 2048, 7, 1, 2, 1 },
+    { "resnet50", 2048, 512, 7, 1, 1, 2 }, { "resnet50", 512, 512, 7, 3, 1, 2 }, { "resnet50", 512, 2048, 7, 1, 1, 3 },
+    { "resnet18", 64, 64, 56, 3, 1, 4 }, { "resnet18", 64, 128, 28, 3, 2, 1 }, { "resnet18", 128, 128, 28, 3, 1, 3 }, { "resnet18", 256, 256, 14, 3, 1, 3 },
+    { "resnet18", 512, 512, 7, 3, 1, 3 },
+    { "mobilenetv2", 16, 96, 112, 1, 1, 1 }, { "mobilenetv2", 96, 24, 56, 1, 1, 1 }, { "mobilenetv2", 24, 144, 56, 1, 1, 2 }, { "mobilenetv2", 192, 32, 28, 1, 1, 2 },
+    { "mobilenetv2", 64, 384, 14, 1, 1, 4 }, { "mobilenetv2", 384, 64, 14, 1, 1, 3 }, { "mobilenetv2", 160, 960, 7, 1, 1, 3 }, { "mobilenetv2", 320, 1280, 7, 1, 1, 1 },
+};
+
+/* One thread is timed by its own CPU time: what other processes take does not count, though what they do to caches and clock does. */
+static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(the_clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void *zeroed(size_t bytes)
+{
+    void *p = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!p) {
+        fprintf(stderr, "out of memory\n");
+        exit(8);
+    }
+    return memset(p, 0, bytes);
+}
+
+static double uniform(void)
+{
+    static uint64_t seed = 88172645463325252u;
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (double)(seed >> 11) * 0x1p-53;
+}
+
+#if defined(__x86_64__)
+/* 12 chains of fused multiply-adds of 8 floats, in registers only. */
+static double peak_gflops(void)
+{
+    enum { TURNS = 400000 };
+    uint64_t turns = TURNS;
+    double t = now();
+    __asm__ volatile("vxorps %%ymm0, %%ymm0, %%ymm0; vxorps %%ymm1, %%ymm1, %%ymm1; vxorps %%ymm2, %%ymm2, %%ymm2; vxorps %%ymm3, %%ymm3, %%ymm3\n"
+                     "vxorps %%ymm4, %%ymm4, %%ymm4; vxorps %%ymm5, %%ymm5, %%ymm5; vxorps %%ymm6, %%ymm6, %%ymm6; vxorps %%ymm7, %%ymm7, %%ymm7\n"
+                     "vxorps %%ymm8, %%ymm8, %%ymm8; vxorps %%ymm9, %%ymm9, %%ymm9; vxorps %%ymm10, %%ymm10, %%ymm10; vxorps %%ymm11, %%ymm11, %%ymm11\n"
+                     "vxorps %%ymm12, %%ymm12, %%ymm12\n"
+                     "1: vfmadd231ps %%ymm12, %%ymm12, %%ymm0; vfmadd231ps %%ymm12, %%ymm12, %%ymm1; vfmadd231ps %%ymm12, %%ymm12, %%ymm2\n"
+                     "vfmadd231ps %%ymm12, %%ymm12, %%ymm3; vfmadd231ps %%ymm12, %%ymm12, %%ymm4; vfmadd231ps %%ymm12, %%ymm12, %%ymm5\n"
+                     "vfmadd231ps %%ymm12, %%ymm12, %%ymm6; vfmadd231ps %%ymm12, %%ymm12, %%ymm7; vfmadd231ps %%ymm12, %%ymm12, %%ymm8\n"
+                     "vfmadd231ps %%ymm12, %%ymm12, %%ymm9; vfmadd231ps %%ymm12, %%ymm12, %%ymm10; vfmadd231ps %%ymm12, %%ymm12, %%ymm11\n"
+                     "dec %0; jnz 1b; vzeroupper"
+                     : "+r"(turns) : : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "cc");
+    return 1e-9 * 2 * 8 * 12 * TURNS / (now() - t);
+}
+#else
+static double peak_gflops(void)
+{
+    return NAN;
+}
+#endif
+
+typedef void Sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+
+/* NULL when it is not installed. */
+static Sgemm *find_openblas(int threads)
+{
+    void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return NULL;
+    Sgemm *sgemm = NULL;
+    void (*set_threads)(int) = NULL;
+    char *(*core)(void) = NULL;
+    *(void **)&sgemm = dlsym(library, "cblas_sgemm");
+    *(void **)&set_threads = dlsym(library, "openblas_set_num_threads");
+    *(void **)&core = dlsym(library, "openblas_get_corename");
+    if (!sgemm || !set_threads || !core)
+        return NULL;
+    set_threads(threads);
+    printf("OpenBLAS kernels: %s\n", core());
+    return sgemm;
+}
+
+typedef struct Case {
+    int m, k;
+    int64_t n;
+    float *x, *columns, *y, *bias;                             /* columns: what im2col would give, any contents */
+    float *w[1 + SPARSITIES];
+    Multiply multiply[1 + SPARSITIES];
+    void *packed[1 + SPARSITIES], *scratch;
+} Case;
+
+static void prepare(const Layer *l, const Kernels *kernels, int threads, Case *c)
+{
+    int in = l->size * l->stride, taps = l->kernel * l->kernel;
+    c->m = l->m;
+    c->k = l->c * taps;
+    c->n = (int64_t)l->size * l->size;
+    size_t weights = (size_t)c->m * (size_t)c->k, scratch = 0;
+    c->x = zeroed(sizeof(float) * (size_t)(l->c * in * in));
+    c->columns = zeroed(sizeof(float) * (size_t)c->k * (size_t)c->n);
+    c->y = zeroed(sizeof(float) * (size_t)c->m * (size_t)c->n);
+    c->bias = zeroed(sizeof(float) * (size_t)c->m);
+    for (int i = 0; i < l->c * in * in; i++)
+        c->x[i] = (float)(uniform() - 0.5);
+    for (int v = 0; v <= SPARSITIES; v++) {
+        c->w[v] = zeroed(sizeof(float) * weights);
+        for (size_t i = 0; i < weights; i++)
+            c->w[v][i] = v && uniform() < sparsity[v - 1] ? 0 : (float)(uniform() - 0.5);
+        PanelWindow window = { (size_t)(in * in), { in, in }, { l->size, l->size }, { l->kernel, l->kernel }, { l->stride, l->stride }, { 1, 1 },
+                               { l->kernel / 2, l->kernel / 2 } };
+        MultiplyShape shape = { window, 1, 1, c->k, c->n, { c->w[v], (size_t)c->k, 1, c->m } };
+        multiply_plan(&shape, kernels, threads, v ? MULTIPLY_SPARSE : MULTIPLY_DENSE, &c->multiply[v]);
+        c->packed[v] = zeroed(c->multiply[v].bytes);
+        multiply_pack(&c->multiply[v], c->packed[v]);
+        scratch = scratch > c->multiply[v].scratch ? scratch : c->multiply[v].scratch;
+    }
+    c->scratch = zeroed(scratch);
+}
+
+static void discard(Case *c)
+{
+    for (int v = 0; v <= SPARSITIES; v++) {
+        free(c->w[v]);
+        free(c->packed[v]);
+    }
+    free(c->x);
+    free(c->columns);
+    free(c->y);
+    free(c->bias);
+    free(c->scratch);
+}
+
+/* Seconds of one call; repeated within a round until it lasts a millisecond. */
+static double time_variant(const Case *c, int variant, Sgemm *sgemm)
+{
+    double start = now(), t;
+    int calls = 0;
+    do {
+        if (variant == 1)
+            sgemm(101, 111, 111, c->m, (int)c->n, c->k, 1, c->w[0], c->k, c->columns, (int)c->n, 0, c->y, (int)c->n);
+        else
+            multiply_run(&c->multiply[variant ? variant - 1 : 0], &(MultiplyRun) { c->x, c->bias, NULL, c->y, 0, INFINITY, c->scratch });
+        calls++;
+        t = now() - start;
+    } while (t < 1e-3);
+    return t / calls;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *values, int n, double q)
+{
+    double sorted[MOST_ROUNDS];
+    memcpy(sorted, values, (size_t)n * sizeof *values);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+    return sorted[(int)(q * (n - 1) + 0.5)];
+}
+
+/* Sums over a network, in median seconds. */
+typedef struct Total { double operations, seconds[VARIANTS], peak_seconds, stride1[VARIANTS]; } Total;
+
+typedef struct Times { double seconds[VARIANTS][MOST_ROUNDS], peak[MOST_ROUNDS]; int rounds; bool blas; } Times;
+
+static void print_layer(const Layer *l, const Case *c, const Times *times, Total *total)
+{
+    const double (*seconds)[MOST_ROUNDS] = times->seconds, *peak = times->peak;
+    int rounds = times->rounds;
+    double operations = 2.0 * c->m * c->k * (double)c->n, share[MOST_ROUNDS], ratio[MOST_ROUNDS];
+    for (int i = 0; i < rounds; i++)
+        share[i] = 100 * operations * 1e-9 / seconds[0][i] / peak[i];
+    printf("%-12s %4dx%-5d N %-6lld %dx%d/%d %6.1f GFLOP/s %5.1f %% (%.1f-%.1f)", l->net, c->m, c->k, (long long)c->n, l->kernel, l->kernel, l->stride,
+           operations * 1e-9 / quantile(seconds[0], rounds, 0.5), quantile(share, rounds, 0.5), quantile(share, rounds, 0.25), quantile(share, rounds, 0.75));
+    if (times->blas)
+        printf("  BLAS %6.1f", operations * 1e-9 / quantile(seconds[1], rounds, 0.5));
+    for (int v = 2; v < VARIANTS; v++) {
+        for (int i = 0; i < rounds; i++)
+            ratio[i] = seconds[0][i] / seconds[v][i];
+        printf("  %.0f%% %.2f (%.2f-%.2f)", 100 * sparsity[v - 2], quantile(ratio, rounds, 0.5), quantile(ratio, rounds, 0.25), quantile(ratio, rounds, 0.75));
+    }
+    printf("\n");
+    total->operations += l->times * operations;
+    total->peak_seconds += l->times * operations * 1e-9 / quantile(peak, rounds, 0.5);
+    for (int v = 0; v < VARIANTS; v++) {
+        double t = l->times * (v == 1 && !times->blas ? NAN : quantile(seconds[v], rounds, 0.5));
+        total->seconds[v] += t;
+        total->stride1[v] += l->stride == 1 ? t : 0;
+    }
+}
+
+static void print_total(const char *net, const Total *t)
+{
+    printf("%s: dense %.1f %% of the peak, %.2f ms (OpenBLAS without im2col %.2f ms); stride 1, sparse over dense (over OpenBLAS):", net,
+           100 * t->peak_seconds / t->seconds[0], 1e3 * t->seconds[0], 1e3 * t->seconds[1]);
+    for (int v = 2; v < VARIANTS; v++)
+        printf("  %.0f%% %.2f (%.2f)", 100 * sparsity[v - 2], t->stride1[0] / t->stride1[v], t->stride1[1] / t->stride1[v]);
+    printf("\n\n");
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 11, threads = argc > 2 ? atoi(argv[2]) : 1;
+    const Kernels *kernels = kernels_best();
+    if (rounds < 1 || rounds > MOST_ROUNDS || threads < 1 || !kernels) {
+        fprintf(stderr, "usage: bench_kernels [rounds (1 to %d) [threads]]\n", MOST_ROUNDS);
+        return 2;
+    }
+    if (threads > 1)
+        the_clock = CLOCK_MONOTONIC;
+    printf("kernels %s, %d threads, peak of one thread %.1f GFLOP/s\n", kernels->isa, threads, peak_gflops());
+    Sgemm *sgemm = find_openblas(threads);
+    Total total = { 0 };
+    for (size_t i = 0; i < countof(layers); i++) {
+        Case c;
+        Times t = { .rounds = rounds, .blas = sgemm };
+        prepare(&layers[i], kernels, threads, &c);
+        for (int r = 0; r < rounds; r++) {
+            t.peak[r] = threads * peak_gflops();
+            for (int v = 0; v < VARIANTS; v++)
+                if (v != 1 || sgemm)
+                    t.seconds[v][r] = time_variant(&c, v, sgemm);
+        }
+        print_layer(&layers[i], &c, &t, &total);
+        discard(&c);
+        if (i + 1 == countof(layers) || strcmp(layers[i].net, layers[i + 1].net)) {
+            print_total(layers[i].net, &total);
+            total = (Total) { 0 };
+        }
+    }
+    return 0;
+}
