@@ -17,7 +17,7 @@ LIBS    := -lcrypto -lz -lm
 
 # What the targets need from Debian; `make demo`, `make test` and the like install what is missing after saying so.
 BUILD_PACKAGES   := gcc libc6-dev libssl-dev zlib1g-dev
-TEST_PACKAGES    := $(BUILD_PACKAGES) libcmocka-dev pkg-config xz-utils
+TEST_PACKAGES    := $(BUILD_PACKAGES) libcmocka-dev libprotobuf-c-dev protobuf-c-compiler pkg-config xz-utils
 LINT_PACKAGES    := $(TEST_PACKAGES) clang libomp-dev shellcheck
 VENV_PACKAGES    := python3-venv
 PYTHON_PACKAGES  := onnx==1.22.0 onnxruntime numpy
@@ -82,6 +82,15 @@ $(BUILD)/oneshot: $(CLI_OBJ) $(BUILD)/liboneshot.a
 	$(LINK) $(LIBS) -o $@
 $(BUILD)/test_%: $(BUILD)/tests/test_%.o $(TEST_SUPPORT) $(BUILD)/liboneshot.a
 	$(LINK) $(LIBS) -lcmocka -o $@
+# An independent reader of the format, for one test: the schema compiled by protoc-c.
+$(BUILD)/onnx.pb-c.h: tests/onnx.proto
+	$(call say,GEN )mkdir -p $(@D) && protoc-c --proto_path=tests --c_out=$(@D) onnx.proto
+$(BUILD)/onnx.pb-c.o: $(BUILD)/onnx.pb-c.h
+	$(call say,CC  )$(CC) $(CFLAGS) $(SANITIZE) -I$(BUILD) -w -c $(@:.o=.c) -o $@
+$(BUILD)/test_protobuf: $(BUILD)/onnx.pb-c.o
+$(BUILD)/test_protobuf: LIBS += -lprotobuf-c
+$(BUILD)/tests/test_protobuf.o: $(BUILD)/onnx.pb-c.h
+$(BUILD)/tests/test_protobuf.o: override CPPFLAGS += -I$(BUILD)
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(FUZZ_MAIN) $(BUILD)/liboneshot.a
 	$(LINK) $(LIBS) -o $@
 $(BUILD)/bench_%: $(BUILD)/bench/bench_%.o $(BUILD)/liboneshot.a
@@ -115,7 +124,8 @@ check: all $(TESTS) $(REPLAYS)
 	@$(TEST_ENV) tests/run.sh $(if $(T),$(T),$(TESTS) $(REPLAYS) $(SCRIPTS))
 lint:
 	@.ci/packages $(LINT_PACKAGES)
-	@CC="$(CC)" CLANG="$(CLANG)" CPPFLAGS="$(subst ",\",$(CPPFLAGS))" tests/lint.sh
+	@$(MAKE) --no-print-directory $(BUILD)/onnx.pb-c.h
+	@CC="$(CC)" CLANG="$(CLANG)" CPPFLAGS="$(subst ",\",$(CPPFLAGS)) -I$(BUILD)" tests/lint.sh
 san:
 	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory check BUILD=$(BUILD)/san VENV=$(VENV) MODELS=$(MODELS) WARN=-w \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
@@ -147,7 +157,7 @@ bench: venv models all $(BENCHES)
 	@$(TEST_ENV) $(VENV)/bin/python bench/bench_command.py
 # The same tests for aarch64, cross-compiled and run in an emulator. Needs the libraries of Debian's arm64 packages.
 check-arm:
-	@.ci/packages gcc-aarch64-linux-gnu qemu-user libssl-dev:arm64 zlib1g-dev:arm64 libcmocka-dev:arm64
+	@.ci/packages gcc-aarch64-linux-gnu qemu-user libssl-dev:arm64 zlib1g-dev:arm64 libcmocka-dev:arm64 libprotobuf-c-dev:arm64 protobuf-c-compiler
 	@TEST_WRAP=qemu-aarch64 $(MAKE) --no-print-directory check BUILD=$(BUILD)/arm VENV=$(VENV) MODELS=$(BUILD)/no-models \
 	    CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar T='$(TESTS:$(BUILD)/%=$(BUILD)/arm/%)'
 

@@ -147,7 +147,7 @@ static Bytes functions(void)
     return build_finish(b, 8, 18);
 }
 
-/* Nodes out of order, initializers that are inputs too, unknown fields, a group, more dimensions than the IR knows, packed dims. */
+/* Nodes out of order, initializers that are inputs too, unknown fields, more dimensions than the IR knows, packed dims. */
 static Bytes odd(void)
 {
     Build *b = build_new();
@@ -166,14 +166,24 @@ static Bytes odd(void)
     pb_bytes(&packed, 9, "ab", 2);
     pb_child(g, 5, &packed);
     pb_text(g, 999, "unknown");
-    pb_raw(build_model_fields(b), (uint8_t[]){ 0xf3, 0x07, 0x08, 0x01, 0xfb, 0x07, 0xfc, 0x07, 0xf4, 0x07 }, 10);     /* group 126 with group 127 within */
     pb_text(build_model_fields(b), 6, "a doc string");
     return build_finish(b, 3, 9);
 }
 
+/* Field 126 as a group that holds a number and group 127: an old encoding that readers must skip. */
+static Bytes groups(void)
+{
+    Build *b = build_new();
+    build_input(b, "x", DT_F32, "1");
+    build_node(b, "Neg", "x", "y", "");
+    build_output(b, "y", DT_F32, "1");
+    pb_raw(build_model_fields(b), (uint8_t[]){ 0xf3, 0x07, 0x08, 0x01, 0xfb, 0x07, 0xfc, 0x07, 0xf4, 0x07 }, 10);
+    return build_finish(b, 8, 17);
+}
+
 static const struct { const char *name; Bytes (*make)(void); } seeds[] = {
     { "conv", conv }, { "typed", typed_data }, { "sparse", sparse }, { "constants", constants },
-    { "bodies", bodies }, { "functions", functions }, { "odd", odd },
+    { "bodies", bodies }, { "functions", functions }, { "odd", odd }, { "groups", groups },
 };
 
 int seed_count(void)
