@@ -88,8 +88,10 @@ Err name_check(const char *text, const Weight *weight, int n)
                 close_add(&close, name, strcasestr(name, text) || strcasestr(text, name) ? 0 : 1 + distance(text, name));
         }
     }
+    if (n == 0)
+        return OK;
     if (close.n == 0)
-        return err_set(ERR_ARG, "'%s' names no weight: the model has none", text);
+        return err_set(ERR_ARG, "'%s' matches no weight: none has a name", text);
     char list[CLOSEST * LONGEST] = "";
     for (int i = 0; i < close.n; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s'%s'", i ? ", " : "", close.name[i]);
