@@ -204,3 +204,23 @@ Err model_files(Model *m, const char ***path, int *n)
     *n = f.n;
     return OK;
 }
+
+static Err note_external(Constant *c, void *user)
+{
+    *(bool *)user |= c->saved.form == STORED_EXTERNAL;
+    return OK;
+}
+
+Err model_files_saved(Model *m, const char *output, const char ***path, int *n)
+{
+    bool external = false;
+    TRY(model_each_constant(m, note_external, &external));
+    const char **list = arena_array(m->arena, 2, sizeof *list);
+    if (!list) return err_set(ERR_NOMEM, "not enough memory for the names of files");
+    list[0] = output;
+    list[1] = arena_printf(m->arena, "%s.data", output);
+    if (!list[1]) return err_set(ERR_NOMEM, "not enough memory for the names of files");
+    *path = list;
+    *n = external ? 2 : 1;
+    return OK;
+}

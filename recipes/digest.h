@@ -18,3 +18,5 @@ Err files_weigh(const char *const *path, int n, int64_t *bytes);
 
 /* The model's file and the files with its external data, each once, in the order of first use; in the model's arena. ERR_NOMEM. */
 Err model_files(Model *m, const char ***path, int *n);
+/* The files that the last model_save of an edited model wrote, given its path. In the model's arena. ERR_NOMEM. */
+Err model_files_saved(Model *m, const char *output, const char ***path, int *n);

@@ -1,9 +1,11 @@
 #include "engine/cli/background.h"
+#include <omp.h>
 #include <stdio.h>
 
 static void *run(void *user)
 {
     Background *b = user;
+    omp_set_num_threads(b->threads);           /* a new thread does not inherit the number */
     b->result = b->work(b->user);
     if (b->result != OK) snprintf(b->text, sizeof b->text, "%s", err_text());
     return NULL;
@@ -11,7 +13,7 @@ static void *run(void *user)
 
 void background_start(Background *b, Err (*work)(void *), void *user, int threads)
 {
-    *b = (Background){ .work = work, .user = user };
+    *b = (Background){ .work = work, .user = user, .threads = threads };
     b->running = threads > 1 && pthread_create(&b->thread, NULL, run, b) == 0;
     if (!b->running) run(b);
 }

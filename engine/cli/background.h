@@ -7,6 +7,7 @@
 typedef struct Background {
     Err (*work)(void *user);
     void *user;
+    int threads;               /* for its own parallel loops */
     pthread_t thread;
     bool running;              /* on a thread of its own; otherwise it is done already */
     Err result;

@@ -71,8 +71,7 @@ static Err file_write(Arena *arena, const char *path, const Text *t)
     TRY(text_check(t));
     TRY(out_open(arena, path, &f));
     Span piece = { (const uint8_t *)text_done(t), t->length };
-    Err e = out_write(&f, &piece, 1);
-    if (e == OK) e = out_sync(&f);
+    Err e = out_write(&f, &piece, 1);              /* not synced: a report can be made again */
     if (e == OK) e = out_commit(&f);
     out_close(&f);
     return e;

@@ -148,6 +148,7 @@ static Err plan(Job *j)
     phase_end(j, "load");
     TRY(model_files(j->model, &j->file, &j->n_file));
     background_start(&j->hash, hash_source, j, j->report.threads);
+    if (j->hash.running) omp_set_num_threads(j->report.threads - 1);       /* threads that wait for a core at every barrier help nobody */
     TRY(model_survey(j->model, j->settings->shape.at, &j->survey));
     phase_end(j, "survey");
     PruneResult *result;
@@ -173,6 +174,7 @@ static Err apply_and_save(Job *j)
     TRY(prune_apply(j->model, &j->options, r, &(Progress){ progress_show, &j->progress }));
     phase_end(j, "prune");
     TRY(background_end(&j->hash));
+    omp_set_num_threads(j->report.threads);
     TRY(model_stamp(j->model, &j->options, r, j->sha256));
     background_start(&j->measure, measure_source, j, j->report.threads);
     if (same_file(j->settings->model, j->report.output)) TRY(background_end(&j->measure));     /* before it is replaced */
@@ -182,19 +184,15 @@ static Err apply_and_save(Job *j)
     return e;
 }
 
-/* Reads the output back as a user of it will, and weighs it with its external data. */
 static Err measure_output(Job *j)
 {
-    Model *written;
     const char **file;
     int n;
     TRY(background_end(&j->measure));
-    TRY(model_load(j->report.output, &written));
-    Err e = model_files(written, &file, &n);
-    if (e == OK) e = files_measure(file, n, &j->report.after);
-    model_free(written);
+    TRY(model_files_saved(j->model, j->report.output, &file, &n));
+    TRY(files_measure(file, n, &j->report.after));
     phase_end(j, "measure");
-    return e;
+    return OK;
 }
 
 static void warn(Job *j)
