@@ -6,6 +6,7 @@ set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
 oneshot=${ONESHOT:-$top/build/oneshot}
 example=$top/examples/digits.onnx
+[ -x "$oneshot" ] || { echo "FAILED: there is no command $oneshot"; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0 problems=
