@@ -119,7 +119,7 @@ uint16_t f64_to_bf16(double x) { return (uint16_t)mini_encode(mini_float(DT_BF16
 static unsigned packed(const void *x, int64_t i, int bits)
 {
     int each = 8 / bits;
-    return ((const uint8_t *)x)[i / each] >> (i % each * bits) & ((1u << bits) - 1);
+    return (unsigned)((const uint8_t *)x)[i / each] >> (i % each * bits) & ((1u << bits) - 1);
 }
 
 static int64_t packed_whole(DType t, const void *x, int64_t i)
