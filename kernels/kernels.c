@@ -15,6 +15,7 @@ static bool always(void) { return true; }
 static void fill_scalar(Kernels *k)
 {
     prune_scalar(k);
+    rows_scalar(k);
     panel_scalar(k);
 }
 
@@ -39,6 +40,7 @@ static bool runs_avx512vnni(void)
 static void fill_avx2(Kernels *k)
 {
     prune_avx2(k);
+    rows_avx2(k);
     panel_avx2(k);
     pack_avx2(k);
 }
@@ -46,6 +48,7 @@ static void fill_avx2(Kernels *k)
 static void fill_avx512(Kernels *k)
 {
     prune_avx512(k);
+    rows_avx512(k);
 }
 
 static void fill_avx512vnni(Kernels *k)

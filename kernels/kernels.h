@@ -4,6 +4,7 @@
  * that it replaces; the _scalar.c files are that loop. Kernels are single-threaded, never allocate and cannot fail: callers check ranges before. No pointer
  * needs more than its type's alignment. A new field needs a row in tests/kernel_cases.c: the build insists. */
 #pragma once
+#include "kernels/rows.h"
 #include "kernels/panel.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,6 +36,18 @@ typedef struct Kernels {
     void (*dense_f32)(const DensePart *d, const PanelOutput *o);
     /*   sparse_f32: columns <= PANEL_COLUMNS;          sum[m][j] += w * panel[at + j] for every weight of row m.    likewise */
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
+
+    /* Rows, see kernels/rows.h. x, y and b may be the same row, otherwise they do not overlap.
+     *   activate_f32:  for i < n: y[i] = activation(x[i]);                                           error <= 4e-7 |y[i]| + 2e-7 |x[i]| */
+    void (*activate_f32)(const Activate *a, const float *x, float *y, size_t n);
+    /*   combine_f32:   for i < n: y[i] = a[i * step_a] op b[i * step_b];                             exact; max and min of a NaN are NaN */
+    void (*combine_f32)(const Combine *c, const float *a, const float *b, float *y, size_t n);
+    /*   softmax_f32:   for i < n: y[i] = exp(x[i] - max(x)) / sum over j of exp(x[j] - max(x)) */
+    void (*softmax_f32)(const float *x, float *y, size_t n);
+    /*   normalize_f32: for i < n: y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + shift[i];     n > 0 */
+    void (*normalize_f32)(const Normalize *p, const float *x, float *y, size_t n);
+    /*   sum of x[i], in any order */
+    float (*sum_f32)(const float *x, size_t n);
 } Kernels;
 
 int         kernels_levels(void);              /* levels that this CPU and OS can run, >= 1; level 0 is scalar */

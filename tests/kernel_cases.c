@@ -1,6 +1,7 @@
 #include "tests/kernel_cases.h"
 #include "tests/cmocka.h"
 #include "tests/guard.h"
+#include "tests/row_cases.h"
 #include "tests/panel_cases.h"
 #include <string.h>
 
@@ -87,6 +88,11 @@ const KernelCase kernel_cases[] = {
     CASE(zero_below_f32, compare_zero_below),
     CASE(bracket_f32, compare_bracket),
     CASE(dot_f32, compare_dot),
+    CASE(activate_f32, compare_activate),
+    CASE(combine_f32, compare_combine),
+    CASE(softmax_f32, compare_softmax),
+    CASE(normalize_f32, compare_normalize),
+    CASE(sum_f32, compare_sum),
     CASE(pack_f32, compare_pack),
     CASE(dense_f32, compare_dense),
     CASE(sparse_f32, compare_sparse),

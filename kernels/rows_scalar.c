@@ -1,0 +1,89 @@
+/* Loops over rows: the definitions. Activations are evaluated in double and rounded once. */
+#include "kernels/levels.h"
+#include <math.h>
+
+static double clamp(double x, double low, double high)
+{
+    double y = x < low ? low : x;
+    return y > high ? high : y;
+}
+
+static double hard(const Activate *a, double x) { return clamp((double)a->alpha * x + (double)a->beta, 0, 1); }
+
+static double activation(const Activate *a, double x)
+{
+    switch (a->kind) {
+    case ACTIVATION_CLAMP:        return clamp(x, (double)a->alpha, (double)a->beta);
+    case ACTIVATION_LEAKY:        return x < 0 ? (double)a->alpha * x : x;
+    case ACTIVATION_SIGMOID:      return 1 / (1 + exp(-x));
+    case ACTIVATION_SILU:         return x / (1 + exp(-(double)a->alpha * x));
+    case ACTIVATION_HARD_SIGMOID: return hard(a, x);
+    case ACTIVATION_HARD_SWISH:   return x * hard(a, x);
+    case ACTIVATION_TANH:         return tanh(x);
+    case ACTIVATION_ERF:          return erf(x);
+    case ACTIVATION_GELU:         return x / 2 * erfc(-x * M_SQRT1_2);
+    case ACTIVATION_GELU_TANH:    return x / (1 + exp(-2 * M_2_SQRTPI * M_SQRT1_2 * (x + 0.044715 * x * x * x)));
+    case ACTIVATION_MISH:         return x * tanh(log1p(exp(x)));
+    case ACTIVATION_EXP:          return exp(x);
+    case ACTIVATIONS:             break;
+    }
+    return x;
+}
+
+static void activate_f32(const Activate *a, const float *x, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = (float)activation(a, x[i]);
+}
+
+static float arithmetic(Arithmetic kind, float a, float b)
+{
+    switch (kind) {
+    case ARITHMETIC_ADD: return a + b;
+    case ARITHMETIC_SUB: return a - b;
+    case ARITHMETIC_MUL: return a * b;
+    case ARITHMETIC_DIV: return a / b;
+    case ARITHMETIC_MAX: return isnan(a) || a > b ? a : b;
+    case ARITHMETIC_MIN: return isnan(a) || a < b ? a : b;
+    case ARITHMETICS:    break;
+    }
+    return a;
+}
+
+static void combine_f32(const Combine *c, const float *a, const float *b, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) y[i] = arithmetic(c->kind, a[i * c->step_a], b[i * c->step_b]);
+}
+
+static void softmax_f32(const float *x, float *y, size_t n)
+{
+    float most = -INFINITY;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;
+    for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - (double)most);
+    for (size_t i = 0; i < n; i++) y[i] = (float)(exp((double)x[i] - (double)most) / sum);
+}
+
+static float sum_f32(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i];
+    return (float)sum;
+}
+
+static void normalize_f32(const Normalize *p, const float *x, float *y, size_t n)
+{
+    double mean = 0, spread = 0;
+    for (size_t i = 0; i < n && !p->root_mean_square; i++) mean += (double)x[i] / (double)n;
+    for (size_t i = 0; i < n; i++) spread += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(((double)x[i] - mean) / sqrt(spread + (double)p->epsilon)) * (p->scale ? p->scale[i] : 1) + (p->shift ? p->shift[i] : 0);
+}
+
+void rows_scalar(Kernels *k)
+{
+    k->activate_f32 = activate_f32;
+    k->combine_f32 = combine_f32;
+    k->softmax_f32 = softmax_f32;
+    k->normalize_f32 = normalize_f32;
+    k->sum_f32 = sum_f32;
+}

@@ -1,0 +1,107 @@
+#include "tests/row_cases.h"
+#include "tests/cmocka.h"
+#include "tests/guard.h"
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { LONGEST = 150 };
+
+static void fill(float *x, size_t n, float size, Random *r)
+{
+    for (size_t i = 0; i < n; i++) x[i] = size * random_float(r);
+}
+
+static void assert_close(double is, double wanted, double tolerance)
+{
+    if (isnan(wanted) ? isnan(is) : is == wanted || fabs(is - wanted) <= tolerance) return;
+    fail_msg("%.9g instead of %.9g, tolerance %.3g", is, wanted, tolerance);
+}
+
+/* Rows x and y (or one row for both) of n floats; the level writes `is`, the scalar version `wanted`. */
+typedef struct Rows { size_t n; Guard x, is, wanted; } Rows;
+
+static Rows rows_new(size_t least, Random *r)
+{
+    size_t n = least + random_below(r, LONGEST);
+    return (Rows) { n, guard_new(n * sizeof(float), 0), guard_new(n * sizeof(float), 0), guard_new(n * sizeof(float), 0) };
+}
+
+static void rows_free(Rows *rows)
+{
+    guard_free(&rows->x);
+    guard_free(&rows->is);
+    guard_free(&rows->wanted);
+}
+
+void compare_activate(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    static const float odd[] = { 0, -0.0f, 1e-30f, -1e-40f, 80, -80, 89.5f, -120, 1e30f, -1e30f, NAN };
+    Rows rows = rows_new(0, r);
+    Activate a = { (Activation)random_below(r, ACTIVATIONS), random_float(r), 1 + random_float(r) };
+    float *x = rows.x.data, *is = rows.is.data, *wanted = rows.wanted.data;
+    fill(x, rows.n, random_below(r, 2) ? 2 : 12, r);
+    if (rows.n) x[random_below(r, (uint32_t)rows.n)] = odd[random_below(r, sizeof odd / sizeof *odd)];
+    if (random_below(r, 2)) {
+        memcpy(is, x, rows.n * sizeof *x);
+        level->activate_f32(&a, is, is, rows.n);
+    } else level->activate_f32(&a, x, is, rows.n);
+    scalar->activate_f32(&a, x, wanted, rows.n);
+    for (size_t i = 0; i < rows.n; i++) {
+        double size = fabs((double)wanted[i]), in = fabs((double)x[i]), relative = a.kind == ACTIVATION_EXP ? 2e-7 : 4e-7;
+        assert_close(is[i], wanted[i], relative * size + (a.kind == ACTIVATION_EXP ? 0 : 2e-7 * fmin(in, 1)) + FLT_MIN);
+    }
+    rows_free(&rows);
+}
+
+void compare_combine(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    Rows rows = rows_new(1, r), other = rows_new(LONGEST, r);
+    Combine c = { (Arithmetic)random_below(r, ARITHMETICS), random_below(r, 4) > 0, random_below(r, 4) > 0 };
+    float *a = rows.x.data, *b = other.x.data;
+    fill(a, rows.n, 2, r);
+    fill(b, other.n, 2, r);
+    if (random_below(r, 2)) a[random_below(r, (uint32_t)rows.n)] = NAN;
+    if (random_below(r, 2)) b[random_below(r, (uint32_t)rows.n)] = NAN;
+    scalar->combine_f32(&c, a, b, rows.wanted.data, rows.n);
+    bool in_place = c.step_b && random_below(r, 2);
+    level->combine_f32(&c, a, b, in_place ? b : rows.is.data, rows.n);
+    for (size_t i = 0; i < rows.n; i++) assert_close((in_place ? b : (float *)rows.is.data)[i], ((float *)rows.wanted.data)[i], 0);
+    rows_free(&rows);
+    rows_free(&other);
+}
+
+void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    Rows rows = rows_new(0, r);
+    float *x = rows.x.data, *is = rows.is.data, *wanted = rows.wanted.data;
+    fill(x, rows.n, random_below(r, 2) ? 3 : 200, r);
+    if (rows.n > 1 && random_below(r, 2)) x[random_below(r, (uint32_t)rows.n)] = -INFINITY;
+    level->softmax_f32(x, is, rows.n);
+    scalar->softmax_f32(x, wanted, rows.n);
+    for (size_t i = 0; i < rows.n; i++) assert_close(is[i], wanted[i], 2e-6 * (double)wanted[i] + FLT_MIN);
+    rows_free(&rows);
+}
+
+void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    Rows rows = rows_new(1, r), parameters = rows_new(LONGEST, r);
+    float *x = rows.x.data, *is = rows.is.data, *wanted = rows.wanted.data, *scale = parameters.x.data, *shift = parameters.is.data;
+    fill(x, rows.n, 3, r);
+    fill(scale, parameters.n, 1, r);
+    fill(shift, parameters.n, 1, r);
+    Normalize p = { random_below(r, 2) ? scale : NULL, random_below(r, 2) ? shift : NULL, 0.01f, random_below(r, 2) };
+    level->normalize_f32(&p, x, is, rows.n);
+    scalar->normalize_f32(&p, x, wanted, rows.n);
+    for (size_t i = 0; i < rows.n; i++) assert_close(is[i], wanted[i], 1e-5);
+    rows_free(&rows);
+    rows_free(&parameters);
+}
+
+void compare_sum(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    Rows rows = rows_new(0, r);
+    fill(rows.x.data, rows.n, 1, r);
+    assert_close(level->sum_f32(rows.x.data, rows.n), scalar->sum_f32(rows.x.data, rows.n), (double)rows.n * 1e-6);
+    rows_free(&rows);
+}

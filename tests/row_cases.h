@@ -1,0 +1,9 @@
+/* Comparisons of the entries of kernels/rows.h, for tests/kernel_cases.c. */
+#pragma once
+#include "tests/kernel_cases.h"
+
+void compare_activate(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_combine(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_sum(const Kernels *scalar, const Kernels *level, Random *r);
