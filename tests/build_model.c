@@ -161,7 +161,9 @@ static uint16_t to_bfloat(float f)
 static uint16_t to_half(uint32_t n)
 {
     int exponent = 31 - __builtin_clz(n);
-    return exponent <= 10 ? (uint16_t)((exponent + 15) << 10 | (int)((n << (10 - exponent)) & 0x3ff)) : 0x7bff;
+    if (exponent > 10) return 0x7bff;
+    uint32_t bits = (uint32_t)(exponent + 15) << 10 | ((n << (10 - exponent)) & 0x3ff);
+    return (uint16_t)bits;
 }
 
 /* Element i of the ramp 1, 2, 3 ... */
