@@ -3,6 +3,7 @@
 #include <string.h>
 #include "engine/quant.h"
 #include "engine/element.h"
+#include "engine/multiply.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
@@ -86,6 +87,62 @@ static Err check_operands(const Step *s, const ConvShape *c)
     return OK;
 }
 
+/* Convolutions with a constant weight as products over panels. ------------------------------------------------------------------------- */
+
+/* Whether sizes fit the panels (16 bits a side would do for any image), and there is something to gain: with one input channel a group, most of a product's
+ * loads serve one multiplication. */
+static bool fits_panels(const Step *s, const ConvShape *c)
+{
+    const int64_t most = 1 << 30;
+    int64_t k = c->channels * c->kernel[1] * c->kernel[2], rows = c->outputs / c->group;
+    if (!s->in[1]->constant || s->in[0]->dtype != DT_F32 || !s->out[0]->count || !k || (c->channels == 1 && rows < 4)) return false;
+    if (c->in[0] != 1 || c->out[0] != 1 || c->kernel[0] != 1 || c->pad[0]) return false;
+    for (int i = 1; i < 3; i++)
+        if (c->stride[i] > most || c->dilation[i] > most || c->pad[i] > most || c->pad[i] < -most) return false;
+    return k < most && rows < most && c->in[1] * c->in[2] < most && c->out[1] * c->out[2] < most && c->batch * c->group < most;
+}
+
+static MultiplyShape panel_shape(const Step *s, const ConvShape *c)
+{
+    MultiplyShape m = { .batch = (int)c->batch, .groups = (int)c->group, .k = (int)(c->channels * c->kernel[1] * c->kernel[2]), .columns = c->out[1] * c->out[2] };
+    m.window.plane = (size_t)(c->in[1] * c->in[2]);
+    for (int i = 0; i < 2; i++) {
+        m.window.in[i] = (int)c->in[i + 1];
+        m.window.out[i] = (int)c->out[i + 1];
+        m.window.kernel[i] = (int)c->kernel[i + 1];
+        m.window.stride[i] = (int)c->stride[i + 1];
+        m.window.dilation[i] = (int)c->dilation[i + 1];
+        m.window.pad[i] = (int)c->pad[i + 1];
+    }
+    m.weights = (Weights){ s->in[1]->data, (size_t)m.k, 1, (int)(c->outputs / c->group) };
+    return m;
+}
+
+static Err conv_run_panels(Plan *plan, Step *s)
+{
+    (void)plan;
+    multiply_run(s->state, &(MultiplyRun){ s->in[0]->data, s->in[2] ? s->in[2]->data : NULL, NULL, s->out[0]->data, -INFINITY, INFINITY, s->scratch });
+    return OK;
+}
+
+static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
+{
+    Multiply *m;
+    void *packed;
+    MultiplyShape shape = panel_shape(s, c);
+    const Kernels *kernels = kernels_best();
+    if (!kernels) return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
+    TRY(plan_array(plan, 1, sizeof *m, &m));
+    multiply_plan(&shape, kernels, plan->threads, MULTIPLY_AUTO, m);
+    TRY(plan_alloc(plan, m->bytes, &packed));
+    multiply_pack(m, packed);
+    s->state = m;
+    s->scratch_bytes = m->scratch;
+    s->run = conv_run_panels;
+    s->variant = m->sparse ? "sparse" : "dense";
+    return OK;
+}
+
 Err conv_prep(Plan *plan, Step *s)
 {
     Err e;
@@ -95,6 +152,7 @@ Err conv_prep(Plan *plan, Step *s)
     TRY(conv_shape(s, s->in[0], s->in[1], c));
     TRY(check_operands(s, c));
     flatten_pointwise(c);
+    if (fits_panels(s, c)) return conv_prep_panels(plan, s, c);
     s->state = c;
     if (s->in[0]->dtype == DT_F32) s->run = conv_run_f32;
     else if (s->in[0]->dtype == DT_F64) s->run = conv_run_f64;
