@@ -73,7 +73,7 @@ static void add_quoted(Text *t, const char *value)
         if (!n) text_add(t, "\\ufffd");
         else if (c == '"' || c == '\\') text_add(t, "\\%c", c);
         else if (c == '\n') text_add(t, "\\n");
-        else if (c < 0x20 || c == 0x7F) text_add(t, "\\u%04x", c);
+        else if (utf8_invisible(utf8_point(p, n)) && n < 4) text_add(t, "\\u%04x", (unsigned)utf8_point(p, n));
         else text_bytes(t, p, (size_t)n);
         p += n ? n : 1;
     }

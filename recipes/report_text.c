@@ -103,14 +103,13 @@ int text_columns(const char *utf8)
     return n;
 }
 
-/* Characters without a glyph of their own that change how others are shown: Unicode 15, general category Cf and the line separators. */
-static bool is_invisible(uint32_t c)
+bool utf8_invisible(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || c == 0x061C || (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
            (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF0 && c <= 0xFFFB) || (c >= 0xE0000 && c <= 0xE0FFF);
 }
 
-static uint32_t utf8_point(const char *p, int n)
+uint32_t utf8_point(const char *p, int n)
 {
     const unsigned char *b = (const unsigned char *)p;
     if (n == 1) return b[0];
@@ -128,7 +127,7 @@ const char *name_shown(Arena *arena, const char *name)
         if (!n) text_add(&t, "\\x%02x", (unsigned char)*p);
         else if (c == '\n') text_add(&t, "\\n");
         else if (c == '\t') text_add(&t, "\\t");
-        else if (is_invisible(c)) text_add(&t, c < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)c);
+        else if (utf8_invisible(c)) text_add(&t, c < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)c);
         else text_bytes(&t, p, (size_t)n);
         p += n ? n : 1;
     }

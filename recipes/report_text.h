@@ -22,6 +22,9 @@ const char *text_done(const Text *t);                       /* the text; "" if n
 
 /* The length of the UTF-8 sequence at p, from 1 to 4; 0 if it is none (overlong, surrogate, cut off by the NUL). */
 int  utf8_length(const char *p);
+uint32_t utf8_point(const char *p, int n);                   /* of a sequence of that length, as utf8_length gives it */
+/* Control characters, and those without a glyph that change how others are shown: Unicode 15, general category Cf and the line separators. */
+bool utf8_invisible(uint32_t point);
 int  text_columns(const char *utf8);                        /* code points */
 /* The name with control characters, bad UTF-8 and direction marks written as escapes; "" for NULL. In the arena; NULL: out of memory. */
 const char *name_shown(Arena *arena, const char *name);

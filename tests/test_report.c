@@ -85,7 +85,7 @@ static void json_is_valid(void **state)
     Text t = { .arena = arena };
     Json j = { .out = &t };
     json_object(&j, NULL);
-    json_string(&j, "text", "a\"b\\c\nd\001\x7f\xc3\xa4\xff");
+    json_string(&j, "text", "a\"b\\c\nd\001\x7f\xc3\xa4\xff\xe2\x80\xae\xc2\x9b");
     json_string(&j, "none", NULL);
     json_int(&j, "int", INT64_MIN);
     json_number(&j, "tenth", 0.1);
@@ -108,7 +108,7 @@ static void json_is_valid(void **state)
     json_end(&j);
     assert_string_equal(text_done(&t),
                         "{\n"
-                        "  \"text\": \"a\\\"b\\\\c\\nd\\u0001\\u007f\xc3\xa4\\ufffd\",\n"
+                        "  \"text\": \"a\\\"b\\\\c\\nd\\u0001\\u007f\xc3\xa4\\ufffd\\u202e\\u009b\",\n"
                         "  \"none\": null,\n"
                         "  \"int\": -9223372036854775808,\n"
                         "  \"tenth\": 0.1,\n"
