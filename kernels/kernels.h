@@ -23,7 +23,7 @@ typedef struct Kernels {
     /*   zero_below_f32:  for i < n: if (m < limit) { x[i] = 0; count++; }                     return count */
     size_t (*zero_below_f32)(uint32_t *x, size_t n, uint32_t limit);
     /*   bracket_f32:     for i < n: if (m < low) (*below)++; else if (m < high) inside[count++] = m;      return count
-     * inside has room for n + BRACKET_SLACK; *below is added to. */
+     * inside has room for n + BRACKET_SLACK and may be x; *below is added to. */
     size_t (*bracket_f32)(const uint32_t *x, size_t n, const uint32_t low_high[2], uint32_t *inside, size_t *below);
     /* sum of x[i] * y[i], added in one order at every level so that results are equal to the bit: 16 partial sums (element i goes to i % 16), no fused
      * multiply-add, then halves are added: s[i] += s[i + 8], s[i] += s[i + 4], s[i] += s[i + 2], s[0] + s[1]. */

@@ -140,7 +140,7 @@ static Err deal(Parts *p, int64_t *zeros, bool *full)
         before += blocks ? p->layer[i]->zeros_before : 0;      /* blocks cost what is not zero yet */
     }
     const Candidates from = { .n = p->n, .count = p->count, .costs = blocks, .open = open, .close = close, .user = p };
-    TRY(select_first(&from, *zeros > before ? *zeros - before : 0, a->kernels, p->cut, p->taken));
+    TRY(select_first(&from, *zeros > before ? *zeros - before : 0, a->kernels, p->cut, p->taken, NULL));
     int n = 0;
     for (int i = 0; i < p->n; i++) {
         PruneLayer *l = p->layer[i];

@@ -27,7 +27,7 @@ static int64_t row_number(const Blocks *b, int64_t row)
 static int64_t row_start(const Blocks *b, const Place *p, int j)
 {
     const Matrix *m = b->task->matrix;
-    return matrix_row(m, row_number(b, p->first_row + j)) + axes_offset(&m->tap, p->tap);
+    return matrix_row(m, row_number(b, p->first_row + j)) + axis_offset(&m->tap, p->tap);
 }
 
 static void score(const Blocks *b, int64_t u, uint32_t *bits, uint32_t *cost)
@@ -39,7 +39,7 @@ static void score(const Blocks *b, int64_t u, uint32_t *bits, uint32_t *cost)
     for (int j = 0; j < p.rows; j++) {
         int64_t row = row_start(b, &p, j);
         for (int i = 0; i < p.columns; i++) {
-            uint32_t magnitude = elements_magnitude(e, row + axes_offset(&b->task->matrix->in, p.in + i));
+            uint32_t magnitude = elements_magnitude(e, row + axis_offset(&b->task->matrix->in, p.in + i));
             float w;
             memcpy(&w, &magnitude, sizeof w);
             sum += (double)w * (double)w;
@@ -84,7 +84,7 @@ static bool has_row(const Blocks *b, const Place *p, int j)
 {
     int64_t row = row_start(b, p, j);
     for (int i = 0; i < p->columns; i++)
-        if (elements_magnitude(b->task->elements, row + axes_offset(&b->task->matrix->in, p->in + i)) != 0)
+        if (elements_magnitude(b->task->elements, row + axis_offset(&b->task->matrix->in, p->in + i)) != 0)
             return true;
     return false;
 }
@@ -152,7 +152,7 @@ static void zero_block(const Blocks *b, int64_t u)
     for (int j = 0; j < p.rows; j++) {
         int64_t row = row_start(b, &p, j);
         for (int i = 0; i < p.columns; i++) {
-            int64_t at = row + axes_offset(&b->task->matrix->in, p.in + i);
+            int64_t at = row + axis_offset(&b->task->matrix->in, p.in + i);
             if (elements_magnitude(b->task->elements, at) != 0)
                 elements_zero(b->task->elements, at);
         }
@@ -182,7 +182,7 @@ Err mask_blocks(const Blocks *b, int64_t zeros, bool write, int64_t *after)
 {
     int64_t before = b->task->elements->count - b->weights, budget = zeros > before ? zeros - before : 0, taken;
     Cut cut;
-    TRY(select_first(&(Candidates) { .n = 1, .count = &b->count, .costs = true, .only = &b->scores }, budget, b->task->kernels, &cut, &taken));
+    TRY(select_first(&(Candidates) { .n = 1, .count = &b->count, .costs = true, .only = &b->scores }, budget, b->task->kernels, &cut, &taken, NULL));
     uint8_t *stays = block_new((size_t)b->count + 1);
     if (!stays)
         return err_set(ERR_NOMEM, "out of memory for the marks of %lld blocks", (long long)b->count);
@@ -191,8 +191,9 @@ Err mask_blocks(const Blocks *b, int64_t zeros, bool write, int64_t *after)
     Replacements instead = { 0 };
     Err err = OK;
     int64_t left = budget - taken + kept;
-    if (left > 0 && !b->task->empty_channels)
-        err = replace_find(&(Replace) { &b->scores, b->task->kernels, cut, count_before(b, cut), left, is_largest, b }, &instead);
+    if (left > 0 && !b->task->empty_channels)      /* every block behind the cut costs something, or must stay for one of the rows */
+        err = replace_find(&(Replace) { .from = &b->scores, .kernels = b->task->kernels, .cut = cut, .rank = count_before(b, cut), .budget = left,
+                                        .room = left + b->task->matrix->rows, .must_stay = is_largest, .user = b }, &instead);
     if (err == OK && write)
         zero_blocks(b, cut, stays, &instead);
     *after = before + taken - kept + instead.cost;

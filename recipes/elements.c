@@ -148,10 +148,8 @@ Err elements_close(Model *m, const Weight *w, bool edited)
     return constant_release(m, w->constant);
 }
 
-uint32_t elements_magnitude(const Elements *e, int64_t at)
+uint32_t elements_convert(const Elements *e, int64_t at)
 {
-    if (e->dtype == DT_F32)
-        return ((const uint32_t *)e->data)[at] & MAGNITUDE_BITS;
     double value = number(e->dtype, e->data, at) - zero_point(e, at);
     float f = fabsf((float)value);
     if (e->scale)
@@ -166,7 +164,7 @@ const uint32_t *elements_magnitudes(const Elements *e, int64_t begin, int64_t co
     if (e->dtype == DT_F32)
         return (const uint32_t *)e->data + begin;
     for (int64_t i = 0; i < count; i++)
-        scratch[i] = elements_magnitude(e, begin + i);
+        scratch[i] = elements_convert(e, begin + i);
     return scratch;
 }
 
@@ -208,7 +206,7 @@ int64_t elements_zero_below(const Elements *e, int64_t begin, int64_t count, uin
         return (int64_t)k->zero_below_f32((uint32_t *)e->data + begin, (size_t)count, limit);
     int64_t zeros = 0;
     for (int64_t i = begin; i < begin + count; i++)
-        if (elements_magnitude(e, i) < limit) {
+        if (elements_convert(e, i) < limit) {
             elements_zero(e, i);
             zeros++;
         }

@@ -22,7 +22,11 @@ Err  elements_close(Model *m, const Weight *w, bool edited);
 
 /* Magnitudes of the elements from begin on: scratch filled, or for float32 the elements themselves, whose sign bit the reader must ignore. */
 const uint32_t *elements_magnitudes(const Elements *e, int64_t begin, int64_t count, uint32_t *scratch);
-uint32_t        elements_magnitude(const Elements *e, int64_t at);
+uint32_t        elements_convert(const Elements *e, int64_t at);       /* the magnitude of one element, of any type but float32 */
+static inline uint32_t elements_magnitude(const Elements *e, int64_t at)
+{
+    return e->dtype == DT_F32 ? ((const uint32_t *)e->data)[at] & MAGNITUDE_BITS : elements_convert(e, at);
+}
 void            elements_zero(const Elements *e, int64_t at);
 /* The stored bits of one element, to put it back later. Not for two threads on one byte of a type below 8 bits. */
 uint64_t        elements_get(const Elements *e, int64_t at);

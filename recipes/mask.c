@@ -6,12 +6,8 @@ enum { CHUNK = 1 << 15, MANY_ROWS = 1 << 12 };
 /* The largest element of a row that the cut would empty. */
 typedef struct Kept { int64_t position; uint64_t bits; } Kept;
 
-static Err first(const MaskTask *t, int64_t k, Cut *cut)
-{
-    const Magnitudes m = { .count = t->elements->count, .elements = t->elements };
-    int64_t taken;
-    return select_first(&(Candidates) { .n = 1, .count = &m.count, .only = &m }, k, t->kernels, cut, &taken);
-}
+/* So many behind the cut are enough to replace what rows keep: at most one of each row must stay itself. */
+static int64_t room_of(const MaskTask *t) { return 2 * t->matrix->rows; }
 
 static int64_t zero_before(const MaskTask *t, Cut cut)
 {
@@ -32,9 +28,9 @@ static bool row_survives(const MaskTask *t, Cut cut, int64_t r)
     const Matrix *m = t->matrix;
     int64_t row = matrix_row(m, r);
     for (int64_t i = 0; i < m->tap.count; i++) {
-        int64_t tap = row + axes_offset(&m->tap, i);
+        int64_t tap = row + axis_offset(&m->tap, i);
         for (int64_t j = 0; j < m->in.count; j++) {
-            int64_t at = tap + axes_offset(&m->in, j);
+            int64_t at = tap + axis_offset(&m->in, j);
             if (!cut_takes(cut, elements_magnitude(t->elements, at), at))
                 return true;
         }
@@ -68,20 +64,24 @@ static int64_t find_kept(const MaskTask *t, Cut cut, Kept *kept)
 static bool is_largest(const void *user, int64_t at)
 {
     const MaskTask *t = user;
-    return matrix_largest(t->matrix, t->elements, matrix_row_at(t->matrix, at)).position == at;
+    const Cut here = { elements_magnitude(t->elements, at), at + 1 };
+    return !row_survives(t, here, matrix_row_at(t->matrix, at));
 }
 
 /* Some rows would lose everything: their largest weights stay, others go instead. */
-static Err mask_around_rows(const MaskTask *t, Cut cut, int64_t zeros, int64_t doomed, int64_t *after)
+static Err mask_around_rows(const MaskTask *t, Cut cut, Selection *selection, int64_t zeros, int64_t *after)
 {
     const Elements *e = t->elements;
-    Kept *kept = block_new((size_t)doomed * sizeof *kept);
+    Kept *kept = block_new((size_t)doomed_rows(t, cut) * sizeof *kept);
     if (!kept)
-        return err_set(ERR_NOMEM, "out of memory for the last weights of %lld output channels", (long long)doomed);
+        return err_set(ERR_NOMEM, "out of memory for the last weights of output channels");
     int64_t n_kept = find_kept(t, cut, kept);
     const Magnitudes all = { .count = e->count, .elements = e };
     Replacements instead = { 0 };
-    Err err = n_kept ? replace_find(&(Replace) { &all, t->kernels, cut, zeros, n_kept, is_largest, t }, &instead) : OK;
+    Err err = OK;
+    if (n_kept)
+        err = replace_find(&(Replace) { .from = &all, .kernels = t->kernels, .cut = cut, .rank = zeros, .budget = n_kept, .room = room_of(t),
+                                        .selection = selection, .must_stay = is_largest, .user = t }, &instead);
     if (err == OK) {
         *after = zero_before(t, cut) - n_kept + instead.n;
         for (int64_t i = 0; i < n_kept; i++)
@@ -96,13 +96,17 @@ static Err mask_around_rows(const MaskTask *t, Cut cut, int64_t zeros, int64_t d
 
 Err mask_unstructured(const MaskTask *t, int64_t zeros, int64_t *after)
 {
+    const Magnitudes m = { .count = t->elements->count, .elements = t->elements };
+    int64_t taken;
     Cut cut;
-    TRY(first(t, zeros, &cut));
-    int64_t doomed = t->empty_channels ? 0 : doomed_rows(t, cut);
-    if (doomed)
-        return mask_around_rows(t, cut, zeros, doomed, after);
-    *after = zero_before(t, cut);
-    return OK;
+    Selection *selection;
+    Err err = select_first(&(Candidates) { .n = 1, .count = &m.count, .only = &m }, zeros, t->kernels, &cut, &taken, &selection);
+    if (err == OK && !t->empty_channels && doomed_rows(t, cut))
+        err = mask_around_rows(t, cut, selection, zeros, after);
+    else if (err == OK)
+        *after = zero_before(t, cut);
+    select_free(selection);
+    return err;
 }
 
 /* One group of input channels: zeroes all but the n largest, of equal ones the lower positions first. */
@@ -131,11 +135,11 @@ int64_t mask_n_of_m(const MaskTask *t, int n, int m, bool write)
     #pragma omp parallel for schedule(static) reduction(+ : zeros) if (t->elements->count > 4 * CHUNK && dtype_bits(t->elements->dtype) >= 8)
     for (int64_t r = 0; r < x->rows; r++)
         for (int64_t tap = 0; tap < x->tap.count; tap++) {
-            int64_t base = matrix_row(x, r) + axes_offset(&x->tap, tap), at[N_OF_M_MAX];
+            int64_t base = matrix_row(x, r) + axis_offset(&x->tap, tap), at[N_OF_M_MAX];
             for (int64_t c = 0; c < x->in.count; c += m) {
                 int channels = x->in.count - c < m ? (int)(x->in.count - c) : m;
                 for (int i = 0; i < channels; i++)
-                    at[i] = base + axes_offset(&x->in, c + i);
+                    at[i] = base + axis_offset(&x->in, c + i);
                 zeros += group_n_of_m(t->elements, at, channels, n, write);
             }
         }

@@ -1,13 +1,13 @@
 #include "recipes/matrix.h"
 
-static void axes_add(Axes *a, const WeightAxis *axis)
+static void axis_add(AxisGroup *a, const WeightAxis *axis)
 {
     a->size[a->n] = axis->size;
     a->stride[a->n++] = axis->stride;
     a->count *= axis->size;
 }
 
-int64_t axes_offset(const Axes *a, int64_t i)
+int64_t axis_offset(const AxisGroup *a, int64_t i)
 {
     if (a->n == 1)
         return i * a->stride[0];
@@ -22,12 +22,12 @@ int64_t axes_offset(const Axes *a, int64_t i)
 Matrix matrix_of(const Weight *w)
 {
     Matrix m = { .batch.count = 1, .out.count = 1, .tap.count = 1, .in.count = 1 };
-    Axes *const axes[] = { [AXIS_BATCH] = &m.batch, [AXIS_OUT] = &m.out, [AXIS_IN] = &m.in, [AXIS_TAP] = &m.tap };
+    AxisGroup *const axes[] = { [AXIS_BATCH] = &m.batch, [AXIS_OUT] = &m.out, [AXIS_IN] = &m.in, [AXIS_TAP] = &m.tap };
     for (int i = 0; i < w->n_axis; i++)
-        axes_add(axes[w->axis[i].role], &w->axis[i]);
+        axis_add(axes[w->axis[i].role], &w->axis[i]);
     m.known = w->n_axis > 0;
     if (!m.known)
-        axes_add(&m.in, &(WeightAxis) { AXIS_IN, w->elements, 1 });
+        axis_add(&m.in, &(WeightAxis) { AXIS_IN, w->elements, 1 });
     m.rows = m.batch.count * m.out.count;
     m.columns = m.tap.count * m.in.count;
     return m;
@@ -35,10 +35,10 @@ Matrix matrix_of(const Weight *w)
 
 int64_t matrix_row(const Matrix *m, int64_t r)
 {
-    return axes_offset(&m->batch, r / m->out.count) + axes_offset(&m->out, r % m->out.count);
+    return axis_offset(&m->batch, r / m->out.count) + axis_offset(&m->out, r % m->out.count);
 }
 
-static int64_t axes_index(const Axes *a, int64_t at)
+static int64_t axis_index(const AxisGroup *a, int64_t at)
 {
     int64_t index = 0;
     for (int i = 0; i < a->n; i++)
@@ -48,7 +48,7 @@ static int64_t axes_index(const Axes *a, int64_t at)
 
 int64_t matrix_row_at(const Matrix *m, int64_t at)
 {
-    return axes_index(&m->batch, at) * m->out.count + axes_index(&m->out, at);
+    return axis_index(&m->batch, at) * m->out.count + axis_index(&m->out, at);
 }
 
 Largest matrix_largest(const Matrix *m, const Elements *e, int64_t r)
@@ -56,9 +56,9 @@ Largest matrix_largest(const Matrix *m, const Elements *e, int64_t r)
     Largest best = { 0, -1 };
     int64_t row = matrix_row(m, r);
     for (int64_t t = 0; t < m->tap.count; t++) {
-        int64_t tap = row + axes_offset(&m->tap, t);
+        int64_t tap = row + axis_offset(&m->tap, t);
         for (int64_t i = 0; i < m->in.count; i++) {
-            int64_t at = tap + axes_offset(&m->in, i);
+            int64_t at = tap + axis_offset(&m->in, i);
             uint32_t magnitude = elements_magnitude(e, at);
             if (magnitude > best.magnitude || (magnitude == best.magnitude && at > best.position))
                 best = (Largest) { magnitude, at };
@@ -71,9 +71,9 @@ static bool row_is_live(const Matrix *m, const Elements *e, int64_t r)
 {
     int64_t row = matrix_row(m, r);
     for (int64_t t = 0; t < m->tap.count; t++) {
-        int64_t tap = row + axes_offset(&m->tap, t);
+        int64_t tap = row + axis_offset(&m->tap, t);
         for (int64_t i = 0; i < m->in.count; i++)
-            if (elements_magnitude(e, tap + axes_offset(&m->in, i)) != 0)
+            if (elements_magnitude(e, tap + axis_offset(&m->in, i)) != 0)
                 return true;
     }
     return false;

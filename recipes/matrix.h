@@ -3,12 +3,12 @@
 #include "recipes/elements.h"
 
 /* Several axes as one: index i counts through them with the last one fastest. */
-typedef struct Axes { int n; int64_t size[MAX_RANK], stride[MAX_RANK], count; } Axes;
-int64_t axes_offset(const Axes *a, int64_t i);
+typedef struct AxisGroup { int n; int64_t size[MAX_RANK], stride[MAX_RANK], count; } AxisGroup;
+int64_t axis_offset(const AxisGroup *a, int64_t i);
 
 typedef struct Matrix {
     bool known;                    /* false: the file does not say which elements make an output channel (a Reshape in between); then one row holds all */
-    Axes batch, out, tap, in;
+    AxisGroup batch, out, tap, in;
     int64_t rows, columns;         /* batch * out, tap * in */
 } Matrix;
 

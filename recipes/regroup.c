@@ -28,7 +28,7 @@ static void load(const Elements *e, const Matrix *m, int64_t first, Rows *r)
         float *w = r->w + i * r->columns;
         for (int64_t j = 0; j < r->columns; j++) {
             int64_t column = (int64_t)((double)j * (double)m->columns / (double)r->columns);
-            uint32_t bits = elements_magnitude(e, matrix_row(m, first + i) + axes_offset(&m->tap, column / m->in.count) + axes_offset(&m->in, column % m->in.count));
+            uint32_t bits = elements_magnitude(e, matrix_row(m, first + i) + axis_offset(&m->tap, column / m->in.count) + axis_offset(&m->in, column % m->in.count));
             memcpy(&w[j], &bits, sizeof bits);
         }
         r->norm[i] = sqrtf(r->kernels->dot_f32(w, w, (size_t)r->columns));

@@ -1,6 +1,8 @@
 #include "recipes/replace.h"
 #include <stdlib.h>
 
+enum { PIECE = 512 };                  /* elements that are looked through one by one when one of them is between the cuts */
+
 typedef struct Next { int64_t position; uint32_t magnitude; } Next;
 
 static int by_order(const void *a, const void *b)
@@ -12,56 +14,64 @@ static int by_order(const void *a, const void *b)
 }
 
 /* The candidates between two cuts, in order. */
-static int64_t find_between(const Magnitudes *m, Cut low, Cut high, Next *list)
+static int64_t find_between(const Replace *r, Cut high, Next *list)
 {
-    int64_t n = 0;
-    for (int64_t at = 0; at < m->count; at++) {
-        uint32_t magnitude = m->elements ? elements_magnitude(m->elements, at) : m->bits[at];
-        if (cut_takes(high, magnitude, at) && !cut_takes(low, magnitude, at))
-            list[n++] = (Next) { at, magnitude };
+    const Magnitudes *m = r->from;
+    const uint32_t bracket[2] = { r->cut.magnitude, high.magnitude > MAGNITUDE_BITS ? high.magnitude : high.magnitude + 1 };
+    int64_t found = 0;
+    #pragma omp parallel for schedule(static) if (m->count > 64 * PIECE)
+    for (int64_t begin = 0; begin < m->count; begin += PIECE) {
+        uint32_t converted[PIECE], inside[PIECE + BRACKET_SLACK];
+        int64_t n = m->count - begin < PIECE ? m->count - begin : PIECE;
+        const uint32_t *x = m->elements ? elements_magnitudes(m->elements, begin, n, converted) : m->bits + begin;
+        size_t below = 0;
+        if (r->kernels->bracket_f32(x, (size_t)n, bracket, inside, &below) == 0)
+            continue;
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t magnitude = x[i] & MAGNITUDE_BITS;
+            if (!cut_takes(high, magnitude, begin + i) || cut_takes(r->cut, magnitude, begin + i))
+                continue;
+            int64_t at;
+            #pragma omp atomic capture
+            at = found++;
+            list[at] = (Next) { begin + i, magnitude };
+        }
     }
-    qsort(list, (size_t)n, sizeof *list, by_order);
-    return n;
+    qsort(list, (size_t)found, sizeof *list, by_order);
+    return found;
 }
 
-/* Looks at the next `room` candidates. *done: no later one can be taken. */
-static Err look(const Replace *r, int64_t room, Next *next, Replacements *found, bool *done)
+static Err find_room_cut(const Replace *r, int64_t room, Cut *high)
 {
+    bool known = false;
+    if (r->selection)
+        TRY(select_further(r->selection, r->rank + room, high, &known));
+    if (known)
+        return OK;
     Magnitudes each = *r->from;
     each.cost = NULL;                  /* by number, not by cost */
-    Cut high;
     int64_t taken;
-    TRY(select_first(&(Candidates) { .n = 1, .count = &each.count, .only = &each }, r->rank + room, r->kernels, &high, &taken));
-    int64_t n = find_between(&each, r->cut, high, next);
-    found->n = found->cost = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t at = next[i].position, cost = r->from->cost ? r->from->cost[at] : 1;
-        if (r->must_stay(r->user, at))
-            continue;
-        *done = found->cost + cost > r->budget;
-        if (*done)
-            return OK;
-        found->cost += cost;
-        found->position[found->n++] = at;
-    }
-    return OK;
+    return select_first(&(Candidates) { .n = 1, .count = &each.count, .only = &each }, r->rank + room, r->kernels, high, &taken, NULL);
 }
 
 Err replace_find(const Replace *r, Replacements *found)
 {
-    int64_t rest = r->from->count - r->rank, looked = 0;
-    bool done = false;
-    *found = (Replacements) { 0 };
-    for (int64_t room = 4 * r->budget + 64; !done && looked < rest; room *= 8) {
-        looked = room < rest ? room : rest;
-        block_free(found->position);
-        found->position = block_new((size_t)looked * sizeof *found->position);
-        Next *next = block_new((size_t)looked * sizeof *next);
-        Err err = found->position && next ? look(r, looked, next, found, &done)
-                                          : err_set(ERR_NOMEM, "out of memory for %lld candidates next to the threshold", (long long)looked);
-        block_free(next);
-        if (err != OK)
-            return err;
+    int64_t rest = r->from->count - r->rank, room = r->room < rest ? r->room : rest;
+    *found = (Replacements) { .position = block_new((size_t)(room + 1) * sizeof *found->position) };
+    Next *next = block_new((size_t)(room + 1) * sizeof *next);
+    Cut high;
+    Err err = found->position && next ? find_room_cut(r, room, &high)
+                                      : err_set(ERR_NOMEM, "out of memory for %lld candidates next to the threshold", (long long)room);
+    int64_t n = err == OK ? find_between(r, high, next) : 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = next[i].position, cost = r->from->cost ? r->from->cost[at] : 1;
+        if (r->must_stay(r->user, at))
+            continue;
+        if (found->cost + cost > r->budget)
+            break;
+        found->cost += cost;
+        found->position[found->n++] = at;
     }
-    return OK;
+    block_free(next);
+    return err;
 }

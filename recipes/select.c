@@ -6,19 +6,19 @@
 enum {
     CHUNK = 1 << 15,               /* elements that one thread handles at a time: 128 KiB of float stay in the second-level cache */
     FEW = 1 << 13,                 /* so many are all collected, without a sample */
-    RUN = 8,                       /* neighbours that are sampled together: they share a cache line, and hardly more information than one has */
-    SAMPLE_RATE = 128, SAMPLE_MAX = 1 << 18,
-    BUCKETS = 1 << 11,
+    RUN = 4,                       /* neighbours that are sampled together: they share a cache line */
+    SAMPLE_MIN = 1 << 11, SAMPLE_MAX = 1 << 18,
+    BUCKET_BITS = 11, BUCKETS = 1 << BUCKET_BITS,
+    PIECE = 512,                   /* elements that are looked through one by one when a tie is among them */
 };
 #define EVERYTHING 0x80000000u     /* above all magnitudes */
 
 typedef struct Chunk {
     int64_t pool;                  /* where its collected magnitudes are */
-    int64_t inside;                /* how many */
+    int64_t below, inside;         /* how many are below the bracket, and inside */
     int64_t less, ties;            /* costs of its candidates below the threshold, and at it */
 } Chunk;
 
-typedef struct Selection Selection;
 typedef void ChunkWork(Selection *s, Chunk *c, const Magnitudes *m, int64_t begin, int64_t n, uint32_t *scratch);
 
 struct Selection {
@@ -74,36 +74,37 @@ static Err each_part(Selection *s, ChunkWork *work)
     return OK;
 }
 
-/* The magnitude at rank (from 0) of x, in three histograms; *less: how many are smaller. */
-static uint32_t rank_of(const uint32_t *x, int64_t n, int64_t rank, int64_t *less)
+/* The magnitude at rank (from 0) among the n of x, which all lie in range. A histogram finds the bucket that holds it; the few in there are moved to scratch
+ * (CHUNK + BRACKET_SLACK), and so on until a bucket is one magnitude. */
+static uint32_t rank_of(const Kernels *k, const uint32_t *x, int64_t n, int64_t rank, const uint32_t range[2], uint32_t *scratch)
 {
-    static const int shifts[] = { 20, 10, 0 };
-    uint32_t prefix = 0;
-    int known = 31;
-    *less = 0;
-    for (int pass = 0; pass < 3; pass++) {
-        int64_t histogram[BUCKETS] = { 0 };
-        int shift = shifts[pass];
-        uint32_t buckets = 1u << (known - shift);
+    uint32_t low_high[2] = { range[0], range[1] };
+    for (;;) {
+        uint32_t low = low_high[0], width = low_high[1] - low, histogram[BUCKETS] = { 0 }, b = 0;
+        int bits = width > 1 ? 32 - __builtin_clz(width - 1) : 0, shift = bits > BUCKET_BITS ? bits - BUCKET_BITS : 0;
         for (int64_t i = 0; i < n; i++) {
-            uint32_t m = x[i] & MAGNITUDE_BITS;
-            if (m >> known == prefix >> known)
-                histogram[(m >> shift) & (buckets - 1)]++;
+            uint32_t above = (x[i] & MAGNITUDE_BITS) - low;
+            histogram[above < width ? above >> shift : BUCKETS - 1] += above < width;
         }
-        uint32_t b = 0;
-        for (; *less + histogram[b] <= rank; b++)
-            *less += histogram[b];
-        prefix |= b << shift;
-        known = shift;
+        for (; (int64_t)histogram[b] <= rank; b++)
+            rank -= histogram[b];
+        low_high[0] = low + (b << shift);
+        if (shift == 0)
+            return low_high[0];
+        low_high[1] = low_high[1] - low_high[0] > 1u << shift ? low_high[0] + (1u << shift) : low_high[1];
+        if (histogram[b] <= CHUNK) {
+            size_t below = 0;
+            n = (int64_t)k->bracket_f32(x, (size_t)n, low_high, scratch, &below);
+            x = scratch;
+        }
     }
-    return prefix;
 }
 
 /* Runs of neighbours at regular distances, each moved by a fixed hash so that no period of the tensor is met by the same phase every time. */
 static Err take_sample(Selection *s)
 {
-    int64_t wanted = s->total / SAMPLE_RATE < 2048 ? 2048 : s->total / SAMPLE_RATE;
-    wanted = wanted > SAMPLE_MAX ? SAMPLE_MAX : wanted;
+    double wanted_by_size = 2 * pow((double)s->total, 2.0 / 3);    /* Floyd and Rivest's choice: passes over the sample and over what it lets in balance */
+    int64_t wanted = wanted_by_size < SAMPLE_MIN ? SAMPLE_MIN : wanted_by_size > SAMPLE_MAX ? SAMPLE_MAX : (int64_t)wanted_by_size;
     s->stride = s->total / wanted * RUN;
     int64_t room = s->total / s->stride * RUN + (int64_t)RUN * s->from->n + RUN;
     s->sample = block_new((size_t)room * sizeof *s->sample);
@@ -126,7 +127,7 @@ static Err take_sample(Selection *s)
     return OK;
 }
 
-/* A bracket of six standard deviations of a sample's rank around k: neighbours are alike, so a sample of them is worth fewer independent ones. */
+/* A bracket of five standard deviations of a sample's rank around k: neighbours are alike, so that a sample of them is worth fewer independent ones. */
 static Err choose_bracket(Selection *s, int64_t k)
 {
     s->bracket[0] = 0;
@@ -134,12 +135,13 @@ static Err choose_bracket(Selection *s, int64_t k)
     if (s->total <= FEW)
         return OK;
     TRY(take_sample(s));
-    double n = (double)s->n_sample, p = (double)k / (double)s->total, margin = 6 * sqrt(n * p * (1 - p)) + RUN;
-    int64_t low = (int64_t)(p * n - margin), high = (int64_t)(p * n + margin), less;
+    double n = (double)s->n_sample, p = (double)k / (double)s->total, margin = 5 * sqrt(n * p * (1 - p)) + RUN;
+    int64_t low = (int64_t)(p * n - margin), high = (int64_t)(p * n + margin);
+    const uint32_t range[2] = { 0, EVERYTHING };
     if (low > 0)
-        s->bracket[0] = rank_of(s->sample, s->n_sample, low, &less);
+        s->bracket[0] = rank_of(s->kernels, s->sample, s->n_sample, low, range, s->scratch);
     if (high < s->n_sample)
-        s->bracket[1] = rank_of(s->sample, s->n_sample, high, &less) + 1;
+        s->bracket[1] = rank_of(s->kernels, s->sample, s->n_sample, high, range, s->scratch) + 1;
     return OK;
 }
 
@@ -148,38 +150,43 @@ static void collect(Selection *s, Chunk *c, const Magnitudes *m, int64_t begin, 
     uint32_t *inside = scratch + CHUNK;
     size_t below = 0;
     c->inside = (int64_t)s->kernels->bracket_f32(magnitudes(m, begin, n, scratch), (size_t)n, s->bracket, inside, &below);
-    c->less = (int64_t)below;
+    c->below = (int64_t)below;
     #pragma omp atomic capture
     { c->pool = s->pool_used; s->pool_used += c->inside; }
     if (c->pool + c->inside <= s->pool_room)
         memcpy(s->pool + c->pool, inside, (size_t)c->inside * sizeof *inside);
 }
 
-/* Finds the threshold of the k-th candidate and what each chunk has below and at it. *found is false when the bracket missed or held too many. */
-static Err by_bracket(Selection *s, int64_t k, bool *found)
+/* The threshold of the k-th candidate, and what each chunk has below and at it; false when the collected ones do not hold it. */
+static bool threshold_at(Selection *s, int64_t k)
 {
-    TRY(choose_bracket(s, k));
-    s->pool_room = s->total <= FEW ? s->total : s->total / 16 + FEW;
-    s->pool = block_new((size_t)s->pool_room * sizeof *s->pool);
-    if (!s->pool)
-        return err_set(ERR_NOMEM, "out of memory for %lld candidates of the threshold", (long long)s->pool_room);
-    TRY(each_part(s, collect));
     Chunk *end = s->chunk;
     int64_t below = 0;
     for (int i = 0; i < s->from->n; i++)
         for (int64_t c = chunks_of(s->from->count[i]); c > 0; c--)
-            below += (end++)->less;
-    *found = below < k && k <= below + s->pool_used && s->pool_used <= s->pool_room;
-    if (!*found)
-        return OK;
-    int64_t less;
-    s->threshold = rank_of(s->pool, s->pool_used, k - below - 1, &less);
+            below += (end++)->below;
+    if (k <= below || k > below + s->pool_used || s->pool_used > s->pool_room)
+        return false;
+    s->threshold = rank_of(s->kernels, s->pool, s->pool_used, k - below - 1, s->bracket, s->scratch);
     for (Chunk *c = s->chunk; c < end; c++) {
         const uint32_t *x = s->pool + c->pool;
         int64_t under = (int64_t)s->kernels->count_below_f32(x, (size_t)c->inside, s->threshold);
         c->ties = (int64_t)s->kernels->count_below_f32(x, (size_t)c->inside, s->threshold + 1) - under;
-        c->less += under;
+        c->less = c->below + under;
     }
+    return true;
+}
+
+/* *found is false when the bracket missed or held too many. */
+static Err by_bracket(Selection *s, int64_t k, bool *found)
+{
+    TRY(choose_bracket(s, k));
+    s->pool_room = s->total <= FEW ? s->total : s->total / 8 + FEW;
+    s->pool = block_new((size_t)s->pool_room * sizeof *s->pool);
+    if (!s->pool)
+        return err_set(ERR_NOMEM, "out of memory for %lld candidates of the threshold", (long long)s->pool_room);
+    TRY(each_part(s, collect));
+    *found = threshold_at(s, k);
     return OK;
 }
 
@@ -251,16 +258,19 @@ static Err find_last(Selection *s, int part, int64_t begin, int64_t *left, int64
 {
     Magnitudes m;
     TRY(part_open(s->from, part, &m));
-    for (int64_t at = begin;; at++) {
-        uint32_t one;
-        if ((*magnitudes(&m, at, 1, &one) & MAGNITUDE_BITS) != s->threshold)
+    for (bool found = false; !found; begin += PIECE) {
+        int64_t n = m.count - begin < PIECE ? m.count - begin : PIECE;
+        const uint32_t *x = magnitudes(&m, begin, n, s->scratch);
+        if (s->kernels->count_below_f32(x, (size_t)n, s->threshold) == s->kernels->count_below_f32(x, (size_t)n, s->threshold + 1))
             continue;
-        int64_t cost = m.cost ? m.cost[at] : 1;
-        if (cost > *left) {
-            *position = at;
-            break;
+        for (int64_t i = 0; i < n && !found; i++) {
+            int64_t cost = m.cost ? m.cost[begin + i] : 1;
+            if ((x[i] & MAGNITUDE_BITS) != s->threshold)
+                continue;
+            found = cost > *left;
+            *left -= found ? 0 : cost;
+            *position = begin + i;
         }
-        *left -= cost;
     }
     return part_close(s->from, part);
 }
@@ -316,24 +326,46 @@ static Err selection_run(Selection *s, int64_t k, Cut *cut, int64_t *taken)
         TRY(by_bracket(s, k, &found));
     if (!found && !all)
         TRY(by_radix(s, k, &all));
-    return all ? select_all(s, cut, taken) : place_ties(s, k, cut, taken);
+    TRY(all ? select_all(s, cut, taken) : place_ties(s, k, cut, taken));
+    return OK;
 }
 
-Err select_first(const Candidates *from, int64_t k, const Kernels *kernels, Cut *cut, int64_t *taken)
+Err select_further(Selection *s, int64_t k, Cut *cut, bool *known)
 {
-    Selection s = { .from = from, .kernels = kernels, .threads = omp_in_parallel() ? 1 : omp_get_max_threads() };
+    int64_t taken;
+    *known = s->pool && threshold_at(s, k);
+    return *known ? place_ties(s, k, cut, &taken) : OK;
+}
+
+void select_free(Selection *s)
+{
+    if (!s)
+        return;
+    block_free(s->histogram);
+    block_free(s->pool);
+    block_free(s->sample);
+    block_free(s->scratch);
+    block_free(s->chunk);
+    block_free(s);
+}
+
+Err select_first(const Candidates *from, int64_t k, const Kernels *kernels, Cut *cut, int64_t *taken, Selection **kept)
+{
+    Selection *s = block_new(sizeof *s);
+    if (kept)
+        *kept = s;
+    if (!s)
+        return err_set(ERR_NOMEM, "out of memory for a selection");
+    *s = (Selection) { .from = from, .kernels = kernels, .threads = omp_in_parallel() ? 1 : omp_get_max_threads() };
     int64_t chunks = 0;
     for (int i = 0; i < from->n; i++) {
-        s.total += from->count[i];
+        s->total += from->count[i];
         chunks += chunks_of(from->count[i]);
     }
-    s.chunk = block_new((size_t)(chunks + 1) * sizeof *s.chunk);
-    s.scratch = block_new((size_t)s.threads * (2 * CHUNK + BRACKET_SLACK) * sizeof *s.scratch);
-    Err e = s.chunk && s.scratch ? selection_run(&s, k, cut, taken) : err_set(ERR_NOMEM, "out of memory for a selection among %lld weights", (long long)s.total);
-    block_free(s.histogram);
-    block_free(s.pool);
-    block_free(s.sample);
-    block_free(s.scratch);
-    block_free(s.chunk);
+    s->chunk = block_new((size_t)(chunks + 1) * sizeof *s->chunk);
+    s->scratch = block_new((size_t)s->threads * (2 * CHUNK + BRACKET_SLACK) * sizeof *s->scratch);
+    Err e = s->chunk && s->scratch ? selection_run(s, k, cut, taken) : err_set(ERR_NOMEM, "out of memory for a selection among %lld weights", (long long)s->total);
+    if (!kept)
+        select_free(s);
     return e;
 }

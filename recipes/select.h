@@ -34,5 +34,10 @@ typedef struct Candidates {
 } Candidates;
 
 /* Takes candidates in order as long as their costs sum to k at most; the first that does not fit ends it. cut[i] and taken[i] (costs) for each part.
- * Scratch: a sixteenth of the candidates and 1 MiB for each thread. ERR_NOMEM, errors of open and close. */
-Err select_first(const Candidates *from, int64_t k, const Kernels *kernels, Cut *cut, int64_t *taken);
+ * Scratch: an eighth of the candidates and 1/4 MiB for each thread. kept may be NULL; else it holds that scratch for select_further until select_free, also after
+ * an error. ERR_NOMEM, errors of open and close. */
+typedef struct Selection Selection;
+Err  select_first(const Candidates *from, int64_t k, const Kernels *kernels, Cut *cut, int64_t *taken, Selection **kept);
+/* The cut for another, nearby k, if what was collected tells it; otherwise *known is false. One part without costs. */
+Err  select_further(Selection *s, int64_t k, Cut *cut, bool *known);
+void select_free(Selection *s);            /* NULL is allowed */

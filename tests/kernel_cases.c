@@ -63,6 +63,9 @@ static void compare_bracket(const Kernels *scalar, const Kernels *level, Random 
     assert_int_equal(count_a, count_b);
     assert_int_equal(below_a, below_b);
     assert_memory_equal(a.data, b.data, 4 * count_a);
+    memcpy(a.data, x.data, 4 * n);             /* in place */
+    assert_int_equal(level->bracket_f32(a.data, n, low_high, a.data, &below_a), count_b);
+    assert_memory_equal(a.data, b.data, 4 * count_b);
     guard_free(&x);
     guard_free(&a);
     guard_free(&b);

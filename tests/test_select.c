@@ -103,7 +103,7 @@ static void check(const Case *c, int64_t k, One *all)
     static const int threads[] = { 2, 1, 3, 7 };
     for (int t = 0; t < 4; t++) {
         omp_set_num_threads(threads[t]);
-        assert_int_equal(select_first(&from, k, kernels_best(), cut, taken), OK);
+        assert_int_equal(select_first(&from, k, kernels_best(), cut, taken, NULL), OK);
         if (t == 0) {
             reference(c, k, all, cut, expected);
             memcpy(again, cut, sizeof again);
@@ -151,7 +151,7 @@ static void test_only(void **state)
     const Candidates from = { .n = 1, .count = &m.count, .only = &m };
     Cut cut;
     int64_t taken;
-    assert_int_equal(select_first(&from, 3, kernels_best(), &cut, &taken), OK);
+    assert_int_equal(select_first(&from, 3, kernels_best(), &cut, &taken, NULL), OK);
     assert_int_equal(taken, 3);
     assert_true(cut_takes(cut, 0, 2) && cut_takes(cut, 0x3f000000, 3) && cut_takes(cut, 0x3f800000, 0) && !cut_takes(cut, 0x3f800000, 1));
 }
@@ -169,7 +169,7 @@ static void test_open_fails(void **state)
     Cut cut[2];
     int64_t taken[2];
     for (int bad = 0; bad < 2; bad++)
-        assert_int_equal(select_first(&(Candidates) { .n = 2, .count = count, .costs = true, .open = open_fails, .user = &bad }, 3, kernels_best(), cut, taken), ERR_IO);
+        assert_int_equal(select_first(&(Candidates) { .n = 2, .count = count, .costs = true, .open = open_fails, .user = &bad }, 3, kernels_best(), cut, taken, NULL), ERR_IO);
 }
 
 int main(void)
