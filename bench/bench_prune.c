@@ -39,7 +39,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void die(const char *what)
+_Noreturn static void die(const char *what)
 {
     fprintf(stderr, "bench_prune: %s: %s\n", what, err_text());
     exit(1);
@@ -80,7 +80,7 @@ static void prune(Set *s, int threads)
         s->weight[i].zeros = 0;
     s->model.arena = arena_new();
     const PruneOptions o = { .sparsity = 0.8 };
-    PruneResult *r;
+    PruneResult *r = NULL;
     if (!s->model.arena || prune_plan(&s->model, s->weight, s->n, &o, NULL, &r) != OK || prune_apply(&s->model, &o, r, NULL) != OK)
         die("pruning");
     if (r->zeros_after != llround(0.8 * (double)r->prunable))
@@ -128,9 +128,9 @@ static void compare(const char *name, Set *s, int rounds)
 static void load_model(const char *path, Set *s)
 {
     Model *m;
-    Weight *w;
-    const char *complaint;
-    int n;
+    Weight *w = NULL;
+    const char *complaint = NULL;
+    int n = 0;
     if (model_load(path, &m) != OK || ops_bind(m) != OK || infer(m, NULL, 0, &complaint) != OK || weights_find(m, &w, &n) != OK)
         die(path);
     for (int i = 0; i < n; i++) {

@@ -168,8 +168,10 @@ static void test_open_fails(void **state)
     const int64_t count[] = { 0, 0 };
     Cut cut[2];
     int64_t taken[2];
-    for (int bad = 0; bad < 2; bad++)
-        assert_int_equal(select_first(&(Candidates) { .n = 2, .count = count, .costs = true, .open = open_fails, .user = &bad }, 3, kernels_best(), cut, taken, NULL), ERR_IO);
+    for (int bad = 0; bad < 2; bad++) {
+        const Candidates from = { .n = 2, .count = count, .costs = true, .open = open_fails, .user = &bad };
+        assert_int_equal(select_first(&from, 3, kernels_best(), cut, taken, NULL), ERR_IO);
+    }
 }
 
 int main(void)
