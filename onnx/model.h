@@ -149,6 +149,16 @@ Err  constant_release(Model *m, Constant *c);
 /* From now on edited external tensors are kept in a file beside the future output, not in memory: models larger than memory. */
 Err  model_store(Model *m, const char *output_path);
 
+/* Structural edits; call model_refresh after a series of them. Everything but the elements of a constant is copied into the model's arena.
+ * ERR_NOMEM; ERR_ARG when the graph has a value of that name. */
+Err  graph_add_value(Graph *g, const char *name, Value **out);
+/* A new initializer; tensor->data is borrowed until the model is freed. */
+Err  graph_add_constant(Graph *g, const char *name, const Tensor *tensor, Value **out);
+/* A node with the operator, name, inputs, outputs and attributes of `like`, as node `at` (0 ... n_node) of the list. */
+Err  graph_add_node(Graph *g, int at, const Node *like, Node **out);
+/* Takes a node and the values that it produces (producer must be up to date) out of the graph; nothing may read them any more. */
+void graph_remove_node(Graph *g, const Node *n);
+
 /* Recomputes every derived field except shapes. ERR_FORMAT: a cycle, a name defined twice, an input that nothing defines. */
 Err  model_refresh(Model *m);
 /* Sets or replaces a metadata_props entry; key and value are copied. */

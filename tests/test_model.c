@@ -2,8 +2,14 @@
 #include "onnx/model.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static Bytes small_conv(void)
 {
@@ -102,10 +108,156 @@ static void test_fetch(void **state)
     bytes_free(bytes);
 }
 
+/* Conv -> LeakyRelu becomes Conv -> Mul by a new initializer; the Conv comes out as it stood. */
+static void replace_relu(Model *m)
+{
+    Graph *g = m->graph;
+    static float element[] = { 3 };
+    Value *scale, *in[2], *out = g->node[1]->out[0];
+    Node *mul;
+    Tensor t = { .dtype = DT_F32, .shape = shape_of(1, (int64_t[]){ 1 }), .bytes = 4, .data = element };
+    assert_int_equal(graph_add_constant(g, "scale", &t, &scale), OK);
+    assert_int_equal(graph_add_constant(g, "scale", &t, &scale), ERR_ARG);
+    in[0] = g->node[0]->out[0];
+    in[1] = scale;
+    const Node *relu = g->node[1];
+    Value *z;
+    out->name = "old";
+    assert_int_equal(model_refresh(m), OK);
+    assert_int_equal(graph_add_value(g, "z", &z), OK);
+    g->out[0] = z;
+    assert_int_equal(graph_add_node(g, 1, &(Node){ .op_type = "Mul", .domain = "", .name = "mul", .n_in = 2, .in = in, .n_out = 1, .out = &z }, &mul), OK);
+    graph_remove_node(g, relu);
+    assert_int_equal(model_refresh(m), OK);
+    assert_ptr_equal(mul->out[0]->producer, mul);
+    assert_int_equal(scale->n_user, 1);
+}
+
+static void test_structure(void **state)
+{
+    (void)state;
+    Bytes bytes = small_conv();
+    Model *m = parse(bytes), *again = NULL;
+    uint8_t *saved;
+    size_t size;
+    SaveOptions o = {0};
+    Span conv = m->graph->node[0]->source;
+    replace_relu(m);
+    assert_int_equal(model_serialize(m, &o, &saved, &size), OK);
+    assert_non_null(memmem(saved, size, conv.at, conv.size));
+    if (model_parse(saved, size, &again)) fail_msg("%s", err_text());
+    const Node *mul = again->graph->node[1];
+    assert_int_equal(again->graph->n_node, 2);
+    assert_string_equal(mul->op_type, "Mul");
+    assert_string_equal(mul->in[1]->name, "scale");
+    assert_int_equal(constant_fetch(again, mul->in[1]->constant), OK);
+    assert_true(*(float *)mul->in[1]->constant->tensor.data == 3.0f);
+    assert_int_equal(again->graph->out[0]->stated.shape.rank, 4);
+    assert_string_equal(model_property(again, "author"), "nobody");
+    model_free(again);
+    block_free(saved);
+    model_free(m);
+    bytes_free(bytes);
+}
+
+static void test_metadata(void **state)
+{
+    (void)state;
+    Bytes bytes = small_conv();
+    Model *m = parse(bytes), *again = NULL;
+    uint8_t *saved;
+    size_t size;
+    SaveOptions o = {0};
+    assert_int_equal(model_set_property(m, "author", "somebody"), OK);
+    assert_int_equal(model_set_property(m, "tool", "oneshot"), OK);
+    m->producer_name = "oneshot";
+    m->producer_version = "1";
+    assert_int_equal(model_serialize(m, &o, &saved, &size), OK);
+    if (model_parse(saved, size, &again)) fail_msg("%s", err_text());
+    assert_int_equal(again->n_property, 2);
+    assert_string_equal(model_property(again, "author"), "somebody");
+    assert_string_equal(model_property(again, "tool"), "oneshot");
+    assert_string_equal(again->producer_name, "oneshot");
+    assert_string_equal(again->producer_version, "1");
+    assert_memory_equal(again->graph->source.at, m->graph->source.at, m->graph->source.size);
+    model_free(again);
+    block_free(saved);
+    model_free(m);
+    bytes_free(bytes);
+}
+
+static int entries(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    assert_non_null(d);
+    while (readdir(d)) n++;
+    closedir(d);
+    return n;
+}
+
+/* Runs in a child whose files may not grow beyond 100 bytes, as on a full disk. */
+static int save_without_room(const char *input, const char *output)
+{
+    Model *m;
+    SaveOptions o = {0};
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 100, 100 });
+    if (model_load(input, &m)) return 1;
+    Err err = model_save(m, output, &o);
+    model_free(m);
+    return err == ERR_IO && strstr(err_text(), "cannot write") ? 0 : 2;
+}
+
+static void test_atomic(void **state)
+{
+    (void)state;
+    const char *input = test_path("input.onnx"), *output = test_path("output.onnx");
+    Bytes bytes = small_conv();
+    SaveOptions o = {0};
+    Model *m = NULL;
+    write_file(input, bytes.at, bytes.size);
+    write_file(output, "old", 3);
+    int before = entries(test_folder());
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) _exit(save_without_room(input, output));
+    int status = -1;
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    Bytes old = read_file(output);
+    assert_int_equal(old.size, 3);
+    bytes_free(old);
+    assert_int_equal(entries(test_folder()), before);
+    assert_int_equal(model_load(input, &m), OK);
+    assert_int_equal(model_save(m, input, &o), ERR_ARG);
+    assert_int_equal(model_save(m, test_path("absent/m.onnx"), &o), ERR_IO);
+    assert_int_equal(model_save(m, "/dev/null", &o), ERR_IO);
+    assert_int_equal(model_save(m, test_folder(), &o), ERR_IO);
+    assert_int_equal(model_save(m, output, &o), OK);
+    o.force = true;
+    assert_int_equal(model_save(m, input, &o), OK);
+    assert_true(files_equal(input, output));
+    assert_int_equal(entries(test_folder()), before);
+    model_free(m);
+    bytes_free(bytes);
+}
+
+static void test_digest(void **state)
+{
+    (void)state;
+    char hex[65];
+    Model m = { .source = { (const uint8_t *)"abc", 3 } };
+    assert_int_equal(model_sha256_source(&m, hex), OK);
+    assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");     /* FIPS 180-4 */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_graph), cmocka_unit_test(test_attributes), cmocka_unit_test(test_facts), cmocka_unit_test(test_fetch),
+        cmocka_unit_test(test_structure), cmocka_unit_test(test_metadata), cmocka_unit_test(test_atomic), cmocka_unit_test(test_digest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
