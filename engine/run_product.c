@@ -4,6 +4,7 @@
 #include "engine/element.h"
 #include "engine/quant.h"
 #include "engine/run_ops.h"
+#include "engine/tokens.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
 
@@ -35,6 +36,43 @@
 #undef REAL
 #undef SUM
 #undef NAME
+
+/* Products with a constant second operand, of tokens. --------------------------------------------------------------------------------------- */
+
+static Err tokens_step(Plan *plan, Step *s)
+{
+    (void)plan;
+    const Buffer *bias = s->n_in > 2 ? s->in[2] : NULL;
+    const MultiplyRun run = { .x = s->in[0]->data, .bias = bias ? bias->data : NULL, .y = s->out[0]->data, .lo = -INFINITY, .hi = INFINITY, .scratch = s->scratch };
+    tokens_run(s->state, &run);
+    return OK;
+}
+
+static bool fits_tokens(const Step *s, int64_t k, int64_t features)
+{
+    const int64_t most = 1 << 30;
+    return s->in[1]->constant && s->in[0]->dtype == DT_F32 && s->in[1]->count == k * features && s->out[0]->count > 0 && k > 0 && k < most && features < most;
+}
+
+/* b (k, features), or transposed. */
+static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool transposed)
+{
+    Tokens *t;
+    void *packed;
+    const Kernels *kernels = kernels_best();
+    if (!kernels) return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
+    TRY(plan_array(plan, 1, sizeof *t, &t));
+    *t = (Tokens){ .tokens = s->out[0]->count / features, .k = (int)k, .kernels = kernels, .threads = plan->threads };
+    t->weights = (Weights){ s->in[1]->data, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
+    tokens_plan(t, MULTIPLY_AUTO);
+    TRY(plan_alloc(plan, t->bytes, &packed));
+    tokens_pack(t, packed);
+    s->state = t;
+    s->scratch_bytes = t->scratch;
+    s->run = tokens_step;
+    s->variant = t->sparse ? "sparse" : "dense";
+    return OK;
+}
 
 /* MatMul: NumPy's matmul. Leading axes broadcast; a vector counts as one row or one column. */
 typedef struct MatMul {
@@ -95,6 +133,7 @@ Err matmul_prep(Plan *plan, Step *s)
     if (t != s->in[1]->dtype) return err_set(ERR_SHAPE, "MatMul has operands of different types.");
     TRY(plan_array(plan, 1, sizeof *mm, &mm));
     TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
+    if (fits_tokens(s, mm->k, mm->n)) return tokens_prep(plan, s, mm->k, mm->n, false);
     s->state = mm;
     switch (t) {
     case DT_F32: s->run = matmul_run_f32; return OK;
@@ -128,6 +167,14 @@ typedef struct Gemm { int64_t m, n, k; bool ta, tb; Walk c; } Gemm;
     }
 GEMM_RUN(float, f32) GEMM_RUN(double, f64) GEMM_RUN(uint32_t, u32) GEMM_RUN(uint64_t, u64)
 
+/* Y = A * B' + one row of C */
+static bool gemm_of_tokens(const Step *s, const Gemm *g)
+{
+    const Buffer *c = s->in[2];
+    bool row = !c || (c->count == g->n && c->shape.rank && c->shape.dim[c->shape.rank - 1] == g->n && attr_f(s->node, "beta", 1) == 1);
+    return row && !g->ta && attr_f(s->node, "alpha", 1) == 1 && fits_tokens(s, g->k, g->n);
+}
+
 Err gemm_prep(Plan *plan, Step *s)
 {
     Err e;
@@ -147,6 +194,7 @@ Err gemm_prep(Plan *plan, Step *s)
             if (c->rank > 2 || (c->dim[i] != 1 && c->dim[i] != y->dim[i + 2 - c->rank])) return err_set(ERR_SHAPE, "C does not broadcast to the shape of the product.");
         walk_init(&g->c, y, (const Shape *[]){ c }, 1);
     }
+    if (gemm_of_tokens(s, g)) return tokens_prep(plan, s, g->k, g->n, g->tb);
     s->state = g;
     switch (s->in[0]->dtype) {
     case DT_F32: s->run = gemm_run_f32; return OK;

@@ -36,6 +36,8 @@ typedef struct Kernels {
     void (*dense_f32)(const DensePart *d, const PanelOutput *o);
     /*   sparse_f32: columns <= PANEL_COLUMNS;          sum[m][j] += w * panel[at + j] for every weight of row m.    likewise */
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
+    /*   transpose_f32: for r < rows, c < columns: y[c * ldy + r] = x[r * ldx + c] */
+    void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);
 
     /* Rows, see kernels/rows.h. x, y and b may be the same row, otherwise they do not overlap.
      *   activate_f32:  for i < n: y[i] = activation(x[i]);                                           error <= 4e-7 |y[i]| + 2e-7 |x[i]| */

@@ -19,6 +19,13 @@ void weights_pack_dense(const Weights *w, int k0, int k1, float *out)
                 *out++ = m + r < w->rows ? weight(w, m + r, k) : 0;
 }
 
+void weights_pack_tile(const Weights *w, int k0, int k1, float *out)
+{
+    for (int k = k0; k < k1; k++)
+        for (int m = 0; m < PANEL_TILE; m++)
+            *out++ = m < w->rows ? weight(w, m, k) : 0;
+}
+
 static int row_nonzeros(const Weights *w, int m, int k0, int k1)
 {
     int n = 0;

@@ -18,6 +18,9 @@ typedef struct Weights {
 void   weights_pack_dense(const Weights *w, int k0, int k1, float *out);
 size_t weights_dense_count(const Weights *w, int k0, int k1);      /* floats of it */
 
+/* [k1 - k0][PANEL_TILE] for up to PANEL_TILE rows, absent rows 0: a panel whose columns are W's rows. */
+void   weights_pack_tile(const Weights *w, int k0, int k1, float *out);
+
 /* Weights other than 0 (and -0). NaN counts. */
 size_t weights_nonzeros(const Weights *w, int k0, int k1);
 /* Heads of all rows (rows <= 65536), longest first so that loops of equal length follow each other, and their stream, SPARSE_BYTES for each nonzero.

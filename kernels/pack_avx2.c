@@ -179,7 +179,40 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
         pack_shifted(g, x, p, panel, p->width);
 }
 
+/* 8 x 8 in registers: pairs of rows, then pairs of those, then halves. */
+static inline void transpose_block(const float *x, size_t ldx, float *y, size_t ldy)
+{
+    __m256 r[LANES], pair[LANES], four[LANES];
+    for (int i = 0; i < LANES; i++)
+        r[i] = _mm256_loadu_ps(x + (size_t)i * ldx);
+    for (int i = 0; i < LANES; i += 2) {
+        pair[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < LANES; i += 4)
+        for (int j = 0; j < 2; j++) {
+            four[i + 2 * j] = _mm256_shuffle_ps(pair[i + j], pair[i + j + 2], 0x44);
+            four[i + 2 * j + 1] = _mm256_shuffle_ps(pair[i + j], pair[i + j + 2], 0xee);
+        }
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(y + (size_t)i * ldy, _mm256_permute2f128_ps(four[i], four[i + 4], 0x20));
+        _mm256_storeu_ps(y + (size_t)(i + 4) * ldy, _mm256_permute2f128_ps(four[i], four[i + 4], 0x31));
+    }
+}
+
+static void transpose_f32(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
+{
+    int whole_rows = rows / LANES * LANES, whole_columns = columns / LANES * LANES;
+    for (int c = 0; c < whole_columns; c += LANES)
+        for (int r = 0; r < whole_rows; r += LANES)
+            transpose_block(x + (size_t)r * ldx + c, ldx, y + (size_t)c * ldy + r, ldy);
+    for (int r = 0; r < rows; r++)
+        for (int c = r < whole_rows ? whole_columns : 0; c < columns; c++)
+            y[(size_t)c * ldy + (size_t)r] = x[(size_t)r * ldx + (size_t)c];
+}
+
 void pack_avx2(Kernels *k)
 {
     k->pack_f32 = pack_f32;
+    k->transpose_f32 = transpose_f32;
 }

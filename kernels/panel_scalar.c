@@ -78,9 +78,17 @@ static void sparse_f32(const SparsePart *s, const PanelOutput *o)
     }
 }
 
+static void transpose_f32(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
+{
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++)
+            y[(size_t)c * ldy + (size_t)r] = x[(size_t)r * ldx + (size_t)c];
+}
+
 void panel_scalar(Kernels *k)
 {
     k->pack_f32 = pack_f32;
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
+    k->transpose_f32 = transpose_f32;
 }

@@ -99,6 +99,7 @@ const KernelCase kernel_cases[] = {
     CASE(pack_f32, compare_pack),
     CASE(dense_f32, compare_dense),
     CASE(sparse_f32, compare_sparse),
+    CASE(transpose_f32, compare_transpose),
 };
 const int kernel_case_count = (int)countof(kernel_cases);
 

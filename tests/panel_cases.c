@@ -195,3 +195,16 @@ void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
     run_case(&c, w, run_sparse, (const Kernels *[]) { scalar, level });
     free_case(&c);
 }
+
+void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    int rows = draw(r, 1, 40), columns = draw(r, 1, 40);
+    size_t ldx = (size_t)draw(r, columns, 60), ldy = (size_t)draw(r, rows, 60), floats = matrix_floats(columns, rows, ldy);
+    Guard x = guard_floats(matrix_floats(rows, columns, ldx), r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    level->transpose_f32(x.data, ldx, rows, columns, a.data, ldy);
+    scalar->transpose_f32(x.data, ldx, rows, columns, b.data, ldy);
+    assert_memory_equal(a.data, b.data, floats * 4);
+    guard_free(&x);
+    guard_free(&a);
+    guard_free(&b);
+}
