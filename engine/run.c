@@ -19,6 +19,8 @@ Err buffer_learn(Plan *p, Buffer *b)
     TRY(plan_array(p, b->count + 1, sizeof *whole, &whole));
     if (!dtype_is_float(b->dtype)) {
         elements_to_i64(b->dtype, b->data, 0, b->count, whole);
+        for (int64_t i = 0; i < b->count; i++)     /* Slice's "from the very first": the smallest number that is no symbol */
+            if (dim_is_symbol(whole[i])) whole[i] = SYMBOL_BASE + MAX_SYMBOLS;
         b->fact.element = whole;
         return OK;
     }

@@ -7,11 +7,11 @@ typedef struct Words { const char **at; int n; } Words;      /* at ends with NUL
 
 /* The settings of all commands. A command's options fill the fields that they name; the others keep their defaults. */
 typedef struct Settings {
-    const char *model, *output, *json, *scope, *pattern, *format;
+    const char *model, *data, *random, *output, *json, *scope, *pattern, *format;
     double sparsity;                   /* < 0: not given */
     int  threads;                      /* 0: not given */
     Words include, exclude, layer, shape;
-    bool regroup, allow_empty_channels, dry_run, quiet, verbose, force, external_data, inline_data, help, version;
+    bool regroup, allow_empty_channels, dry_run, quiet, verbose, force, external_data, inline_data, help, version, per_layer;
     const char *argument[2]; int n_argument;
 } Settings;
 
@@ -55,4 +55,4 @@ void help_commands(Text *t, const Command *const *all, int n);                  
 void help_completion(Text *t, const Command *c);
 
 /* The commands. sparsify comes first and is the one that runs when no command is named. */
-extern const Command command_sparsify, command_inspect, command_diff, command_convert;
+extern const Command command_sparsify, command_inspect, command_diff, command_convert, command_run, command_compare;

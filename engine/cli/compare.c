@@ -1,0 +1,248 @@
+/* `oneshot compare`: two models, the same inputs, how far apart the outputs are. */
+#include "engine/cli/console.h"
+#include "engine/element.h"
+#include "recipes/difference.h"
+#include "recipes/samples.h"
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIELD(name) offsetof(Settings, name)
+static const Option options[] = {
+    { "data", 0, OPTION_FILE, FIELD(data), "DIR", NULL, "samples: .npz, .npy, or test_data_set_N/input_0.pb",
+      "One sample file or a folder of them, as for `oneshot run`." },
+    { "random", 0, OPTION_TEXT, FIELD(random), "SEED", NULL, "random inputs instead, marked as such",
+      "Random inputs from this seed instead of samples: uniform in [0,1) for floats, 0 or 1 for integers; sizes that the file leaves open are 1. They say "
+      "that two models compute the same, nothing about accuracy." },
+    { "per-layer", 0, OPTION_FLAG, FIELD(per_layer), NULL, NULL, "compare inner values too; find the first that differs",
+      "Compare all values that both models name alike, in the order of A, and say which is the first that differs by more than 1e-5 of its largest magnitude." },
+    { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
+    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+};
+
+typedef struct Row { const char *name; const Buffer *a, *b; const char *why; Difference d; } Row;
+typedef struct Side { Model *m; const Value **input; int n_input; Plan *plan; } Side;
+typedef struct Job { const Settings *s; Arena *arena, *scratch; Side side[2]; Row *row; int n_row; bool samples_failed; } Job;
+
+static Err plan_side(Job *j, Side *x, const Tensor *in)
+{
+    bool fits = x->plan != NULL;
+    for (int i = 0; fits && i < x->n_input; i++) fits = shape_equal(&x->plan->in[i]->shape, &in[i].shape);
+    if (fits) return OK;
+    PlanInput *shape = arena_array(j->scratch, (size_t)x->n_input + 1, sizeof *shape);
+    if (!shape) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < x->n_input; i++) shape[i] = (PlanInput){ x->input[i]->name, in[i].dtype, in[i].shape };
+    plan_free(x->plan);
+    x->plan = NULL;
+    return plan_build(x->m, shape, x->n_input, &(PlanOptions){ .threads = j->s->threads, .keep = j->s->per_layer }, &x->plan);
+}
+
+static const Buffer *named(const Plan *p, const char *name)
+{
+    for (int i = 0; i < p->n_step; i++)
+        for (int k = 0; k < p->step[i]->n_out; k++)
+            if (p->step[i]->out[k] && !strcmp(p->step[i]->out[k]->name, name)) return p->step[i]->out[k];
+    return NULL;
+}
+
+static Row *row_of(Job *j, const char *name)
+{
+    for (int i = 0; i < j->n_row; i++) if (!strcmp(j->row[i].name, name)) return &j->row[i];
+    Row *r = &j->row[j->n_row++];
+    *r = (Row){ .name = name };
+    return r;
+}
+
+static Err compare_buffers(Job *j, const char *name, const Buffer *a, const Buffer *b)
+{
+    Row *r = row_of(j, name);
+    Err e = difference_add(&r->d, &(Tensor){ a->dtype, a->shape, a->bytes, a->data }, &(Tensor){ b->dtype, b->shape, b->bytes, b->data });
+    if (e != OK && !r->why) r->why = arena_printf(j->arena, "%s", err_text());
+    return OK;
+}
+
+static Err compare_values(Job *j)
+{
+    const Plan *a = j->side[0].plan, *b = j->side[1].plan;
+    const Graph *g = j->side[0].m->graph;
+    if (!j->row) j->row = arena_array(j->arena, (size_t)(a->n_buffer + g->n_out) + 1, sizeof *j->row);
+    if (!j->row) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; j->s->per_layer && i < a->n_step; i++)
+        for (int k = 0; k < a->step[i]->n_out; k++) {
+            const Buffer *x = a->step[i]->out[k], *y = x ? named(b, x->name) : NULL;
+            bool output = false;
+            for (int o = 0; x && o < a->n_out; o++) output = output || a->out[o] == x;
+            if (y && !output) TRY(compare_buffers(j, x->name, x, y));
+        }
+    for (int i = 0; i < a->n_out; i++) TRY(compare_buffers(j, g->out[i]->name, a->out[i], b->out[i]));
+    return OK;
+}
+
+/* Inputs of B in its own order, found by name or, where the names differ, by position. */
+static Err inputs_for(Job *j, const Tensor *in, Tensor *out)
+{
+    const Side *a = &j->side[0], *b = &j->side[1];
+    for (int i = 0; i < b->n_input; i++) {
+        int k = 0;
+        while (k < a->n_input && strcmp(a->input[k]->name, b->input[i]->name)) k++;
+        out[i] = in[k < a->n_input ? k : i];
+    }
+    return OK;
+}
+
+static Err compare_once(Job *j, const Tensor *in)
+{
+    Side *a = &j->side[0], *b = &j->side[1];
+    Tensor *other = arena_array(j->scratch, (size_t)b->n_input + 1, sizeof *other);
+    if (!other) return err_set(ERR_NOMEM, "out of memory");
+    TRY(inputs_for(j, in, other));
+    TRY(plan_side(j, a, in));
+    TRY(plan_side(j, b, other));
+    TRY(plan_run(a->plan, in, a->n_input));
+    TRY(plan_run(b->plan, other, b->n_input));
+    return compare_values(j);
+}
+
+/* splitmix64 */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+static Err random_input(Arena *arena, const Value *v, uint64_t *state, Tensor *out)
+{
+    Shape s = v->stated.shape;
+    Tensor *t;
+    int64_t n;
+    if (!v->stated.is_tensor || s.rank < 0) return err_set(ERR_ARG, "the input '%s' states no shape; random inputs cannot be made", v->name);
+    for (int i = 0; i < s.rank; i++) if (dim_is_symbol(s.dim[i])) s.dim[i] = 1;
+    TRY(tensor_new(arena, v->stated.dtype, &s, &t));
+    TRY(shape_count(&s, &n));
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t r = next_random(state);
+        double x = (double)(r >> 40) * 0x1p-24;
+        int64_t bit = (int64_t)(r >> 63);
+        if (dtype_is_float(t->dtype)) elements_from_f64(t->dtype, &x, 1, t->data, i);
+        else elements_from_i64(t->dtype, &bit, 1, t->data, i);
+    }
+    *out = *t;
+    return OK;
+}
+
+static Err compare_random(Job *j)
+{
+    char *end;
+    uint64_t state = strtoull(j->s->random, &end, 10);
+    if (*end || end == j->s->random) return err_set(ERR_ARG, "--random takes a whole number, not '%s'.", j->s->random);
+    const Side *a = &j->side[0];
+    Tensor *in = arena_array(j->arena, (size_t)a->n_input + 1, sizeof *in);
+    if (!in) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < a->n_input; i++) TRY(random_input(j->arena, a->input[i], &state, &in[i]));
+    return compare_once(j, in);
+}
+
+static Err compare_samples(Job *j)
+{
+    Samples samples;
+    Err e = samples_list(j->arena, j->s->data, &samples);
+    j->samples_failed = e != OK;
+    TRY(e);
+    for (int i = 0; i < samples.n; i++) {
+        ArenaMark mark = arena_mark(j->scratch);
+        Tensor *in = arena_array(j->scratch, (size_t)j->side[0].n_input + 1, sizeof *in);
+        if (!in) return err_set(ERR_NOMEM, "out of memory");
+        e = sample_read(j->scratch, samples.path[i], j->side[0].input, j->side[0].n_input, in);
+        j->samples_failed = e != OK;
+        TRY(e);
+        TRY(compare_once(j, in));
+        arena_reset(j->scratch, mark);
+    }
+    return OK;
+}
+
+static void add_row(Text *t, const Row *r)
+{
+    const Difference *d = &r->d;
+    text_add(t, "%-40s ", name_shortened(t->arena, r->name, 40));
+    if (r->why) { text_add(t, "not compared: %s\n", name_shown(t->arena, r->why)); return; }
+    text_add(t, "%10.3g %10.3g %10.7f %9.1f", d->worst, difference_relative(d), difference_cosine(d), difference_sqnr(d));
+    if (d->rows) text_add(t, " %10.3g %6lld/%lld", d->divergence / (double)d->rows, (long long)d->agree, (long long)d->rows);
+    text_add(t, "\n");
+}
+
+static Err print_rows(Job *j)
+{
+    Text t = { .arena = j->arena };
+    const char *mark = j->s->random ? " (random inputs)" : "";
+    text_add(&t, "%-40s %10s %10s %10s %9s %10s %s%s\n", "value", "max-abs", "relative", "cosine", "SQNR dB", "KL", "top-1", mark);
+    const Row *first = NULL;
+    for (int i = 0; i < j->n_row; i++) {
+        const Row *r = &j->row[i];
+        add_row(&t, r);
+        if (!first && (r->why || difference_relative(&r->d) > 1e-5)) first = r;
+    }
+    if (j->s->per_layer) text_add(&t, "%s%s%s\n", first ? "First value that differs: " : "No value differs by more than 1e-5 of its largest magnitude.",
+                                  first ? name_shown(j->arena, first->name) : "", mark);
+    return console_print(&t);
+}
+
+static Err same_interface(const Job *j)
+{
+    const Side *a = &j->side[0], *b = &j->side[1];
+    if (a->n_input != b->n_input || a->m->graph->n_out != b->m->graph->n_out)
+        return err_set(ERR_ARG, "the models have different numbers of inputs or outputs (%d and %d, %d and %d).",
+                       a->n_input, b->n_input, a->m->graph->n_out, b->m->graph->n_out);
+    return OK;
+}
+
+static Err run_job(Job *j)
+{
+    for (int i = 0; i < 2; i++) {
+        TRY(ops_bind(j->side[i].m));
+        TRY(plan_inputs(j->side[i].m, &j->side[i].input, &j->side[i].n_input));
+    }
+    TRY(same_interface(j));
+    TRY(j->s->random ? compare_random(j) : compare_samples(j));
+    return print_rows(j);
+}
+
+static int compare(Arena *arena, const Settings *s)
+{
+    Job j = { .s = s, .arena = arena, .scratch = arena_new() };
+    int code = EXIT_DONE;
+    Err e = j.scratch ? OK : err_set(ERR_NOMEM, "out of memory");
+    if (e == OK && !s->data == !s->random) e = err_set(ERR_ARG, "compare needs samples: --data DIR (or --random SEED, which says nothing about accuracy).");
+    if (e != OK) {
+        code = console_error(arena, e, false);
+        if (e == ERR_ARG && !s->data && !s->random) code = EXIT_SAMPLES;
+    } else if (model_open(arena, s->argument[0], &j.side[0].m, &code) && model_open(arena, s->argument[1], &j.side[1].m, &code)) {
+        e = run_job(&j);
+        if (e != OK) code = console_error(arena, e, false);
+        if (e != OK && j.samples_failed) code = EXIT_SAMPLES;
+    }
+    for (int i = 0; i < 2; i++) {
+        plan_free(j.side[i].plan);
+        if (j.side[i].m) model_free(j.side[i].m);
+    }
+    arena_free(j.scratch);
+    return code;
+}
+
+const Command command_compare = {
+    .name = "compare",
+    .arguments = "A B",
+    .n_argument_min = 2,
+    .n_argument_max = 2,
+    .summary = "Runs two models on the same samples: how far apart they are.",
+    .about = "Runs both models on the same inputs and prints, for each output, how far B is from A: largest absolute difference, the same relative to the "
+             "largest magnitude of A, cosine, signal to noise in dB; for scores (two axes) also the Kullback-Leibler divergence of the softmax and how often the "
+             "highest class agrees.\n",
+    .examples = "oneshot compare m.onnx m.oneshot.onnx --data samples\n"
+                "oneshot compare m.onnx m.oneshot.onnx --random 1 --per-layer\n",
+    .option = options,
+    .n_option = sizeof options / sizeof *options,
+    .run = compare,
+};

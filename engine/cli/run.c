@@ -1,0 +1,129 @@
+/* `oneshot run`: the model's outputs for samples. */
+#include "engine/cli/console.h"
+#include "recipes/samples.h"
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FIELD(name) offsetof(Settings, name)
+static const Option options[] = {
+    { "model", 0, OPTION_FILE, FIELD(model), "FILE", NULL, "the ONNX model to run", "The ONNX model to run." },
+    { "data", 0, OPTION_FILE, FIELD(data), "DIR", NULL, "samples: .npz, .npy, or test_data_set_N/input_0.pb",
+      "One sample file or a folder of them: .npz (arrays named like the inputs, or arr_0, arr_1 ...), .npy (models with one input), or folders test_data_set_N "
+      "with input_0.pb, input_1.pb ... The batch dimension may be missing." },
+    { "out", 'o', OPTION_FILE, FIELD(output), "DIR", NULL, "where the outputs go, one file a sample", "The folder for the outputs; it is made if it is missing." },
+    { "format", 0, OPTION_CHOICE, FIELD(format), "FORM", "npz|pb", "npz: out-0000.npz (default); pb: output_0.pb ...",
+      "npz: one file out-0000.npz a sample, arrays named like the outputs. pb: one folder test_data_set_0 a sample, with output_0.pb, output_1.pb ..." },
+    { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
+    { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing", "Print nothing; warnings and errors remain." },
+    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+};
+
+typedef struct Job { Model *m; const Settings *s; const Value **input; int n_input; Plan *plan; Arena *scratch; bool samples_failed; } Job;
+
+/* A plan for the shapes of these inputs: the last one where it fits. */
+static Err plan_for(Job *j, const Tensor *in)
+{
+    bool fits = j->plan != NULL;
+    for (int i = 0; fits && i < j->n_input; i++) fits = shape_equal(&j->plan->in[i]->shape, &in[i].shape) && j->plan->in[i]->dtype == in[i].dtype;
+    if (fits) return OK;
+    PlanInput *shape = arena_array(j->scratch, (size_t)j->n_input + 1, sizeof *shape);
+    if (!shape) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < j->n_input; i++) shape[i] = (PlanInput){ j->input[i]->name, in[i].dtype, in[i].shape };
+    plan_free(j->plan);
+    j->plan = NULL;
+    return plan_build(j->m, shape, j->n_input, &(PlanOptions){ .threads = j->s->threads }, &j->plan);
+}
+
+static Err make_folder(const char *path)
+{
+    return mkdir(path, 0777) && errno != EEXIST ? err_set(ERR_IO, "cannot make the folder '%s': %s", path, strerror(errno)) : OK;
+}
+
+static Err write_outputs(const Job *j, int sample)
+{
+    const Plan *p = j->plan;
+    Array *array = arena_array(j->scratch, (size_t)p->n_out + 1, sizeof *array);
+    bool pb = j->s->format && !strcmp(j->s->format, "pb");
+    const char *path = pb ? arena_printf(j->scratch, "%s/test_data_set_%d", j->s->output, sample) : arena_printf(j->scratch, "%s/out-%04d.npz", j->s->output, sample);
+    if (!array || !path) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < p->n_out; i++) {
+        const Buffer *b = p->out[i];
+        array[i] = (Array){ j->m->graph->out[i]->name, { b->dtype, b->shape, b->bytes, b->data } };
+    }
+    if (!pb) return npz_write(j->scratch, path, array, p->n_out);
+    TRY(make_folder(path));
+    for (int i = 0; i < p->n_out; i++) {
+        const char *file = arena_printf(j->scratch, "%s/output_%d.pb", path, i);
+        if (!file) return err_set(ERR_NOMEM, "out of memory");
+        TRY(pb_write(j->scratch, file, &array[i]));
+    }
+    return OK;
+}
+
+static Err run_sample(Job *j, const char *path, int number)
+{
+    Tensor *in = arena_array(j->scratch, (size_t)j->n_input + 1, sizeof *in);
+    if (!in) return err_set(ERR_NOMEM, "out of memory");
+    Err e = sample_read(j->scratch, path, j->input, j->n_input, in);
+    j->samples_failed = e == ERR_ARG || e == ERR_FORMAT || e == ERR_IO || e == ERR_UNSUPPORTED;
+    TRY(e);
+    TRY(plan_for(j, in));
+    TRY(plan_run(j->plan, in, j->n_input));
+    return write_outputs(j, number);
+}
+
+static Err run_all(Job *j, Arena *arena)
+{
+    Samples samples;
+    Err e = samples_list(arena, j->s->data, &samples);
+    j->samples_failed = e == ERR_IO || e == ERR_ARG;
+    TRY(e);
+    TRY(make_folder(j->s->output));
+    double seconds = 0;
+    for (int i = 0; i < samples.n; i++) {
+        ArenaMark mark = arena_mark(j->scratch);
+        double start = seconds_now();
+        TRY(run_sample(j, samples.path[i], i));
+        seconds += seconds_now() - start;
+        arena_reset(j->scratch, mark);
+    }
+    Text t = { .arena = arena };
+    text_add(&t, "%d sample%s, %s each, outputs in %s\n", samples.n, samples.n == 1 ? "" : "s", seconds_short(seconds / samples.n).at, name_shown(arena, j->s->output));
+    return j->s->quiet ? OK : console_print(&t);
+}
+
+static int run(Arena *arena, const Settings *s)
+{
+    Job j = { .s = s, .scratch = arena_new() };
+    int code = EXIT_DONE;
+    Err e = OK;
+    if (!j.scratch) return console_error(arena, err_set(ERR_NOMEM, "out of memory"), false);
+    if (!s->model || !s->data || !s->output) e = err_set(ERR_ARG, "run needs --model FILE, --data DIR and --out DIR.");
+    if (e != OK) code = console_error(arena, e, false);
+    else if (model_open(arena, s->model, &j.m, &code)) {
+        e = ops_bind(j.m);
+        if (e == OK) e = plan_inputs(j.m, &j.input, &j.n_input);
+        if (e == OK) e = run_all(&j, arena);
+        if (e != OK) code = console_error(arena, e, false);
+        if (e != OK && j.samples_failed) code = EXIT_SAMPLES;
+    }
+    plan_free(j.plan);
+    if (j.m) model_free(j.m);
+    arena_free(j.scratch);
+    return code;
+}
+
+const Command command_run = {
+    .name = "run",
+    .arguments = "",
+    .summary = "Runs a model on samples and writes its outputs.",
+    .about = "Runs the model exactly, in float32 or whatever types it has, and writes the outputs of every sample. A model with an operator that cannot be run "
+             "is refused before anything runs, with the operator's name.\n",
+    .examples = "oneshot run --model m.onnx --data samples --out outputs\n"
+                "oneshot run --model m.onnx --data test_data_set_0 --out outputs --format pb\n",
+    .option = options,
+    .n_option = sizeof options / sizeof *options,
+    .run = run,
+};
