@@ -78,7 +78,7 @@ static void fit(const Table *table, int *columns, int width)
 
 static void add_row(Text *t, const Table *table, const char *const *shown, const int *columns, int width)
 {
-    int at = 0, blank = 0;                         /* blank: columns owed; trailing ones are never written */
+    int at = 0, start = 0;                         /* columns written so far; where the next column of the table starts */
     for (int c = 0; c < table->n_column; c++) {
         CellKind kind = table->column[c].kind;
         if (!table->column[c].title) continue;
@@ -87,23 +87,18 @@ static void add_row(Text *t, const Table *table, const char *const *shown, const
             t->failed = true;
             return;
         }
-        int have = text_columns(text);
-        if (kind == CELL_NOTE) {
-            if (!have) continue;
-            if (width && at + blank + have > width) {
-                text_bytes(t, "\n", 1);
-                text_wrap(t, text, NOTE_INDENT, width);
-                return;
-            }
+        int have = text_columns(text), blank = start + (right_aligned(kind) ? columns[c] - have : 0) - at;
+        if (at && blank < GAP) blank = GAP;        /* after a name longer than its column */
+        start += columns[c] + GAP;
+        if (!have) continue;
+        if (kind == CELL_NOTE && width && at + blank + have > width) {
+            text_bytes(t, "\n", 1);
+            text_wrap(t, text, NOTE_INDENT, width);
+            return;
         }
-        if (right_aligned(kind)) blank += columns[c] - have;
-        if (have) {
-            text_fill(t, ' ', blank);
-            text_add(t, "%s", text);
-            at += blank + have;
-            blank = 0;
-        }
-        blank += GAP + (right_aligned(kind) ? 0 : columns[c] - have);
+        text_fill(t, ' ', blank);
+        text_add(t, "%s", text);
+        at += blank + have;
     }
     text_bytes(t, "\n", 1);
 }
