@@ -150,8 +150,14 @@ Err allocate(const Allocation *a)
             share[n++] = l;
     }
     TRY(scope(a, share, n));
-    /* What blocks of one layer leave of their count goes to the next one. */
-    int64_t left = 0, missed, unit = (int64_t)a->options->pattern.rows * a->options->pattern.columns;
+    /* What blocks leave of a count, of the budget's or of one layer's, goes to the next layer. */
+    int64_t elements = 0, left = 0, missed, unit = (int64_t)a->options->pattern.rows * a->options->pattern.columns;
+    for (int i = 0; i < n; i++) {
+        elements += share[i]->weight->elements;
+        left -= share[i]->zeros_wanted;
+    }
+    left += zeros_at(a->options->sparsity, elements);
+    left = left > 0 && left < unit ? left : 0;
     for (int i = 0; i < n; i++) {
         bool has_left = share[i]->zeros_wanted > share[i]->zeros_before;
         share[i]->zeros_wanted += has_left ? left : 0;
