@@ -457,6 +457,10 @@ choices() {
     run 0 --model m.onnx --sparsity 0.5 --exclude '*'
     has err "no layer was pruned"
     run 0 --model m.onnx --sparsity 0 -q
+    empty err
+    run 0 --model m.onnx --sparsity 0.999
+    has err "fewer zeros than asked"
+    has out "fewer zeros than asked"
     run 0 --model m.onnx --sparsity 0.5 --shape "$(
         "$oneshot" inspect m.onnx --json - | sed -n 's/.*"name": "\([^"]*\)", "size": .*/\1/p' | head -n 1)=7"
     has out "= 7"

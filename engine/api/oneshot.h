@@ -48,7 +48,7 @@ ONESHOT_API const char *oneshot_error(void);
 ONESHOT_API oneshot_status oneshot_load(const char *path, oneshot_model **model);
 ONESHOT_API void           oneshot_free(oneshot_model *model);       /* NULL is allowed */
 /* A size that the file leaves open, for counting multiply-adds: "batch=8", "ids=1,128". Before the first call of the functions below; otherwise sizes are
- * assumed as recipes of the command line say (1 for batches, 224 for image sides, 128 for sequences). ERROR_ARGUMENT when called too late; what the text
+ * assumed as the command does (1 for batches, 224 for image sides, 128 for sequences). ERROR_ARGUMENT when called too late; what the text
  * names is checked by the first function below. The text is copied. */
 ONESHOT_API oneshot_status oneshot_set_size(oneshot_model *model, const char *choice);
 

@@ -195,18 +195,29 @@ static Err measure_output(Job *j)
     return OK;
 }
 
+/* Zeros that the options ask for, over the pruned layers. */
+static double zeros_asked(const Job *j)
+{
+    double asked = 0;
+    for (int i = 0; i < j->report.result->n_layer; i++) {
+        const PruneLayer *l = &j->report.result->layer[i];
+        if (l->prune) asked += (double)l->weight->elements * (l->sparsity >= 0 ? l->sparsity : j->options.sparsity);
+    }
+    return asked;
+}
+
 static void warn(Job *j)
 {
+    const double SLACK = 0.001;        /* of the weights: counts are rounded in every layer */
     const PruneResult *r = j->report.result;
-    int64_t wanted = 0;
-    for (int i = 0; i < r->n_layer; i++)
-        if (r->layer[i].prune) wanted += r->layer[i].zeros_wanted;
+    double short_of = zeros_asked(j) - (double)r->zeros_after;
     if (j->survey->complaint) console_warn(&j->console, "shapes in the model contradict each other: %s", j->survey->complaint);
     if (!r->prunable && j->options.sparsity > 0)
         console_warn(&j->console, r->n_layer ? "no layer was pruned; the notes say why, --include lifts the defaults."
                                              : "nothing was pruned: the model has no weights that multiply activations.");
-    if (!j->settings->dry_run && r->zeros_after < wanted)
-        console_warn(&j->console, "%lld zeros were planned but only %lld are there.", (long long)wanted, (long long)r->zeros_after);
+    if (short_of > SLACK * (double)r->prunable + r->n_layer)
+        console_warn(&j->console, "fewer zeros than asked: %s of the prunable weights; the notes say why.",
+                     share_short((double)r->zeros_after / (double)r->prunable).at);
 }
 
 static Err write_reports(Job *j)
