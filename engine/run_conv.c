@@ -87,35 +87,79 @@ static Err check_operands(const Step *s, const ConvShape *c)
     return OK;
 }
 
-/* Convolutions with a constant weight as products over panels. ------------------------------------------------------------------------- */
+/* Convolutions by kernels: with a constant weight as products over panels, depthwise plane by plane. ---------------------------------------- */
 
-/* Whether sizes fit the panels (16 bits a side would do for any image), and there is something to gain: with one input channel a group, most of a product's
- * loads serve one multiplication. */
-static bool fits_panels(const Step *s, const ConvShape *c)
+/* Whether the kernels' sizes (int) can hold this. */
+static bool fits_window(const Step *s, const ConvShape *c)
 {
     const int64_t most = 1 << 30;
-    int64_t k = c->channels * c->kernel[1] * c->kernel[2], rows = c->outputs / c->group;
-    if (!s->in[1]->constant || s->in[0]->dtype != DT_F32 || !s->out[0]->count || !k || (c->channels == 1 && rows < 4)) return false;
-    if (c->in[0] != 1 || c->out[0] != 1 || c->kernel[0] != 1 || c->pad[0]) return false;
+    if (s->in[0]->dtype != DT_F32 || !s->out[0]->count || c->in[0] != 1 || c->out[0] != 1 || c->kernel[0] != 1 || c->pad[0]) return false;
     for (int i = 1; i < 3; i++)
         if (c->stride[i] > most || c->dilation[i] > most || c->pad[i] > most || c->pad[i] < -most) return false;
-    return k < most && rows < most && c->in[1] * c->in[2] < most && c->out[1] * c->out[2] < most && c->batch * c->group < most;
+    return c->channels * c->kernel[1] * c->kernel[2] < most && c->outputs < most && c->in[1] * c->in[2] < most && c->out[1] * c->out[2] < most &&
+           c->batch * c->group < most;
 }
 
-static MultiplyShape panel_shape(const Step *s, const ConvShape *c)
+/* With one input channel a group and few outputs, most of a product's loads serve one multiplication. */
+static bool fits_panels(const Step *s, const ConvShape *c)
 {
-    MultiplyShape m = { .batch = (int)c->batch, .groups = (int)c->group, .k = (int)(c->channels * c->kernel[1] * c->kernel[2]), .columns = c->out[1] * c->out[2] };
-    m.window.plane = (size_t)(c->in[1] * c->in[2]);
+    return fits_window(s, c) && s->in[1]->constant && c->channels > 0 && (c->channels > 1 || c->outputs / c->group >= 4);
+}
+
+static bool fits_depthwise(const Step *s, const ConvShape *c)
+{
+    return fits_window(s, c) && c->channels == 1 && c->kernel[2] <= DEPTHWISE_WIDEST;
+}
+
+static PanelWindow window_of(const ConvShape *c)
+{
+    PanelWindow w = { .plane = (size_t)(c->in[1] * c->in[2]) };
     for (int i = 0; i < 2; i++) {
-        m.window.in[i] = (int)c->in[i + 1];
-        m.window.out[i] = (int)c->out[i + 1];
-        m.window.kernel[i] = (int)c->kernel[i + 1];
-        m.window.stride[i] = (int)c->stride[i + 1];
-        m.window.dilation[i] = (int)c->dilation[i + 1];
-        m.window.pad[i] = (int)c->pad[i + 1];
+        w.in[i] = (int)c->in[i + 1];
+        w.out[i] = (int)c->out[i + 1];
+        w.kernel[i] = (int)c->kernel[i + 1];
+        w.stride[i] = (int)c->stride[i + 1];
+        w.dilation[i] = (int)c->dilation[i + 1];
+        w.pad[i] = (int)c->pad[i + 1];
     }
-    m.weights = (Weights){ s->in[1]->data, (size_t)m.k, 1, (int)(c->outputs / c->group) };
-    return m;
+    return w;
+}
+
+static Err find_kernels(const Kernels **out)
+{
+    *out = kernels_best();
+    if (*out) return OK;
+    return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
+}
+
+typedef struct DepthwiseConv { PanelWindow window; const Kernels *kernels; ConvShape shape; } DepthwiseConv;
+
+static Err conv_run_depthwise(Plan *plan, Step *s)
+{
+    const DepthwiseConv *c = s->state;
+    const float *x = s->in[0]->data, *w = s->in[1]->data, *bias = s->in[2] ? s->in[2]->data : NULL;
+    int64_t outputs = c->shape.outputs, per_group = outputs / c->shape.group, taps = c->shape.kernel[1] * c->shape.kernel[2], plane = c->shape.out[1] * c->shape.out[2];
+    #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
+    for (int64_t i = 0; i < c->shape.batch * outputs; i++) {
+        int64_t m = i % outputs;
+        const Depthwise d = { .x = x + (size_t)(i / per_group) * c->window.plane, .w = w + m * taps, .y = (float *)s->out[0]->data + i * plane,
+                              .bias = bias ? bias[m] : 0, .lo = -INFINITY, .hi = INFINITY };
+        c->kernels->depthwise_f32(&c->window, &d);
+    }
+    return OK;
+}
+
+static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
+{
+    DepthwiseConv *c;
+    TRY(plan_array(plan, 1, sizeof *c, &c));
+    TRY(find_kernels(&c->kernels));
+    c->window = window_of(shape);
+    c->shape = *shape;
+    s->state = c;
+    s->run = conv_run_depthwise;
+    s->variant = "depthwise";
+    return OK;
 }
 
 static Err conv_run_panels(Plan *plan, Step *s)
@@ -129,9 +173,11 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
     Multiply *m;
     void *packed;
-    MultiplyShape shape = panel_shape(s, c);
-    const Kernels *kernels = kernels_best();
-    if (!kernels) return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
+    const Kernels *kernels;
+    MultiplyShape shape = { .window = window_of(c), .batch = (int)c->batch, .groups = (int)c->group, .columns = c->out[1] * c->out[2] };
+    shape.k = (int)(c->channels * c->kernel[1] * c->kernel[2]);
+    shape.weights = (Weights){ s->in[1]->data, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
+    TRY(find_kernels(&kernels));
     TRY(plan_array(plan, 1, sizeof *m, &m));
     multiply_plan(&shape, kernels, plan->threads, MULTIPLY_AUTO, m);
     TRY(plan_alloc(plan, m->bytes, &packed));
@@ -153,6 +199,7 @@ Err conv_prep(Plan *plan, Step *s)
     TRY(check_operands(s, c));
     flatten_pointwise(c);
     if (fits_panels(s, c)) return conv_prep_panels(plan, s, c);
+    if (fits_depthwise(s, c)) return conv_prep_depthwise(plan, s, c);
     s->state = c;
     if (s->in[0]->dtype == DT_F32) s->run = conv_run_f32;
     else if (s->in[0]->dtype == DT_F64) s->run = conv_run_f64;

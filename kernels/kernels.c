@@ -43,6 +43,7 @@ static void fill_avx2(Kernels *k)
     rows_avx2(k);
     panel_avx2(k);
     pack_avx2(k);
+    depthwise_avx2(k);
 }
 
 static void fill_avx512(Kernels *k)
