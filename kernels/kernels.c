@@ -16,6 +16,7 @@ static void fill_scalar(Kernels *k)
 {
     prune_scalar(k);
     rows_scalar(k);
+    plane_scalar(k);
     panel_scalar(k);
 }
 
@@ -41,6 +42,7 @@ static void fill_avx2(Kernels *k)
 {
     prune_avx2(k);
     rows_avx2(k);
+    plane_avx2(k);
     panel_avx2(k);
     pack_avx2(k);
     depthwise_avx2(k);
@@ -50,6 +52,7 @@ static void fill_avx512(Kernels *k)
 {
     prune_avx512(k);
     rows_avx512(k);
+    plane_avx512(k);
 }
 
 static void fill_avx512vnni(Kernels *k)

@@ -4,6 +4,7 @@
  * that it replaces; the _scalar.c files are that loop. Kernels are single-threaded, never allocate and cannot fail: callers check ranges before. No pointer
  * needs more than its type's alignment. A new field needs a row in tests/kernel_cases.c: the build insists. */
 #pragma once
+#include "kernels/plane.h"
 #include "kernels/rows.h"
 #include "kernels/panel.h"
 #include <stdbool.h>
@@ -52,6 +53,12 @@ typedef struct Kernels {
     void (*normalize_f32)(const Normalize *p, const float *x, float *y, size_t n);
     /*   sum of x[i], in any order */
     float (*sum_f32)(const float *x, size_t n);
+
+    /* One channel, see kernels/plane.h; y: [out[0]][out[1]].
+     *   depthwise_f32: y[oy][ox] = min(max(bias + sum over ky, kx of w[ky][kx] * x[iy][ix], lo), hi) */
+    void (*depthwise_f32)(const PanelWindow *g, const float *x, const Depthwise *d, float *y);
+    /*   pool_f32:      y[oy][ox] = max (-infinity of nothing; NaN if there is one) or sum (0) over ky, kx of x[iy][ix] */
+    void (*pool_f32)(const PanelWindow *g, const float *x, Pooling kind, float *y);
 } Kernels;
 
 int         kernels_levels(void);              /* levels that this CPU and OS can run, >= 1; level 0 is scalar */

@@ -1,6 +1,7 @@
 #include "tests/kernel_cases.h"
 #include "tests/cmocka.h"
 #include "tests/guard.h"
+#include "tests/plane_cases.h"
 #include "tests/row_cases.h"
 #include "tests/panel_cases.h"
 #include <string.h>
@@ -96,6 +97,8 @@ const KernelCase kernel_cases[] = {
     CASE(softmax_f32, compare_softmax),
     CASE(normalize_f32, compare_normalize),
     CASE(sum_f32, compare_sum),
+    CASE(depthwise_f32, compare_depthwise),
+    CASE(pool_f32, compare_pool),
     CASE(pack_f32, compare_pack),
     CASE(dense_f32, compare_dense),
     CASE(sparse_f32, compare_sparse),

@@ -1,0 +1,6 @@
+/* Comparisons of the entries of kernels/plane.h, for tests/kernel_cases.c. */
+#pragma once
+#include "tests/kernel_cases.h"
+
+void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_pool(const Kernels *scalar, const Kernels *level, Random *r);
