@@ -74,7 +74,12 @@ def skeleton(model):
 
 
 def replace(model, changed):
-    """Puts arrays in place of the elements of dense tensors: {place: array}. Data ends up inline."""
+    """Puts arrays in place of the elements of tensors: {place: array}. Data ends up inline, sparse initializers dense."""
+    for place, graph in graphs(model):
+        sparse = [] if isinstance(graph, onnx.FunctionProto) else [t for t in graph.sparse_initializer if f"{place}/{t.values.name}" in changed]
+        for tensor in sparse:
+            graph.initializer.append(numpy_helper.from_array(changed[f"{place}/{tensor.values.name}"], tensor.values.name))
+            graph.sparse_initializer.remove(tensor)
     for place, tensor in tensors(model):
         if place in changed:
             tensor.CopyFrom(numpy_helper.from_array(changed[place], tensor.name))

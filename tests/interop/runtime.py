@@ -40,7 +40,8 @@ def feeds(s, free, rng):
         if x.type not in TYPES:
             return None
         dtype = TYPES[x.type]
-        shape = [d if isinstance(d, int) and d >= 0 else (1 if i == 0 else free) for i, d in enumerate(x.shape)]
+        # The batch is the first dimension, but of a recurrent state it is the second.
+        shape = [d if isinstance(d, int) and d >= 0 else (1 if i == 0 or x.name == "state" else free) for i, d in enumerate(x.shape)]
         if dtype == np.bool_:
             out[x.name] = rng.integers(0, 2, shape).astype(dtype)
         elif np.issubdtype(dtype, np.integer):
