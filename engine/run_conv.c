@@ -108,7 +108,7 @@ static bool fits_panels(const Step *s, const ConvShape *c)
 
 static bool fits_depthwise(const Step *s, const ConvShape *c)
 {
-    return fits_window(s, c) && c->channels == 1;
+    return fits_window(s, c) && c->channels == 1 && c->kernel[2] <= DEPTHWISE_WIDEST;
 }
 
 static PanelWindow window_of(const ConvShape *c)
@@ -142,8 +142,9 @@ static Err conv_run_depthwise(Plan *plan, Step *s)
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
     for (int64_t i = 0; i < c->shape.batch * outputs; i++) {
         int64_t m = i % outputs;
-        const Depthwise d = { .w = w + m * taps, .bias = bias ? bias[m] : 0, .lo = -INFINITY, .hi = INFINITY };
-        c->kernels->depthwise_f32(&c->window, x + (size_t)(i / per_group) * c->window.plane, &d, (float *)s->out[0]->data + i * plane);
+        const Depthwise d = { .x = x + (size_t)(i / per_group) * c->window.plane, .w = w + m * taps, .y = (float *)s->out[0]->data + i * plane,
+                              .bias = bias ? bias[m] : 0, .lo = -INFINITY, .hi = INFINITY };
+        c->kernels->depthwise_f32(&c->window, &d);
     }
     return OK;
 }

@@ -39,6 +39,8 @@ typedef struct Kernels {
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
     /*   transpose_f32: for r < rows, c < columns: y[c * ldy + r] = x[r * ldx + c] */
     void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);
+    /*   depthwise_f32: y[n] = clamp(bias + sum over the taps k of w[k] * X[k][n] + residual[n]), X as in pack_f32 with one channel; plane is not used */
+    void (*depthwise_f32)(const PanelWindow *g, const Depthwise *d);
 
     /* Rows, see kernels/rows.h. x, y and b may be the same row, otherwise they do not overlap.
      *   activate_f32:  for i < n: y[i] = activation(x[i]);                                           error <= 4e-7 |y[i]| + 2e-7 |x[i]| */

@@ -10,6 +10,7 @@ void prune_neon(Kernels *k);
 void panel_scalar(Kernels *k);
 void panel_avx2(Kernels *k);
 void pack_avx2(Kernels *k);
+void depthwise_avx2(Kernels *k);
 
 void rows_scalar(Kernels *k);
 void rows_avx2(Kernels *k);

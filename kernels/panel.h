@@ -17,6 +17,7 @@ enum {
     PANEL_COLUMNS = 64,        /* columns of a panel, at most */
     PANEL_TILE = 16,           /* columns of a tile of the dense product */
     PANEL_STRIP = 6,           /* rows of W that the dense product takes at once */
+    DEPTHWISE_WIDEST = 64,     /* columns of the kernel of a depthwise convolution, at most */
 };
 
 /* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */
@@ -53,6 +54,14 @@ typedef struct DensePart {
     int rows, k;
     const float *panel;
 } DensePart;
+
+/* One channel of a depthwise convolution: one plane of the window, its own kernel. */
+typedef struct Depthwise {
+    const float *x, *w;        /* the plane in[0] x in[1], kernel[0] x kernel[1] weights */
+    const float *residual;     /* NULL, or placed like y */
+    float *y;                  /* out[0] x out[1], dense */
+    float bias, lo, hi;
+} Depthwise;
 
 /* A sparse product: for each head, in any order of rows, its weights in the stream: count / 4 times { float w[4]; uint16_t at[4]; }, then count % 4 times
  * { float w; uint16_t at; }, unaligned, without padding. `at` is the offset in the panel of the row that the weight meets: sum[n] += w * panel[at + n]. */

@@ -85,10 +85,23 @@ static void transpose_f32(const float *x, size_t ldx, int rows, int columns, flo
             y[(size_t)c * ldy + (size_t)r] = x[(size_t)r * ldx + (size_t)c];
 }
 
+static void depthwise_f32(const PanelWindow *g, const Depthwise *d)
+{
+    for (int64_t n = 0; n < (int64_t)g->out[0] * g->out[1]; n++) {
+        float sum = d->bias;
+        for (int k = 0; k < g->kernel[0] * g->kernel[1]; k++)
+            sum += d->w[k] * window_at(g, d->x, k, n);
+        if (d->residual)
+            sum += d->residual[n];
+        d->y[n] = sum < d->lo ? d->lo : sum > d->hi ? d->hi : sum;
+    }
+}
+
 void panel_scalar(Kernels *k)
 {
     k->pack_f32 = pack_f32;
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
     k->transpose_f32 = transpose_f32;
+    k->depthwise_f32 = depthwise_f32;
 }

@@ -97,6 +97,7 @@ const KernelCase kernel_cases[] = {
     CASE(softmax_f32, compare_softmax),
     CASE(normalize_f32, compare_normalize),
     CASE(sum_f32, compare_sum),
+    CASE(depthwise_f32, compare_depthwise),
     CASE(pool_f32, compare_pool),
     CASE(pack_f32, compare_pack),
     CASE(dense_f32, compare_dense),

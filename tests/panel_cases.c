@@ -208,3 +208,22 @@ void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r)
     guard_free(&a);
     guard_free(&b);
 }
+
+/* Sums of both levels stay within the bound of a sum of at most 4 x 4 products and a bias, each below 1. */
+void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    PanelWindow g = draw_window(r);
+    size_t outputs = (size_t)(g.out[0] * g.out[1]), taps = (size_t)(g.kernel[0] * g.kernel[1]);
+    Guard x = guard_floats((size_t)(g.in[0] * g.in[1]), r), w = guard_floats(taps, r), residual = guard_floats(outputs, r);
+    Guard a = guard_new(outputs * 4, 0), b = guard_new(outputs * 4, 0);
+    Depthwise d = { .x = x.data, .w = w.data, .residual = draw(r, 0, 1) ? residual.data : NULL, .y = a.data, .bias = random_float(r),
+                    .lo = draw(r, 0, 1) ? -INFINITY : -0.5f, .hi = draw(r, 0, 1) ? INFINITY : 0.75f };
+    level->depthwise_f32(&g, &d);
+    d.y = b.data;
+    scalar->depthwise_f32(&g, &d);
+    for (size_t i = 0; i < outputs; i++)
+        assert_true(fabs(((float *)a.data)[i] - (double)((float *)b.data)[i]) <= 20 * 0x1p-23 * 18);
+    Guard *all[] = { &x, &w, &residual, &a, &b };
+    for (size_t i = 0; i < 5; i++)
+        guard_free(all[i]);
+}

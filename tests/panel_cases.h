@@ -6,6 +6,7 @@
 void compare_pack(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_dense(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r);
 
 /* A random window: half of them keep the size of the image (stride 1, "same" padding), a tenth are plain matrices. */
