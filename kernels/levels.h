@@ -19,4 +19,5 @@ void rows_avx512(Kernels *k);
 void plane_scalar(Kernels *k);
 void plane_avx2(Kernels *k);
 void plane_avx512(Kernels *k);
-void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *y);     /* for what other levels do not do */
+void depthwise_f32_scalar(const PanelWindow *g, const float *x, const Depthwise *d, float *y);     /* for what other levels do not do */
+void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *y);
