@@ -55,9 +55,7 @@ typedef struct Kernels {
     float (*sum_f32)(const float *x, size_t n);
 
     /* One channel, see kernels/plane.h; y: [out[0]][out[1]].
-     *   depthwise_f32: y[oy][ox] = min(max(bias + sum over ky, kx of w[ky][kx] * x[iy][ix], lo), hi) */
-    void (*depthwise_f32)(const PanelWindow *g, const float *x, const Depthwise *d, float *y);
-    /*   pool_f32:      y[oy][ox] = max (-infinity of nothing; NaN if there is one) or sum (0) over ky, kx of x[iy][ix] */
+     *   pool_f32:      y[oy][ox] = max (-infinity of nothing; NaN if there is one) or sum (0) over ky, kx of x[iy][ix] */
     void (*pool_f32)(const PanelWindow *g, const float *x, Pooling kind, float *y);
 } Kernels;
 

@@ -19,5 +19,4 @@ void rows_avx512(Kernels *k);
 void plane_scalar(Kernels *k);
 void plane_avx2(Kernels *k);
 void plane_avx512(Kernels *k);
-void depthwise_f32_scalar(const PanelWindow *g, const float *x, const Depthwise *d, float *y);     /* for what other levels do not do */
-void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *y);
+void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *y);     /* for what other levels do not do */

@@ -1,12 +1,7 @@
-/* Windows that slide over one channel (a plane of height x width floats, rows without gaps): depthwise convolution and pooling.
+/* Windows that slide over one channel (a plane of height x width floats, rows without gaps): pooling.
  * The geometry is a PanelWindow, whose `plane` is not used; output pixel (oy, ox) sees x[iy][ix], iy = oy * stride[0] + ky * dilation[0] - pad[0] (ix likewise), for
  * all ky, kx; what lies outside of the image does not count. */
 #pragma once
 #include "kernels/panel.h"
-
-typedef struct Depthwise {
-    const float *w;                /* [kernel[0]][kernel[1]] */
-    float bias, lo, hi;            /* y = min(max(sum, lo), hi) */
-} Depthwise;
 
 typedef enum Pooling { POOLING_MAX, POOLING_SUM } Pooling;

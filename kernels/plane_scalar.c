@@ -23,19 +23,6 @@ static const float *input(const PanelWindow *g, const float *x, const int o[2], 
     return x + iy * g->in[1] + ix;
 }
 
-void depthwise_f32_scalar(const PanelWindow *g, const float *x, const Depthwise *d, float *y)
-{
-    for (int oy = 0; oy < g->out[0]; oy++)
-        for (int ox = 0; ox < g->out[1]; ox++) {
-            Range v = taps(g, 0, oy), h = taps(g, 1, ox);
-            float sum = d->bias;
-            for (int ky = v.lo; ky < v.hi; ky++)
-                for (int kx = h.lo; kx < h.hi; kx++) sum += d->w[ky * g->kernel[1] + kx] * *input(g, x, (const int[]) { oy, ox }, ky, kx);
-            sum = sum < d->lo ? d->lo : sum;
-            *y++ = sum > d->hi ? d->hi : sum;
-        }
-}
-
 void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *y)
 {
     for (int oy = 0; oy < g->out[0]; oy++)
@@ -54,6 +41,5 @@ void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *
 
 void plane_scalar(Kernels *k)
 {
-    k->depthwise_f32 = depthwise_f32_scalar;
     k->pool_f32 = pool_f32_scalar;
 }

@@ -103,7 +103,6 @@ const KernelCase kernel_cases[] = {
     CASE(dense_f32, compare_dense),
     CASE(sparse_f32, compare_sparse),
     CASE(transpose_f32, compare_transpose),
-    CASE(depthwise_f32, compare_depthwise),
 };
 const int kernel_case_count = (int)countof(kernel_cases);
 

@@ -45,20 +45,6 @@ static void planes_compare(Planes *p, double tolerance)
     guard_free(&p->wanted);
 }
 
-void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r)
-{
-    PanelWindow g = draw_window(r);
-    Planes p = planes_new(&g, r);
-    int taps = g.kernel[0] * g.kernel[1];
-    Guard w = guard_new((size_t)taps * sizeof(float), 0);
-    for (int i = 0; i < taps; i++) ((float *)w.data)[i] = random_float(r);
-    Depthwise d = { w.data, random_float(r), random_below(r, 2) ? 0 : -INFINITY, random_below(r, 2) ? 1 : INFINITY };
-    level->depthwise_f32(&g, p.x.data, &d, p.is.data);
-    scalar->depthwise_f32(&g, p.x.data, &d, p.wanted.data);
-    planes_compare(&p, (taps + 4) * 0x1p-23 * taps);
-    guard_free(&w);
-}
-
 void compare_pool(const Kernels *scalar, const Kernels *level, Random *r)
 {
     PanelWindow g = draw_window(r);

@@ -2,5 +2,4 @@
 #pragma once
 #include "tests/kernel_cases.h"
 
-void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_pool(const Kernels *scalar, const Kernels *level, Random *r);
