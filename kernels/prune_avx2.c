@@ -77,16 +77,19 @@ static size_t bracket_f32(const uint32_t *x, size_t n, const uint32_t low_high[2
 {
     const uint32_t low = low_high[0], high = low_high[1];
     const __m256i low_last = _mm256_set1_epi32((int)(low - 1)), high_last = _mm256_set1_epi32((int)(high - 1));
-    uint32_t *end = inside;
-    size_t not_below = 0, i = 0;
+    uint32_t *end = inside, counts[8];
+    __m256i not_below = _mm256_setzero_si256();        /* a count in each lane: enough for 2^35 elements */
+    size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         __m256i m = magnitude(_mm256_loadu_si256((const __m256i *)(x + i)));
-        unsigned from_low = lanes(_mm256_cmpgt_epi32(m, low_last)),
-                 from_high = lanes(_mm256_cmpgt_epi32(m, high_last));
-        not_below += bits(from_low);
-        end = append(end, m, from_low & ~from_high);
+        __m256i from_low = _mm256_cmpgt_epi32(m, low_last), from_high = _mm256_cmpgt_epi32(m, high_last);
+        not_below = _mm256_sub_epi32(not_below, from_low);
+        end = append(end, m, lanes(_mm256_andnot_si256(from_high, from_low)));
     }
-    *below += i - not_below;
+    _mm256_storeu_si256((__m256i *)counts, not_below);
+    *below += i;
+    for (int j = 0; j < 8; j++)
+        *below -= counts[j];
     for (; i < n; i++) {
         uint32_t m = x[i] & MAGNITUDE_BITS;
         if (m < low)

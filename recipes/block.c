@@ -193,7 +193,7 @@ Err mask_blocks(const Blocks *b, int64_t zeros, bool write, int64_t *after)
     int64_t left = budget - taken + kept;
     if (left > 0 && !b->task->empty_channels)      /* every block behind the cut costs something, or must stay for one of the rows */
         err = replace_find(&(Replace) { .from = &b->scores, .kernels = b->task->kernels, .cut = cut, .rank = count_before(b, cut), .budget = left,
-                                        .room = left + b->task->matrix->rows, .must_stay = is_largest, .user = b }, &instead);
+                                        .few = 2 * left + 8, .enough = left + b->task->matrix->rows, .must_stay = is_largest, .user = b }, &instead);
     if (err == OK && write)
         zero_blocks(b, cut, stays, &instead);
     *after = before + taken - kept + instead.cost;

@@ -6,9 +6,6 @@ enum { CHUNK = 1 << 15, MANY_ROWS = 1 << 12 };
 /* The largest element of a row that the cut would empty. */
 typedef struct Kept { int64_t position; uint64_t bits; } Kept;
 
-/* So many behind the cut are enough to replace what rows keep: at most one of each row must stay itself. */
-static int64_t room_of(const MaskTask *t) { return 2 * t->matrix->rows; }
-
 static int64_t zero_before(const MaskTask *t, Cut cut)
 {
     const Elements *e = t->elements;
@@ -69,18 +66,19 @@ static bool is_largest(const void *user, int64_t at)
 }
 
 /* Some rows would lose everything: their largest weights stay, others go instead. */
-static Err mask_around_rows(const MaskTask *t, Cut cut, Selection *selection, int64_t zeros, int64_t *after)
+static Err mask_around_rows(const MaskTask *t, Cut cut, Selection *selection, int64_t zeros, int64_t doomed, int64_t *after)
 {
     const Elements *e = t->elements;
-    Kept *kept = block_new((size_t)doomed_rows(t, cut) * sizeof *kept);
+    Kept *kept = block_new((size_t)doomed * sizeof *kept);
     if (!kept)
-        return err_set(ERR_NOMEM, "out of memory for the last weights of output channels");
+        return err_set(ERR_NOMEM, "out of memory for the last weights of %lld output channels", (long long)doomed);
     int64_t n_kept = find_kept(t, cut, kept);
     const Magnitudes all = { .count = e->count, .elements = e };
     Replacements instead = { 0 };
     Err err = OK;
-    if (n_kept)
-        err = replace_find(&(Replace) { .from = &all, .kernels = t->kernels, .cut = cut, .rank = zeros, .budget = n_kept, .room = room_of(t),
+    if (n_kept)        /* of the ones behind the cut at most one of each row must stay */
+        err = replace_find(&(Replace) { .from = &all, .kernels = t->kernels, .cut = cut, .rank = zeros, .budget = n_kept, .few = 2 * n_kept + 8,
+                                        .enough = 2 * t->matrix->rows,
                                         .selection = selection, .must_stay = is_largest, .user = t }, &instead);
     if (err == OK) {
         *after = zero_before(t, cut) - n_kept + instead.n;
@@ -101,8 +99,9 @@ Err mask_unstructured(const MaskTask *t, int64_t zeros, int64_t *after)
     Cut cut;
     Selection *selection;
     Err err = select_first(&(Candidates) { .n = 1, .count = &m.count, .only = &m }, zeros, t->kernels, &cut, &taken, &selection);
-    if (err == OK && !t->empty_channels && doomed_rows(t, cut))
-        err = mask_around_rows(t, cut, selection, zeros, after);
+    int64_t doomed = err == OK && !t->empty_channels ? doomed_rows(t, cut) : 0;
+    if (doomed)
+        err = mask_around_rows(t, cut, selection, zeros, doomed, after);
     else if (err == OK)
         *after = zero_before(t, cut);
     select_free(selection);

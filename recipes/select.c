@@ -4,9 +4,9 @@
 #include <string.h>
 
 enum {
-    CHUNK = 1 << 15,               /* elements that one thread handles at a time: 128 KiB of float stay in the second-level cache */
+    CHUNK = 1 << 13,               /* elements that one thread handles at a time: 32 KiB of float stay in the first-level cache */
     FEW = 1 << 13,                 /* so many are all collected, without a sample */
-    RUN = 4,                       /* neighbours that are sampled together: they share a cache line */
+    RUN = 8,                       /* neighbours that are sampled together: they share a cache line */
     SAMPLE_MIN = 1 << 11, SAMPLE_MAX = 1 << 18,
     BUCKET_BITS = 11, BUCKETS = 1 << BUCKET_BITS,
     PIECE = 512,                   /* elements that are looked through one by one when a tie is among them */
@@ -63,7 +63,7 @@ static Err each_part(Selection *s, ChunkWork *work)
         Magnitudes m;
         TRY(part_open(s->from, i, &m));
         int64_t chunks = chunks_of(m.count);
-        #pragma omp parallel for schedule(static) num_threads(s->threads) if (chunks > 4)
+        #pragma omp parallel for schedule(static) num_threads(s->threads) if (chunks > 16)
         for (int64_t c = 0; c < chunks; c++) {
             int64_t begin = c * CHUNK, n = m.count - begin < CHUNK ? m.count - begin : CHUNK;
             work(s, &first[c], &m, begin, n, s->scratch + (size_t)omp_get_thread_num() * (2 * CHUNK + BRACKET_SLACK));
@@ -103,7 +103,7 @@ static uint32_t rank_of(const Kernels *k, const uint32_t *x, int64_t n, int64_t 
 /* Runs of neighbours at regular distances, each moved by a fixed hash so that no period of the tensor is met by the same phase every time. */
 static Err take_sample(Selection *s)
 {
-    double wanted_by_size = 2 * pow((double)s->total, 2.0 / 3);    /* Floyd and Rivest's choice: passes over the sample and over what it lets in balance */
+    double wanted_by_size = pow((double)s->total, 2.0 / 3);    /* Floyd and Rivest's choice: passes over the sample and over what it lets in balance */
     int64_t wanted = wanted_by_size < SAMPLE_MIN ? SAMPLE_MIN : wanted_by_size > SAMPLE_MAX ? SAMPLE_MAX : (int64_t)wanted_by_size;
     s->stride = s->total / wanted * RUN;
     int64_t room = s->total / s->stride * RUN + (int64_t)RUN * s->from->n + RUN;
@@ -335,6 +335,17 @@ Err select_further(Selection *s, int64_t k, Cut *cut, bool *known)
     int64_t taken;
     *known = s->pool && threshold_at(s, k);
     return *known ? place_ties(s, k, cut, &taken) : OK;
+}
+
+bool select_has(const Selection *s, int64_t begin, int64_t n, uint32_t low, uint32_t high)
+{
+    for (int64_t i = begin / CHUNK; i < chunks_of(begin + n); i++) {
+        const Chunk *c = &s->chunk[i];
+        const uint32_t *x = s->pool + c->pool;
+        if (s->kernels->count_below_f32(x, (size_t)c->inside, low) < s->kernels->count_below_f32(x, (size_t)c->inside, high + 1))
+            return true;
+    }
+    return false;
 }
 
 void select_free(Selection *s)

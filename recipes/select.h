@@ -34,10 +34,12 @@ typedef struct Candidates {
 } Candidates;
 
 /* Takes candidates in order as long as their costs sum to k at most; the first that does not fit ends it. cut[i] and taken[i] (costs) for each part.
- * Scratch: an eighth of the candidates and 1/4 MiB for each thread. kept may be NULL; else it holds that scratch for select_further until select_free, also after
+ * Scratch: an eighth of the candidates and 64 KiB for each thread. kept may be NULL; else it holds that scratch for select_further until select_free, also after
  * an error. ERR_NOMEM, errors of open and close. */
 typedef struct Selection Selection;
 Err  select_first(const Candidates *from, int64_t k, const Kernels *kernels, Cut *cut, int64_t *taken, Selection **kept);
 /* The cut for another, nearby k, if what was collected tells it; otherwise *known is false. One part without costs. */
 Err  select_further(Selection *s, int64_t k, Cut *cut, bool *known);
+/* After select_further knew a cut: false when none of the n candidates from begin on has a magnitude from low to high, both between the two cuts. */
+bool select_has(const Selection *s, int64_t begin, int64_t n, uint32_t low, uint32_t high);
 void select_free(Selection *s);            /* NULL is allowed */
