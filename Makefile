@@ -29,7 +29,8 @@ MODELS        ?= $(BUILD)/models
 UNPACK_MODELS ?= $(wildcard ../shared/tools/unpack-models)
 NODE_TESTS    ?= $(firstword $(wildcard $(abspath $(VENV))/lib/python3*/site-packages/onnx/backend/test/data))
 TEST_ENV      = BUILD="$(BUILD)" CC="$(CC)" SANITIZE="$(SANITIZE)" ONESHOT="$(abspath $(BUILD)/oneshot)" \
-                ONESHOT_MODELS="$(abspath $(MODELS))" ONESHOT_NODE_TESTS="$(NODE_TESTS)"
+                ONESHOT_MODELS="$(abspath $(MODELS))" ONESHOT_NODE_TESTS="$(NODE_TESTS)" \
+                ONESHOT_OPERATORS="$(abspath docs/operators.md)"
 
 LIB_SRC := $(wildcard onnx/*.c kernels/*.c engine/*.c engine/api/*.c recipes/*.c)
 CLI_SRC := $(wildcard engine/cli/*.c)

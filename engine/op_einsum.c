@@ -1,5 +1,6 @@
 /* Einsum: a sum of products written with a letter for each axis.     https://onnx.ai/onnx/operators/onnx__Einsum.html */
 #include "engine/product.h"
+#include "engine/run_ops.h"
 #include <ctype.h>
 #include <string.h>
 
@@ -147,4 +148,5 @@ static Err einsum_macs(const Node *n, const Fact *const *in, const Fact *const *
 }
 
 static const AttrSpec EINSUM_ATTRS[] = { { "equation", ATTR_S, true }, { 0 } };
-const Op op_Einsum = { "Einsum", "", 12, 1, -1, 1, 1, .attrs = EINSUM_ATTRS, .infer = einsum_infer, .roles = einsum_roles, .macs = einsum_macs };
+const Op op_Einsum = { "Einsum", "", 12, 1, -1, 1, 1, .attrs = EINSUM_ATTRS, .infer = einsum_infer, .prep = einsum_prep,
+    .roles = einsum_roles, .macs = einsum_macs };

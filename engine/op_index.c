@@ -207,7 +207,7 @@ const Op op_CumSum = { "CumSum", "", 11, 2, 2, 1, 1, .infer = infer_same, .prep 
 const Op op_Gather = { "Gather", "", 1, 2, 2, 1, 1, .infer = gather_infer, .prep = gather_prep, };
 const Op op_GatherElements = { "GatherElements", "", 11, 2, 2, 1, 1, .infer = gather_each_infer, .prep = gather_each_prep, };
 const Op op_GatherND = { "GatherND", "", 11, 2, 2, 1, 1, .infer = gather_nd_infer, .prep = gather_nd_prep, };
-const Op op_NonMaxSuppression = { "NonMaxSuppression", "", 10, 2, 5, 1, 1, .infer = nms_infer };
+const Op op_NonMaxSuppression = { "NonMaxSuppression", "", 10, 2, 5, 1, 1, .infer = nms_infer, .prep = nms_prep };
 const Op op_NonZero = { "NonZero", "", 9, 1, 1, 1, 1, .infer = nonzero_infer, .prep = nonzero_prep, };
 const Op op_OneHot = { "OneHot", "", 9, 3, 3, 1, 1, .infer = onehot_infer, .prep = one_hot_prep, };
 const Op op_ReverseSequence = { "ReverseSequence", "", 10, 2, 2, 1, 1, .infer = infer_same, .prep = reverse_sequence_prep, };

@@ -1,5 +1,6 @@
 /* Signals, strings, losses, and what belongs to no family. */
 #include "engine/infer.h"
+#include "engine/run_ops.h"
 #include <string.h>
 
 static int64_t first_element(const Fact *f) { return fact_count(f) >= 1 && f->element ? f->element[0] : DIM_UNKNOWN; }
@@ -129,10 +130,10 @@ static Err image_infer(Inference *x, const Node *n, const Fact *const *in, Fact 
 const Op op_DFT = { "DFT", "", 17, 1, 3, 1, 1, .infer = dft_infer };
 const Op op_Det = { "Det", "", 11, 1, 1, 1, 1, .infer = det_infer };
 const Op op_ImageDecoder = { "ImageDecoder", "", 20, 1, 1, 1, 1, .infer = image_infer };
-const Op op_NegativeLogLikelihoodLoss = { "NegativeLogLikelihoodLoss", "", 12, 2, 3, 1, 1, .infer = loss_infer };
+const Op op_NegativeLogLikelihoodLoss = { "NegativeLogLikelihoodLoss", "", 12, 2, 3, 1, 1, .infer = loss_infer, .prep = loss_prep };
 const Op op_RegexFullMatch = { "RegexFullMatch", "", 20, 1, 1, 1, 1, .infer = match_infer };
 const Op op_STFT = { "STFT", "", 17, 2, 4, 1, 1, .infer = stft_infer };
-const Op op_SoftmaxCrossEntropyLoss = { "SoftmaxCrossEntropyLoss", "", 12, 2, 3, 1, 2, .infer = loss_infer };
+const Op op_SoftmaxCrossEntropyLoss = { "SoftmaxCrossEntropyLoss", "", 12, 2, 3, 1, 2, .infer = loss_infer, .prep = loss_prep };
 const Op op_StringConcat = { "StringConcat", "", 20, 2, 2, 1, 1, .infer = infer_broadcast };
 const Op op_StringNormalizer = { "StringNormalizer", "", 10, 1, 1, 1, 1, .infer = string_infer };
 const Op op_StringSplit = { "StringSplit", "", 20, 1, 1, 2, 2, .infer = string_split_infer };

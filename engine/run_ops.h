@@ -27,3 +27,7 @@ Err topk_prep(Plan *plan, Step *s), unique_prep(Plan *plan, Step *s);           
 Err if_prep(Plan *plan, Step *s), loop_prep(Plan *plan, Step *s), scan_prep(Plan *plan, Step *s);                 /* run_control.c */
 Err recur_prep(Plan *plan, Step *s);                                                                               /* run_recur.c */
 Err resize_prep(Plan *plan, Step *s);                                                                              /* run_resize.c */
+Err loss_prep(Plan *plan, Step *s);                                                                                /* run_loss.c */
+Err nms_prep(Plan *plan, Step *s);                                                                                 /* run_boxes.c */
+Err einsum_prep(Plan *plan, Step *s);                                                                              /* run_einsum.c */
+Err grid_prep(Plan *plan, Step *s);                                                                                /* run_sample.c */
