@@ -159,7 +159,7 @@ streams() {
     run 0 inspect closed.onnx
 }
 colors() {
-    command -v script >/dev/null || { skip "script(1) is not there to make a terminal"; return; }
+    script -qec true /dev/null >tty.out 2>&1 </dev/null || { skip "script(1) cannot make a terminal here"; return; }
     # sh -c, since script(1) hands its command to a shell
     TERM=xterm script -qec "'$oneshot' --model nothing.onnx --sparsity 0.8" /dev/null >tty.out </dev/null
     grep -q $'\033\[' tty.out || problem "no colour on a terminal"
