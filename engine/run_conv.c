@@ -108,7 +108,7 @@ static bool fits_panels(const Step *s, const ConvShape *c)
 
 static bool fits_depthwise(const Step *s, const ConvShape *c)
 {
-    return fits_window(s, c) && c->channels == 1 && c->kernel[2] <= DEPTHWISE_WIDEST;
+    return fits_window(s, c) && c->channels == 1;
 }
 
 static PanelWindow window_of(const ConvShape *c)

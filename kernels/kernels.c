@@ -45,7 +45,6 @@ static void fill_avx2(Kernels *k)
     plane_avx2(k);
     panel_avx2(k);
     pack_avx2(k);
-    depthwise_avx2(k);
 }
 
 static void fill_avx512(Kernels *k)

@@ -10,7 +10,6 @@ void prune_neon(Kernels *k);
 void panel_scalar(Kernels *k);
 void panel_avx2(Kernels *k);
 void pack_avx2(Kernels *k);
-void depthwise_avx2(Kernels *k);
 
 void rows_scalar(Kernels *k);
 void rows_avx2(Kernels *k);
@@ -19,4 +18,5 @@ void rows_avx512(Kernels *k);
 void plane_scalar(Kernels *k);
 void plane_avx2(Kernels *k);
 void plane_avx512(Kernels *k);
-void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *y);     /* for what other levels do not do */
+void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d);                /* these two for what other levels leave to them */
+void pool_f32_scalar(const PanelWindow *g, const float *x, Pooling kind, float *y);

@@ -17,7 +17,6 @@ enum {
     PANEL_COLUMNS = 64,        /* columns of a panel, at most */
     PANEL_TILE = 16,           /* columns of a tile of the dense product */
     PANEL_STRIP = 6,           /* rows of W that the dense product takes at once */
-    DEPTHWISE_WIDEST = 64,     /* columns of the kernel of a depthwise convolution, at most */
 };
 
 /* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */

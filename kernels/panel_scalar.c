@@ -85,7 +85,7 @@ static void transpose_f32(const float *x, size_t ldx, int rows, int columns, flo
             y[(size_t)c * ldy + (size_t)r] = x[(size_t)r * ldx + (size_t)c];
 }
 
-static void depthwise_f32(const PanelWindow *g, const Depthwise *d)
+void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
 {
     for (int64_t n = 0; n < (int64_t)g->out[0] * g->out[1]; n++) {
         float sum = d->bias;
@@ -103,5 +103,5 @@ void panel_scalar(Kernels *k)
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
     k->transpose_f32 = transpose_f32;
-    k->depthwise_f32 = depthwise_f32;
+    k->depthwise_f32 = depthwise_f32_scalar;
 }

@@ -1,4 +1,4 @@
-/* Loads of windows with AVX2, shared by the packer and the depthwise convolution. */
+/* Loads of windows with AVX2, for the packer. */
 #pragma once
 #include "kernels/panel.h"
 #include <immintrin.h>
