@@ -15,5 +15,6 @@ typedef struct Replace {
 
 typedef struct Replacements { int64_t *position, n, cost; } Replacements;
 
-/* The candidates behind the cut, in order and without those that must stay, as long as they fit into the budget; the first that does not fit ends it. Give position to block_free, also after an error. ERR_NOMEM. */
+/* The candidates behind the cut, in order and without those that must stay, as long as they fit into the budget; the first that does not fit ends it.
+ * Give position to block_free, also after an error. ERR_NOMEM. */
 Err replace_find(const Replace *r, Replacements *found);
