@@ -2,6 +2,6 @@
 #pragma once
 #include "onnx/model.h"
 
-/* bytes must outlive the tensor, whose elements are copied into the arena only where they cannot be used in place. name may be NULL.
+/* bytes must outlive a tensor of strings; other elements are copied into the arena. name may be NULL.
  * ERR_FORMAT; ERR_UNSUPPORTED for external data. */
 Err tensor_parse(Arena *arena, Span bytes, Tensor **out, const char **name);

@@ -32,7 +32,7 @@ rule "nobody but engine/cli/ and the tests includes engine/cli/"     search 'inc
 rule "recipes/ includes only engine/, onnx/, kernels/, recipes/"     foreign recipes 'onnx|kernels|engine|recipes'
 rule "includes of ours give the path from the top"                   foreign 'onnx|kernels|engine|recipes|bench|tests' 'onnx|kernels|engine|recipes|bench|tests'
 rule "only onnx/arena.c allocates"                                   search '\b(malloc|calloc|realloc|free|strdup|strndup|asprintf) *\(' "$product" '^onnx/arena\.[ch]$'
-rule "intrinsics only in kernels/*_<instruction set>.[ch]"            search '(immintrin|arm_neon)\.h' "$source" '^kernels/[a-z0-9_]*_(avx2|avx512|avx512vnni|neon)\.[ch]$'
+rule "intrinsics only in kernels/*_<instruction set>.[ch]" search '(immintrin|arm_neon)\.h' "$source" '^kernels/[a-z0-9_]*_(avx2|avx512|avx512vnni|neon)\.[ch]$'
 rule "OpenMP only in engine/ and recipes/"                           search '# *pragma +omp|include *<omp\.h>' "$source" '^(engine|recipes|bench|tests)/'
 rule "output only in engine/cli/, recipes/report*.c" \
     search '(^|[^_a-z])(v?[fd]?printf|puts|fputs|putchar|perror)\(' '^(onnx|kernels|engine|recipes)/.*\.c$' '^(engine/cli/|recipes/report[a-z_]*\.c$)'
