@@ -18,6 +18,14 @@ Guard guard_new(size_t bytes, size_t slack)
     return g;
 }
 
+Guard guard_floats(size_t n, uint32_t tenths, Random *r)
+{
+    Guard g = guard_new(n * sizeof(float), 0);
+    for (size_t i = 0; i < n; i++)
+        ((float *)g.data)[i] = random_below(r, 10) < tenths ? random_float(r) : 0;
+    return g;
+}
+
 void guard_free(Guard *g)
 {
     const unsigned char *data = g->data, *page = (unsigned char *)g->map + g->map_bytes - (size_t)sysconf(_SC_PAGESIZE);

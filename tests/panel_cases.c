@@ -5,44 +5,32 @@
 #include <math.h>
 #include <string.h>
 
-static int draw(Random *r, int low, int high)
-{
-    return low + (int)random_below(r, (uint32_t)(high - low + 1));
-}
-
 static void fill(float *x, size_t n, Random *r)
 {
     for (size_t i = 0; i < n; i++)
         x[i] = random_float(r);
 }
 
-static Guard guard_floats(size_t n, Random *r)
-{
-    Guard g = guard_new(n * sizeof(float), 0);
-    fill(g.data, n, r);
-    return g;
-}
-
 PanelWindow draw_window(Random *r)
 {
     PanelWindow g;
-    bool same = draw(r, 0, 1);
+    bool same = random_between(r, 0, 1);
     for (int i = 0; i < 2; i++) {
-        g.kernel[i] = draw(r, 1, 4);
-        g.dilation[i] = draw(r, 1, 3);
-        int reach = (g.kernel[i] - 1) * g.dilation[i] + 1, pads = draw(r, 0, reach);
-        g.stride[i] = same ? 1 : draw(r, 1, 3);
-        g.in[i] = draw(r, 1, i ? 40 : 12);
+        g.kernel[i] = random_between(r, 1, 4);
+        g.dilation[i] = random_between(r, 1, 3);
+        int reach = (g.kernel[i] - 1) * g.dilation[i] + 1, pads = random_between(r, 0, reach);
+        g.stride[i] = same ? 1 : random_between(r, 1, 3);
+        g.in[i] = random_between(r, 1, i ? 40 : 12);
         if (same)
             pads = reach - 1;
         if (g.in[i] + pads < reach)
             g.in[i] = reach;
-        g.pad[i] = draw(r, 0, pads);
+        g.pad[i] = random_between(r, 0, pads);
         g.out[i] = (g.in[i] + pads - reach) / g.stride[i] + 1;
     }
-    if (draw(r, 0, 9) == 0)
+    if (random_between(r, 0, 9) == 0)
         g = (PanelWindow) { .in = { 1, g.in[1] * 4 }, .out = { 1, g.in[1] * 4 }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } };
-    g.plane = (size_t)(g.in[0] * g.in[1] + draw(r, 0, 3));
+    g.plane = (size_t)(g.in[0] * g.in[1] + random_between(r, 0, 3));
     return g;
 }
 
@@ -50,13 +38,13 @@ void compare_pack(const Kernels *scalar, const Kernels *level, Random *r)
 {
     static const int widths[] = { 8, 16, 32, 64 };
     PanelWindow g = draw_window(r);
-    int channels = draw(r, 1, 5), taps = g.kernel[0] * g.kernel[1], columns = g.out[0] * g.out[1];
-    PanelPart p = { .k0 = draw(r, 0, channels * taps - 1), .n0 = draw(r, 0, columns - 1), .width = widths[random_below(r, 4)] };
-    p.k1 = draw(r, p.k0 + 1, channels * taps);
+    int channels = random_between(r, 1, 5), taps = g.kernel[0] * g.kernel[1], columns = g.out[0] * g.out[1];
+    PanelPart p = { .k0 = random_between(r, 0, channels * taps - 1), .n0 = random_between(r, 0, columns - 1), .width = widths[random_below(r, 4)] };
+    p.k1 = random_between(r, p.k0 + 1, channels * taps);
     int left = columns - (int)p.n0;
-    p.n = draw(r, 1, left < PANEL_COLUMNS ? left : PANEL_COLUMNS);
+    p.n = random_between(r, 1, left < PANEL_COLUMNS ? left : PANEL_COLUMNS);
     size_t tiles = (size_t)((p.n + p.width - 1) / p.width), floats = tiles * (size_t)(p.width * (p.k1 - p.k0));
-    Guard x = guard_floats((size_t)(channels - 1) * g.plane + (size_t)(g.in[0] * g.in[1]), r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    Guard x = guard_floats((size_t)(channels - 1) * g.plane + (size_t)(g.in[0] * g.in[1]), 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
     level->pack_f32(&g, x.data, &p, a.data);
     scalar->pack_f32(&g, x.data, &p, b.data);
     assert_memory_equal(a.data, b.data, floats * 4);
@@ -80,19 +68,19 @@ static size_t matrix_floats(int rows, int columns, size_t ld)
 
 static Case draw_case(int width, Random *r)
 {
-    Case c = { .rows = draw(r, 1, 20), .k = draw(r, 1, 40), .columns = draw(r, 1, width), .width = width };
-    c.ld = (size_t)draw(r, c.columns, 100);
-    bool by_column = draw(r, 0, 1);
+    Case c = { .rows = random_between(r, 1, 20), .k = random_between(r, 1, 40), .columns = random_between(r, 1, width), .width = width };
+    c.ld = (size_t)random_between(r, c.columns, 100);
+    bool by_column = random_between(r, 0, 1);
     int padded = (c.columns + 7) / 8 * 8;
     size_t outputs = matrix_floats(c.rows, c.columns, c.ld);
-    c.panel = guard_floats(matrix_floats(c.k, padded, (size_t)width), r);
-    c.bias = guard_floats((size_t)(by_column ? c.columns : c.rows), r);
-    c.residual = guard_floats(outputs, r);
+    c.panel = guard_floats(matrix_floats(c.k, padded, (size_t)width), 10, r);
+    c.bias = guard_floats((size_t)(by_column ? c.columns : c.rows), 10, r);
+    c.residual = guard_floats(outputs, 10, r);
     c.y = guard_new(outputs * sizeof(float), 0);
-    c.partial = guard_floats(matrix_floats(c.rows, padded, (size_t)width), r);
-    c.o = (PanelOutput) { .first = draw(r, 0, 2), .last = draw(r, 0, 2), .bias_of_columns = by_column, .columns = c.columns,
-                          .bias = draw(r, 0, 3) ? c.bias.data : NULL, .residual = draw(r, 0, 1) ? c.residual.data : NULL, .y = c.y.data,
-                          .ld = c.ld, .lo = draw(r, 0, 1) ? -INFINITY : -0.5f, .hi = draw(r, 0, 1) ? INFINITY : 0.75f, .partial = c.partial.data };
+    c.partial = guard_floats(matrix_floats(c.rows, padded, (size_t)width), 10, r);
+    c.o = (PanelOutput) { .first = random_between(r, 0, 2), .last = random_between(r, 0, 2), .bias_of_columns = by_column, .columns = c.columns,
+                          .bias = random_between(r, 0, 3) ? c.bias.data : NULL, .residual = random_between(r, 0, 1) ? c.residual.data : NULL, .y = c.y.data,
+                          .ld = c.ld, .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f, .partial = c.partial.data };
     return c;
 }
 
@@ -162,7 +150,7 @@ void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
     float w[20 * 40];
     fill(w, (size_t)(c.rows * c.k), r);
     const Weights weights = { w, (size_t)c.k, 1, c.rows };
-    bool packed = draw(r, 0, 1);
+    bool packed = random_between(r, 0, 1);
     c.w = guard_new((packed ? weights_dense_count(&weights, 0, c.k) : (size_t)(c.rows * c.k)) * sizeof(float), 0);
     if (packed)
         weights_pack_dense(&weights, 0, c.k, c.w.data);
@@ -198,9 +186,9 @@ void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
 
 void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r)
 {
-    int rows = draw(r, 1, 40), columns = draw(r, 1, 40);
-    size_t ldx = (size_t)draw(r, columns, 60), ldy = (size_t)draw(r, rows, 60), floats = matrix_floats(columns, rows, ldy);
-    Guard x = guard_floats(matrix_floats(rows, columns, ldx), r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    int rows = random_between(r, 1, 40), columns = random_between(r, 1, 40);
+    size_t ldx = (size_t)random_between(r, columns, 60), ldy = (size_t)random_between(r, rows, 60), floats = matrix_floats(columns, rows, ldy);
+    Guard x = guard_floats(matrix_floats(rows, columns, ldx), 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
     level->transpose_f32(x.data, ldx, rows, columns, a.data, ldy);
     scalar->transpose_f32(x.data, ldx, rows, columns, b.data, ldy);
     assert_memory_equal(a.data, b.data, floats * 4);
@@ -214,10 +202,10 @@ void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r)
 {
     PanelWindow g = draw_window(r);
     size_t outputs = (size_t)(g.out[0] * g.out[1]), taps = (size_t)(g.kernel[0] * g.kernel[1]);
-    Guard x = guard_floats((size_t)(g.in[0] * g.in[1]), r), w = guard_floats(taps, r), residual = guard_floats(outputs, r);
+    Guard x = guard_floats((size_t)(g.in[0] * g.in[1]), 10, r), w = guard_floats(taps, 10, r), residual = guard_floats(outputs, 10, r);
     Guard a = guard_new(outputs * 4, 0), b = guard_new(outputs * 4, 0);
-    Depthwise d = { .x = x.data, .w = w.data, .residual = draw(r, 0, 1) ? residual.data : NULL, .y = a.data, .bias = random_float(r),
-                    .lo = draw(r, 0, 1) ? -INFINITY : -0.5f, .hi = draw(r, 0, 1) ? INFINITY : 0.75f };
+    Depthwise d = { .x = x.data, .w = w.data, .residual = random_between(r, 0, 1) ? residual.data : NULL, .y = a.data, .bias = random_float(r),
+                    .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f };
     level->depthwise_f32(&g, &d);
     d.y = b.data;
     scalar->depthwise_f32(&g, &d);

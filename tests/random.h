@@ -18,6 +18,12 @@ static inline uint32_t random_below(Random *r, uint32_t n)
     return (uint32_t)(((uint64_t)random_bits(r) * n) >> 32);
 }
 
+/* low <= result <= high */
+static inline int random_between(Random *r, int low, int high)
+{
+    return low + (int)random_below(r, (uint32_t)(high - low + 1));
+}
+
 /* Uniform in [-1, 1). */
 static inline float random_float(Random *r)
 {

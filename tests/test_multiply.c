@@ -16,28 +16,15 @@ typedef struct Case {
     Guard w, x, bias, residual, y, packed, scratch;
 } Case;
 
-static int draw(Random *r, int low, int high)
-{
-    return low + (int)random_below(r, (uint32_t)(high - low + 1));
-}
-
-static Guard floats(size_t n, uint32_t density, Random *r)
-{
-    Guard g = guard_new(n * sizeof(float), 0);
-    for (size_t i = 0; i < n; i++)
-        ((float *)g.data)[i] = random_below(r, 10) < density ? random_float(r) : 0;
-    return g;
-}
-
 static void draw_shape(MultiplyShape *s, Random *r)
 {
     s->window = draw_window(r);
     s->window.plane = (size_t)(s->window.in[0] * s->window.in[1]);
-    s->batch = draw(r, 1, 2);
-    s->groups = draw(r, 0, 2) ? 1 : draw(r, 2, 3);
-    s->k = draw(r, 1, draw(r, 0, 2) ? 12 : 80) * s->window.kernel[0] * s->window.kernel[1];
+    s->batch = random_between(r, 1, 2);
+    s->groups = random_between(r, 0, 2) ? 1 : random_between(r, 2, 3);
+    s->k = random_between(r, 1, random_between(r, 0, 2) ? 12 : 80) * s->window.kernel[0] * s->window.kernel[1];
     s->columns = s->window.out[0] * s->window.out[1];
-    s->weights = (Weights) { NULL, (size_t)s->k, 1, draw(r, 1, draw(r, 0, 2) ? 20 : 150) };
+    s->weights = (Weights) { NULL, (size_t)s->k, 1, random_between(r, 1, random_between(r, 0, 2) ? 20 : 150) };
 }
 
 static size_t input_count(const MultiplyShape *s)
@@ -49,18 +36,18 @@ static void make_case(Case *c, int threads, MultiplyChoice choice, Random *r)
 {
     MultiplyShape *s = &c->shape;
     size_t rows = (size_t)s->groups * (size_t)s->weights.rows, outputs = (size_t)s->batch * rows * (size_t)s->columns;
-    c->w = floats(rows * (size_t)s->k, random_below(r, 11), r);
-    c->x = floats(input_count(s), 10, r);
-    c->bias = floats(rows, 10, r);
-    c->residual = floats(outputs, 10, r);
+    c->w = guard_floats(rows * (size_t)s->k, random_below(r, 11), r);
+    c->x = guard_floats(input_count(s), 10, r);
+    c->bias = guard_floats(rows, 10, r);
+    c->residual = guard_floats(outputs, 10, r);
     c->y = guard_new(outputs * sizeof(float), 0);
     s->weights.w = c->w.data;
     multiply_plan(s, kernels_best(), threads, choice, &c->m);
     c->packed = guard_new(c->m.bytes, 0);
     c->scratch = guard_new(c->m.scratch, 0);
     multiply_pack(&c->m, c->packed.data);
-    c->run = (MultiplyRun) { c->x.data, draw(r, 0, 3) ? c->bias.data : NULL, draw(r, 0, 1) ? c->residual.data : NULL, c->y.data,
-                             draw(r, 0, 1) ? -INFINITY : -0.25f, draw(r, 0, 1) ? INFINITY : 0.5f, c->scratch.data };
+    c->run = (MultiplyRun) { c->x.data, random_between(r, 0, 3) ? c->bias.data : NULL, random_between(r, 0, 1) ? c->residual.data : NULL, c->y.data,
+                             random_between(r, 0, 1) ? -INFINITY : -0.25f, random_between(r, 0, 1) ? INFINITY : 0.5f, c->scratch.data };
 }
 
 static void free_case(Case *c)
@@ -101,7 +88,7 @@ static void check(const Case *c, Random *r)
     const MultiplyShape *s = &c->shape;
     for (int group = 0; group < s->batch * s->groups; group++)
         for (int m = 0; m < s->weights.rows; m++)
-            for (int64_t n = draw(r, 0, 6); n < s->columns; n += 7)
+            for (int64_t n = random_between(r, 0, 6); n < s->columns; n += 7)
                 check_element(c, group, m, n);
 }
 
@@ -112,7 +99,7 @@ static void test_random(void **state)
         Random r = { seed * 0x9e3779b97f4a7c15ull };
         Case c = { 0 };
         draw_shape(&c.shape, &r);
-        make_case(&c, draw(&r, 1, 3), (MultiplyChoice)draw(&r, 0, 2), &r);
+        make_case(&c, random_between(&r, 1, 3), (MultiplyChoice)random_between(&r, 0, 2), &r);
         multiply_run(&c.m, &c.run);
         check(&c, &r);
         free_case(&c);

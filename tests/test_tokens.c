@@ -13,40 +13,27 @@ typedef struct Case {
     Guard w, x, bias, y, packed, scratch;
 } Case;
 
-static int draw(Random *r, int low, int high)
-{
-    return low + (int)random_below(r, (uint32_t)(high - low + 1));
-}
-
-static Guard floats(size_t n, uint32_t density, Random *r)
-{
-    Guard g = guard_new(n * sizeof(float), 0);
-    for (size_t i = 0; i < n; i++)
-        ((float *)g.data)[i] = random_below(r, 10) < density ? random_float(r) : 0;
-    return g;
-}
-
 static void make_case(Case *c, int threads, MultiplyChoice choice, Random *r)
 {
-    int features = draw(r, 1, draw(r, 0, 3) ? 70 : 500);
+    int features = random_between(r, 1, random_between(r, 0, 3) ? 70 : 500);
     Tokens *t = &c->t;
-    t->tokens = draw(r, 1, draw(r, 0, 2) ? 20 : 200);
-    t->k = draw(r, 1, draw(r, 0, 2) ? 50 : 450);
+    t->tokens = random_between(r, 1, random_between(r, 0, 2) ? 20 : 200);
+    t->k = random_between(r, 1, random_between(r, 0, 2) ? 50 : 450);
     t->kernels = kernels_best();
     t->threads = threads;
-    c->transposed = draw(r, 0, 1);
+    c->transposed = random_between(r, 0, 1);
     size_t tokens = (size_t)t->tokens, k = (size_t)t->k;
-    c->w = floats((size_t)features * k, random_below(r, 11), r);
-    c->x = floats(tokens * k, 10, r);
-    c->bias = floats((size_t)features, 10, r);
+    c->w = guard_floats((size_t)features * k, random_below(r, 11), r);
+    c->x = guard_floats(tokens * k, 10, r);
+    c->bias = guard_floats((size_t)features, 10, r);
     c->y = guard_new(tokens * (size_t)features * sizeof(float), 0);
     t->weights = (Weights) { c->w.data, c->transposed ? 1 : k, c->transposed ? (size_t)features : 1, features };
     tokens_plan(t, choice);
     c->packed = guard_new(t->bytes, 0);
     c->scratch = guard_new(t->scratch, 0);
     tokens_pack(t, c->packed.data);
-    c->run = (MultiplyRun) { .x = c->x.data, .bias = draw(r, 0, 3) ? c->bias.data : NULL, .y = c->y.data, .lo = draw(r, 0, 1) ? -INFINITY : -0.25f,
-                             .hi = draw(r, 0, 1) ? INFINITY : 0.5f, .scratch = c->scratch.data };
+    c->run = (MultiplyRun) { .x = c->x.data, .bias = random_between(r, 0, 3) ? c->bias.data : NULL, .y = c->y.data, .lo = random_between(r, 0, 1) ? -INFINITY : -0.25f,
+                             .hi = random_between(r, 0, 1) ? INFINITY : 0.5f, .scratch = c->scratch.data };
 }
 
 static void free_case(Case *c)
@@ -62,7 +49,7 @@ static void check(const Case *c, Random *r)
     const float *w = c->w.data, *x = c->x.data, *y = c->y.data;
     int features = t->weights.rows;
     for (int64_t token = 0; token < t->tokens; token++)
-        for (int f = draw(r, 0, 4); f < features; f += 5) {
+        for (int f = random_between(r, 0, 4); f < features; f += 5) {
             double sum = c->run.bias ? c->run.bias[f] : 0, size = 4;
             for (int k = 0; k < t->k; k++) {
                 double term = (double)x[token * t->k + k] * w[c->transposed ? k * features + f : f * t->k + k];
@@ -80,7 +67,7 @@ static void test_random(void **state)
     for (uint64_t seed = 1; seed <= 200; seed++) {
         Random r = { seed * 0x9e3779b97f4a7c15ull };
         Case c = { 0 };
-        make_case(&c, draw(&r, 1, 3), (MultiplyChoice)draw(&r, 0, 2), &r);
+        make_case(&c, random_between(&r, 1, 3), (MultiplyChoice)random_between(&r, 0, 2), &r);
         tokens_run(&c.t, &c.run);
         check(&c, &r);
         free_case(&c);
