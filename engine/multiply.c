@@ -36,7 +36,7 @@ static size_t unit_bytes(const Multiply *m, const Weights *w, int b)
 {
     int k0 = b * m->block, k1 = block_end(m, b);
     if (!m->sparse)
-        return to_line(weights_dense_count(w, k0, k1) * sizeof(float));
+        return to_line(weights_dense_count(w, k0, k1, m->kernels->sizes.strip) * sizeof(float));
     return to_line((size_t)w->rows * sizeof(SparseHead) + weights_nonzeros(w, k0, k1) * SPARSE_BYTES);
 }
 
@@ -67,12 +67,12 @@ void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threa
     m.panels = ceil_div(shape->columns, PANEL_COLUMNS);
     /* Few panels: cut the rows too, for each thread to have a few items. */
     int64_t items = (int64_t)m.panels * shape->batch * shape->groups, wanted = threads > 1 ? 4 * threads : 1;
-    int rows = shape->weights.rows, most = ceil_div(rows, 8 * PANEL_STRIP);
+    int rows = shape->weights.rows, strip = kernels->sizes.strip, most = ceil_div(rows, 8 * strip);
     m.parts = items >= wanted ? 1 : ceil_div(wanted, items);
     m.parts = m.parts < most ? m.parts : most;
     int least = ceil_div(rows, 32768);                         /* a stream numbers its rows in 16 bits */
     m.parts = m.parts > least ? m.parts : least;
-    m.part_rows = ceil_div(ceil_div(rows, m.parts), PANEL_STRIP) * PANEL_STRIP;
+    m.part_rows = ceil_div(ceil_div(rows, m.parts), strip) * strip;
     m.parts = ceil_div(rows, m.part_rows);
     m.bytes = to_line(units(&m) * sizeof *m.at);
     for (int g = 0; g < shape->groups; g++)
@@ -100,7 +100,7 @@ void multiply_pack(Multiply *m, void *memory)
                 if (m->sparse)
                     weights_pack_sparse(&w, k0, k1, PANEL_COLUMNS, (SparseHead *)to, (uint8_t *)to + (size_t)w.rows * sizeof(SparseHead));
                 else
-                    weights_pack_dense(&w, k0, k1, (float *)to);
+                    weights_pack_dense(&w, k0, k1, m->kernels->sizes.strip, (float *)to);
                 at += unit_bytes(m, &w, b);
             }
         }
@@ -118,19 +118,19 @@ typedef struct Item {
 
 static void run_dense(const Multiply *m, const Item *it, int b, const PanelOutput *o)
 {
-    int k = block_end(m, b) - b * m->block;
+    int k = block_end(m, b) - b * m->block, width = m->kernels->sizes.tile, strip = m->kernels->sizes.strip, most = DENSE_ROWS / strip * strip;
     const float *w = (const float *)(m->packed + it->at[b]);
-    for (int r = 0; r < it->rows; r += DENSE_ROWS)
-        for (int j = 0; j < it->n; j += PANEL_TILE) {
-            int rows = it->rows - r < DENSE_ROWS ? it->rows - r : DENSE_ROWS;
-            DensePart d = { w + (size_t)r * (size_t)k, (size_t)(PANEL_STRIP * k), 1, PANEL_STRIP, rows, k, it->panel + (size_t)j * (size_t)k };
+    for (int r = 0; r < it->rows; r += most)
+        for (int j = 0; j < it->n; j += width) {
+            int rows = it->rows - r < most ? it->rows - r : most;
+            DensePart d = { w + (size_t)r * (size_t)k, (size_t)(strip * k), 1, (size_t)strip, rows, k, it->panel + (size_t)j * (size_t)k };
             PanelOutput tile = *o;
             size_t y = (size_t)r * o->ld + (size_t)j;
-            tile.columns = it->n - j < PANEL_TILE ? it->n - j : PANEL_TILE;
+            tile.columns = it->n - j < width ? it->n - j : width;
             tile.bias = o->bias ? o->bias + r : NULL;
             tile.residual = o->residual ? o->residual + y : NULL;
             tile.y = o->y + y;
-            tile.partial = o->partial + (size_t)j * (size_t)it->rows + (size_t)r * PANEL_TILE;
+            tile.partial = o->partial + (size_t)j * (size_t)it->rows + (size_t)r * (size_t)width;
             m->kernels->dense_f32(&d, &tile);
         }
 }
@@ -169,7 +169,7 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, fl
                       .residual = run->residual ? run->residual + y : NULL, .y = run->y + y, .ld = (size_t)s->columns, .lo = run->lo, .hi = run->hi,
                       .partial = it.partial };
     for (int b = 0; b < m->blocks; b++) {
-        PanelPart p = { .k0 = b * m->block, .k1 = block_end(m, b), .n = it.n, .n0 = it.n0, .width = m->sparse ? PANEL_COLUMNS : PANEL_TILE };
+        PanelPart p = { .k0 = b * m->block, .k1 = block_end(m, b), .n = it.n, .n0 = it.n0, .width = m->sparse ? PANEL_COLUMNS : m->kernels->sizes.tile };
         m->kernels->pack_f32(&s->window, it.x, &p, it.panel);
         o.first = b == 0;
         o.last = b == m->blocks - 1;

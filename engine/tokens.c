@@ -35,7 +35,7 @@ static size_t unit_bytes(const Tokens *t, const Weights *w, int b)
 {
     int k0 = b * t->block, k1 = block_end(t, b);
     if (!t->sparse)
-        return (size_t)(k1 - k0) * PANEL_TILE * sizeof(float);
+        return weights_dense_count(w, k0, k1, t->kernels->sizes.tile) * sizeof(float);
     return to_line((size_t)w->rows * sizeof(SparseHead) + weights_nonzeros(w, k0, k1) * SPARSE_BYTES);
 }
 
@@ -49,7 +49,7 @@ void tokens_plan(Tokens *t, MultiplyChoice choice)
     int rows = t->weights.rows, parts = ceil_div(rows, SPARSE_FEATURES), wanted = t->threads > 1 ? ceil_div(4 * t->threads, ceil_div(t->tokens, PANEL_COLUMNS)) : 1;
     if (parts < wanted)
         parts = wanted < ceil_div(rows, 48) ? wanted : ceil_div(rows, 48);
-    t->part_rows = t->sparse ? ceil_div(rows, parts) : PANEL_TILE;
+    t->part_rows = t->sparse ? ceil_div(rows, parts) : t->kernels->sizes.tile;
     t->parts = ceil_div(rows, t->part_rows);
     t->bytes = to_line((size_t)t->parts * (size_t)t->blocks * sizeof *t->at);
     for (int p = 0; p < t->parts; p++) {
@@ -57,7 +57,7 @@ void tokens_plan(Tokens *t, MultiplyChoice choice)
         for (int b = 0; b < t->blocks; b++)
             t->bytes += unit_bytes(t, &w, b);
     }
-    size_t own = t->sparse ? (size_t)(t->block + t->part_rows) * PANEL_COLUMNS : DENSE_TOKENS * PANEL_TILE;
+    size_t own = t->sparse ? (size_t)(t->block + t->part_rows) * PANEL_COLUMNS : DENSE_TOKENS * (size_t)t->kernels->sizes.tile;
     t->scratch = (size_t)t->threads * own * sizeof(float);
 }
 
@@ -75,7 +75,7 @@ void tokens_pack(Tokens *t, void *memory)
             if (t->sparse)
                 weights_pack_sparse(&w, k0, k1, PANEL_COLUMNS, (SparseHead *)to, (uint8_t *)to + (size_t)w.rows * sizeof(SparseHead));
             else
-                weights_pack_tile(&w, k0, k1, (float *)to);
+                weights_pack_dense(&w, k0, k1, t->kernels->sizes.tile, (float *)to);
             at += unit_bytes(t, &w, b);
         }
     }
@@ -84,14 +84,14 @@ void tokens_pack(Tokens *t, void *memory)
 /* One tile of features of DENSE_TOKENS tokens. */
 static void run_dense(const Tokens *t, const MultiplyRun *run, int part, int64_t first, float *scratch)
 {
-    int rows = t->weights.rows, f = part * PANEL_TILE;
+    int rows = t->weights.rows, width = t->kernels->sizes.tile, f = part * width;
     size_t k = (size_t)t->k;
     int64_t left = t->tokens - first;
-    PanelOutput o = { .bias_of_columns = true, .columns = rows - f < PANEL_TILE ? rows - f : PANEL_TILE, .bias = run->bias ? run->bias + f : NULL,
+    PanelOutput o = { .bias_of_columns = true, .columns = rows - f < width ? rows - f : width, .bias = run->bias ? run->bias + f : NULL,
                       .y = run->y + (size_t)first * (size_t)rows + f, .ld = (size_t)rows, .lo = run->lo, .hi = run->hi, .partial = scratch };
     for (int b = 0; b < t->blocks; b++) {
         int k0 = b * t->block;
-        DensePart d = { .w = run->x + (size_t)first * k + k0, .strip = PANEL_STRIP * k, .row = k, .step = 1,
+        DensePart d = { .w = run->x + (size_t)first * k + k0, .pitch = (size_t)t->kernels->sizes.strip * k, .row = k, .step = 1,
                         .rows = (int)(left < DENSE_TOKENS ? left : DENSE_TOKENS), .k = block_end(t, b) - k0,
                         .panel = (const float *)(t->packed + t->at[part * t->blocks + b]) };
         o.first = b == 0;

@@ -17,6 +17,7 @@ enum { BRACKET_SLACK = 16 };                   /* elements beyond its result tha
 
 typedef struct Kernels {
     const char *isa;               /* "scalar", "avx2", "avx512", "avx512vnni", "neon" */
+    PanelSizes  sizes;             /* of dense_f32 */
 
     /* Selection and masking; x[i] are the bits of floats, m = x[i] & MAGNITUDE_BITS. limit, low, high <= 0x80000000; results are the same at every level.
      *   count_below_f32: for i < n: count += m < limit;                                       return count */
@@ -31,11 +32,11 @@ typedef struct Kernels {
     float (*dot_f32)(const float *x, const float *y, size_t n);
 
     /* Panels of products, see kernels/panel.h; k, j, m run over the part's rows and columns.
-     *   pack_f32:   panel[(j / width) * rows * width + k * width + j % width] = X[k0 + k][n0 + j], 0 for n <= j < n rounded up to 8;      rows = k1 - k0 */
+     *   pack_f32:   panel[(j / width) * rows * width + k * width + j % width] = X[k0 + k][n0 + j];      rows = k1 - k0 */
     void (*pack_f32)(const PanelWindow *g, const float *x, const PanelPart *p, float *panel);
-    /*   dense_f32:  one tile, columns <= PANEL_TILE;   sum[m][j] += w[m][k] * panel[k * PANEL_TILE + j].   columns up to the next multiple of 8 are read */
+    /*   dense_f32:  one tile, columns <= sizes.tile;   sum[m][j] += w[m][k] * panel[k * sizes.tile + j] */
     void (*dense_f32)(const DensePart *d, const PanelOutput *o);
-    /*   sparse_f32: columns <= PANEL_COLUMNS;          sum[m][j] += w * panel[at + j] for every weight of row m.    likewise */
+    /*   sparse_f32: columns <= PANEL_COLUMNS;          sum[m][j] += w * panel[at + j] for every weight of row m */
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
     /*   transpose_f32: for r < rows, c < columns: y[c * ldy + r] = x[r * ldx + c] */
     void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);

@@ -6,24 +6,25 @@ static float weight(const Weights *w, int m, int k)
     return w->w[(size_t)m * w->row + (size_t)k * w->column];
 }
 
-size_t weights_dense_count(const Weights *w, int k0, int k1)
+size_t weights_dense_count(const Weights *w, int k0, int k1, int width)
 {
-    return (size_t)(w->rows + PANEL_STRIP - 1) / PANEL_STRIP * PANEL_STRIP * (size_t)(k1 - k0);
+    return (size_t)(w->rows + width - 1) / (size_t)width * (size_t)width * (size_t)(k1 - k0);
 }
 
-void weights_pack_dense(const Weights *w, int k0, int k1, float *out)
+/* Row by row: reads are contiguous, and `width` lines of the result are written at a time. */
+void weights_pack_dense(const Weights *w, int k0, int k1, int width, float *out)
 {
-    for (int m = 0; m < w->rows; m += PANEL_STRIP)
-        for (int k = k0; k < k1; k++)
-            for (int r = 0; r < PANEL_STRIP; r++)
-                *out++ = m + r < w->rows ? weight(w, m + r, k) : 0;
-}
-
-void weights_pack_tile(const Weights *w, int k0, int k1, float *out)
-{
-    for (int k = k0; k < k1; k++)
-        for (int m = 0; m < PANEL_TILE; m++)
-            *out++ = m < w->rows ? weight(w, m, k) : 0;
+    size_t pitch = (size_t)width, k = (size_t)(k1 - k0);
+    for (int m = 0; m < (w->rows + width - 1) / width * width; m++) {
+        float *to = out + (size_t)(m / width) * k * pitch + (size_t)(m % width);
+        const float *from = w->w + (size_t)m * w->row + (size_t)k0 * w->column;
+        if (m >= w->rows)
+            for (size_t i = 0; i < k; i++)
+                to[i * pitch] = 0;
+        else
+            for (size_t i = 0; i < k; i++)
+                to[i * pitch] = from[i * w->column];
+    }
 }
 
 static int row_nonzeros(const Weights *w, int m, int k0, int k1)

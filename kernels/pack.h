@@ -14,12 +14,10 @@ typedef struct Weights {
     int rows;
 } Weights;
 
-/* [ceil(rows / PANEL_STRIP)][k1 - k0][PANEL_STRIP], absent rows 0: DensePart with strip = PANEL_STRIP * (k1 - k0), row 1, step PANEL_STRIP. */
-void   weights_pack_dense(const Weights *w, int k0, int k1, float *out);
-size_t weights_dense_count(const Weights *w, int k0, int k1);      /* floats of it */
-
-/* [k1 - k0][PANEL_TILE] for up to PANEL_TILE rows, absent rows 0: a panel whose columns are W's rows. */
-void   weights_pack_tile(const Weights *w, int k0, int k1, float *out);
+/* [ceil(rows / width)][k1 - k0][width], absent rows 0. With the width of a level's strips: DensePart with pitch = width * (k1 - k0), row 1, step width.
+ * With that of its tiles: panels whose columns are W's rows. */
+void   weights_pack_dense(const Weights *w, int k0, int k1, int width, float *out);
+size_t weights_dense_count(const Weights *w, int k0, int k1, int width);       /* floats of it */
 
 /* Weights other than 0 (and -0). NaN counts. */
 size_t weights_nonzeros(const Weights *w, int k0, int k1);

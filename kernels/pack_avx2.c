@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) void pack_shifted(const PanelWindow
 {
     Run run[PANEL_COLUMNS];
     Tap tap[MOST_TAPS];
-    int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0, vectors = (p->n + 7) / 8;
+    int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0, vectors = (p->n + LANES - 1) / LANES;
     for (int t = 0; t < taps; t++)
         tap[t] = tap_of(g, t, run, runs);
     const float *channel = x + (size_t)(p->k0 / taps) * g->plane + p->n0;
@@ -122,8 +122,8 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
 {
     if (g->stride[0] != 1 || g->stride[1] != 1 || g->in[1] != g->out[1] || g->kernel[0] > MOST_TAPS / g->kernel[1])
         pack_runs(g, x, p, panel);
-    else if (p->width == PANEL_TILE)
-        pack_shifted(g, x, p, panel, PANEL_TILE);
+    else if (p->width == PANEL_VECTOR)
+        pack_shifted(g, x, p, panel, PANEL_VECTOR);
     else if (p->width == PANEL_COLUMNS)
         pack_shifted(g, x, p, panel, PANEL_COLUMNS);
     else

@@ -15,9 +15,14 @@
 
 enum {
     PANEL_COLUMNS = 64,        /* columns of a panel, at most */
-    PANEL_TILE = 16,           /* columns of a tile of the dense product */
-    PANEL_STRIP = 6,           /* rows of W that the dense product takes at once */
+    PANEL_VECTOR = 16,         /* panels are written and read in multiples of this many columns; those beyond the valid ones hold anything finite or not */
 };
+
+/* What the dense product of a level takes at once. */
+typedef struct PanelSizes {
+    int tile;                  /* columns, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
+    int strip;                 /* rows of W */
+} PanelSizes;
 
 /* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */
 typedef struct PanelWindow {
@@ -28,7 +33,7 @@ typedef struct PanelWindow {
 /* Which part of X to pack: rows k0 ... k1 - 1 of columns n0 ... n0 + n - 1, in tiles of `width` columns. */
 typedef struct PanelPart {
     int k0, k1;
-    int n, width;              /* 1 <= n <= PANEL_COLUMNS; width: a multiple of 8 that divides PANEL_COLUMNS */
+    int n, width;              /* 1 <= n <= PANEL_COLUMNS; width: a multiple of PANEL_VECTOR */
     int64_t n0;
 } PanelPart;
 
@@ -42,14 +47,14 @@ typedef struct PanelOutput {
     float *y;
     size_t ld;
     float lo, hi;              /* y = sum < lo ? lo : sum > hi ? hi : sum, so NaN stays */
-    float *partial;            /* [rows][PANEL_TILE] for dense, [rows][PANEL_COLUMNS] for sparse; not read or written when first and last */
+    float *partial;            /* [rows][tile] for dense, [rows][PANEL_COLUMNS] for sparse; not read or written when first and last */
 } PanelOutput;
 
-/* A dense product: W's element (PANEL_STRIP * i + r, k) is w[i * strip + r * row + k * step], so packed strips [k][6] (row 1, step 6) are as good as
- * a plain matrix (row lda, step 1). Nothing beyond `rows` rows is read. panel is one tile: [k][PANEL_TILE]. */
+/* A dense product, tile and strip as in the level's PanelSizes: W's element (strip * i + r, k) is w[i * pitch + r * row + k * step], so packed strips
+ * [k][strip] (row 1, step strip) are as good as a plain matrix (pitch strip * lda, row lda, step 1). Nothing beyond `rows` rows is read. panel is one tile: [k][tile]. */
 typedef struct DensePart {
     const float *w;
-    size_t strip, row, step;
+    size_t pitch, row, step;
     int rows, k;
     const float *panel;
 } DensePart;

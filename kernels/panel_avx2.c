@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { LANES = 8 };
+enum { LANES = 8, TILE = 16, STRIP = 6 };
 
 #ifdef __clang__
 #define EACH(i, n) _Pragma("clang loop unroll(full)") for (int i = 0; i < (n); i++)
@@ -80,12 +80,12 @@ INLINE void finish(const __m256 *sum, const int V, const PanelOutput *o, const i
 /* R rows from m on, V registers of columns. */
 INLINE void dense_tile(const int R, const int V, const DensePart *d, const PanelOutput *o, int m)
 {
-    const float *p = d->w + (size_t)(m / PANEL_STRIP) * d->strip, *q = p + 3 * d->row, *x = d->panel;
+    const float *p = d->w + (size_t)(m / STRIP) * d->pitch, *q = p + 3 * d->row, *x = d->panel;
     const size_t row = d->row, step = d->step;
-    __m256 sum[PANEL_STRIP][2];
-    EACH(r, R) start(sum[r], V, o, PANEL_TILE, (size_t)(m + r));
+    __m256 sum[STRIP][2];
+    EACH(r, R) start(sum[r], V, o, TILE, (size_t)(m + r));
     EACH(r, R) _mm_prefetch((const char *)(o->y + (size_t)(m + r) * o->ld), _MM_HINT_T0);
-    for (int k = d->k; k > 0; k--, x += PANEL_TILE, p += step, q += step) {
+    for (int k = d->k; k > 0; k--, x += TILE, p += step, q += step) {
         __m256 xv[2];
         EACH(v, V) xv[v] = _mm256_loadu_ps(x + LANES * v);
         EACH(r, R) {
@@ -94,17 +94,17 @@ INLINE void dense_tile(const int R, const int V, const DensePart *d, const Panel
         }
     }
     EACH(r, R) EACH(v, V) __asm__("" : "+x"(sum[r][v]));
-    EACH(r, R) finish(sum[r], V, o, PANEL_TILE, (size_t)(m + r));
+    EACH(r, R) finish(sum[r], V, o, TILE, (size_t)(m + r));
 }
 
-#define TILE(R) static __attribute__((noinline)) void dense_##R(const DensePart *d, const PanelOutput *o, int m) \
+#define ROWS_OF(R) static __attribute__((noinline)) void dense_##R(const DensePart *d, const PanelOutput *o, int m) \
     { if (o->columns > LANES) dense_tile(R, 2, d, o, m); else dense_tile(R, 1, d, o, m); }
-TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+ROWS_OF(1) ROWS_OF(2) ROWS_OF(3) ROWS_OF(4) ROWS_OF(5) ROWS_OF(6)
 
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
     int m = 0;
-    for (; m + PANEL_STRIP <= d->rows; m += PANEL_STRIP)
+    for (; m + STRIP <= d->rows; m += STRIP)
         dense_6(d, o, m);
     switch (d->rows - m) {
     case 1: dense_1(d, o, m); break;
@@ -166,6 +166,7 @@ static void sparse_f32(const SparsePart *s, const PanelOutput *o)
 
 void panel_avx2(Kernels *k)
 {
+    k->sizes = (PanelSizes) { TILE, STRIP };
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
 }

@@ -15,10 +15,10 @@ static float window_at(const PanelWindow *g, const float *x, int k, int64_t n)
 static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
 {
     int rows = p->k1 - p->k0;
-    for (int j = 0; j < (p->n + 7) / 8 * 8; j++) {
+    for (int j = 0; j < p->n; j++) {
         float *tile = panel + (size_t)(j / p->width) * (size_t)rows * (size_t)p->width + j % p->width;
         for (int k = 0; k < rows; k++)
-            tile[(size_t)k * (size_t)p->width] = j < p->n ? window_at(g, x, p->k0 + k, p->n0 + j) : 0;
+            tile[(size_t)k * (size_t)p->width] = window_at(g, x, p->k0 + k, p->n0 + j);
     }
 }
 
@@ -41,15 +41,17 @@ static void finish(const PanelOutput *o, int width, size_t row, int j, float sum
     o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
 }
 
+enum { TILE = 16, STRIP = 6 };
+
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
     for (int m = 0; m < d->rows; m++) {
-        const float *w = d->w + (size_t)(m / PANEL_STRIP) * d->strip + (size_t)(m % PANEL_STRIP) * d->row;
+        const float *w = d->w + (size_t)(m / STRIP) * d->pitch + (size_t)(m % STRIP) * d->row;
         for (int j = 0; j < o->columns; j++) {
-            float sum = start(o, PANEL_TILE, (size_t)m, j);
+            float sum = start(o, TILE, (size_t)m, j);
             for (int k = 0; k < d->k; k++)
-                sum += w[(size_t)k * d->step] * d->panel[k * PANEL_TILE + j];
-            finish(o, PANEL_TILE, (size_t)m, j, sum);
+                sum += w[(size_t)k * d->step] * d->panel[k * TILE + j];
+            finish(o, TILE, (size_t)m, j, sum);
         }
     }
 }
@@ -100,6 +102,7 @@ void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
 void panel_scalar(Kernels *k)
 {
     k->pack_f32 = pack_f32;
+    k->sizes = (PanelSizes) { TILE, STRIP };
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
     k->transpose_f32 = transpose_f32;

@@ -106,5 +106,5 @@ const KernelCase kernel_cases[] = {
 };
 const int kernel_case_count = (int)countof(kernel_cases);
 
-/* Every function of the table has a row here: the table is its name and one pointer a row. */
-_Static_assert(sizeof(Kernels) == sizeof(char *) + countof(kernel_cases) * sizeof(void (*)(void)), "an entry of Kernels has no case");
+/* Every function of the table has a row here: behind the name and the sizes, the table is one pointer a row. */
+_Static_assert(sizeof(Kernels) == offsetof(Kernels, count_below_f32) + countof(kernel_cases) * sizeof(void (*)(void)), "an entry of Kernels has no case");
