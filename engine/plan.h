@@ -55,6 +55,7 @@ typedef struct PlanOptions {
     size_t memory_limit;       /* bytes for everything that the plan allocates; 0: three quarters of the machine's memory */
     Tap   *tap; void *tap_user;
     bool   timed;
+    bool   dense;              /* products run dense whatever their zeros: to compare with */
     bool   keep;               /* every value keeps memory of its own, so that all can be looked at after the run */
 } PlanOptions;
 

@@ -179,7 +179,7 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     shape.weights = (Weights){ s->in[1]->data, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
     TRY(find_kernels(&kernels));
     TRY(plan_array(plan, 1, sizeof *m, &m));
-    multiply_plan(&shape, kernels, plan->threads, MULTIPLY_AUTO, m);
+    multiply_plan(&shape, kernels, plan->threads, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO, m);
     TRY(plan_alloc(plan, m->bytes, &packed));
     multiply_pack(m, packed);
     s->state = m;

@@ -64,7 +64,7 @@ static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool tr
     TRY(plan_array(plan, 1, sizeof *t, &t));
     *t = (Tokens){ .tokens = s->out[0]->count / features, .k = (int)k, .kernels = kernels, .threads = plan->threads };
     t->weights = (Weights){ s->in[1]->data, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
-    tokens_plan(t, MULTIPLY_AUTO);
+    tokens_plan(t, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO);
     TRY(plan_alloc(plan, t->bytes, &packed));
     tokens_pack(t, packed);
     s->state = t;

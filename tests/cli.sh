@@ -215,7 +215,7 @@ help_and_version() {
     local c
     run 0 --version
     grep -qxE 'oneshot [0-9]+\.[0-9]+\.[0-9]+' out || problem "version: $(cat out)"
-    for c in sparsify inspect diff convert; do
+    for c in sparsify inspect diff convert bench; do
         run 0 "$c" --help
         [ "$(wc -l <out)" -le 24 ] || problem "$c --help has $(wc -l <out) lines"
         [ "$(wc -L <out)" -le 80 ] || problem "$c --help has $(wc -L <out) columns"
@@ -476,6 +476,34 @@ differences() {
     run 9 diff -q m.onnx m.oneshot.onnx
     empty out
 }
+benchmark() {
+    run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --batch 3 --json b.json
+    has out "batch 3"
+    has out "median ms"
+    run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --threads 2 --streams 2 --json -
+    cp out streams.json
+    has streams.json '"scenario": "multistream"'
+    run 2 bench
+    run 2 bench --model m.onnx --threads 3 --streams 2
+    has err "cannot be shared evenly"
+    run 2 bench --model m.onnx --seconds soon
+    run 2 bench --model m.onnx --seed x
+    run 2 bench --model m.onnx --shape nosuch=3
+    run 3 bench --model nothing.onnx
+    command -v python3 >/dev/null || { skip "python3 is not there to read JSON"; return; }
+    python3 - streams.json b.json >python.out 2>&1 <<'PYTHON' || problem "$(cat python.out)"
+import json, sys
+for f in sys.argv[1:]:
+    b = json.load(open(f))
+    r = b["benchmark_result"]
+    assert {"engine", "version", "orig_model_path", "model_path", "batch_size", "input_shapes", "num_cores", "scenario", "scheduler", "seconds_to_run", "num_streams",
+            "fraction_of_supported_ops", "cpu", "isa", "seconds_to_load", "seconds_to_plan", "seconds_to_first_run", "peak_memory_bytes"} <= set(b)
+    assert r["25.0%"] <= r["50.0%"] == r["median"] <= r["75.0%"] <= r["90.0%"] <= r["95.0%"] <= r["99.0%"] <= r["99.9%"], r
+    assert r["iterations"] >= 5 and r["std"] >= 0 and r["scenario"] == b["scenario"]
+    assert b["num_streams"] > 1 or abs(r["items_per_sec"] - b["batch_size"] * r["iterations"] / r["seconds_ran"]) < 1e-6 * r["items_per_sec"]
+assert b["batch_size"] == b["input_shapes"][0][0] == 3
+PYTHON
+}
 
 # The shared library offers what oneshot.h declares and nothing else.
 exported() {
@@ -514,6 +542,7 @@ check "converting" converting
 check "threads" same_for_threads
 check "choices" choices
 check "differences" differences
+check "bench" benchmark
 check "exported symbols" exported
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -1,6 +1,6 @@
 /* `oneshot compare`: two models, the same inputs, how far apart the outputs are. */
 #include "engine/cli/console.h"
-#include "engine/element.h"
+#include "engine/cli/random_input.h"
 #include "recipes/difference.h"
 #include "recipes/samples.h"
 #include <stddef.h>
@@ -103,35 +103,6 @@ static Err compare_once(Job *j, const Tensor *in)
     return compare_values(j);
 }
 
-/* splitmix64 */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
-static Err random_input(Arena *arena, const Value *v, uint64_t *state, Tensor *out)
-{
-    Shape s = v->stated.shape;
-    Tensor *t;
-    int64_t n;
-    if (!v->stated.is_tensor || s.rank < 0) return err_set(ERR_ARG, "the input '%s' states no shape; random inputs cannot be made", v->name);
-    for (int i = 0; i < s.rank; i++) if (dim_is_symbol(s.dim[i])) s.dim[i] = 1;
-    TRY(tensor_new(arena, v->stated.dtype, &s, &t));
-    TRY(shape_count(&s, &n));
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t r = next_random(state);
-        double x = (double)(r >> 40) * 0x1p-24;
-        int64_t bit = (int64_t)(r >> 63);
-        if (dtype_is_float(t->dtype)) elements_from_f64(t->dtype, &x, 1, t->data, i);
-        else elements_from_i64(t->dtype, &bit, 1, t->data, i);
-    }
-    *out = *t;
-    return OK;
-}
-
 static Err compare_random(Job *j)
 {
     char *end;
@@ -140,7 +111,11 @@ static Err compare_random(Job *j)
     const Side *a = &j->side[0];
     Tensor *in = arena_array(j->arena, (size_t)a->n_input + 1, sizeof *in);
     if (!in) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < a->n_input; i++) TRY(random_input(j->arena, a->input[i], &state, &in[i]));
+    for (int i = 0; i < a->n_input; i++) {
+        Shape shape = a->input[i]->stated.shape;
+        for (int k = 0; k < shape.rank; k++) if (dim_is_symbol(shape.dim[k])) shape.dim[k] = 1;
+        TRY(random_input(j->arena, a->input[i], &shape, 2, &state, &in[i]));
+    }
     return compare_once(j, in);
 }
 

@@ -59,6 +59,15 @@ static Err count_parse(const Option *o, const char *text, int *count)
     return OK;
 }
 
+static Err seconds_parse(const Option *o, const char *text, double *seconds)
+{
+    char *end;
+    double s = strtod(text, &end);
+    if (end == text || *end || !(s >= 0 && s <= 86400)) return err_set(ERR_ARG, "--%s '%s' is not a number of seconds from 0 to 86400.", o->name, text);
+    *seconds = s;
+    return OK;
+}
+
 static Err choice_check(const Option *o, const char *text)
 {
     size_t length = strlen(text);
@@ -91,6 +100,7 @@ static Err option_store(Arena *arena, const Option *o, const char *text, int n_w
         break;
     case OPTION_COUNT: return count_parse(o, text, field);
     case OPTION_SHARE: return share_parse(text, "--sparsity", field);
+    case OPTION_SECONDS: return seconds_parse(o, text, field);
     case OPTION_WORDS: return words_add(arena, field, text, n_words);
     }
     if (*(const char **)field && strcmp(*(const char **)field, text) != 0) return err_set(ERR_ARG, "--%s is given twice.", o->name);
@@ -147,7 +157,7 @@ static Err parse_option(Arena *arena, const Command *c, int n, char **word, int 
 
 Err options_parse(Arena *arena, const Command *c, int n, char **word, Settings *s)
 {
-    *s = (Settings){ .sparsity = -1 };
+    *s = (Settings){ .sparsity = -1, .seconds = -1, .warmup = -1 };
     bool only_arguments = false;
     for (int i = 0; i < n; i++) {
         if (!only_arguments && strcmp(word[i], "--") == 0) only_arguments = true;

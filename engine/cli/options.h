@@ -7,15 +7,15 @@ typedef struct Words { const char **at; int n; } Words;      /* at ends with NUL
 
 /* The settings of all commands. A command's options fill the fields that they name; the others keep their defaults. */
 typedef struct Settings {
-    const char *model, *data, *random, *output, *json, *scope, *pattern, *format;
-    double sparsity;                   /* < 0: not given */
-    int  threads;                      /* 0: not given */
+    const char *model, *data, *random, *output, *json, *scope, *pattern, *format, *profile, *against, *python, *dense, *sweep, *svg;
+    double sparsity, seconds, warmup;  /* < 0: not given */
+    int  threads, batch, streams;      /* 0: not given */
     Words include, exclude, layer, shape;
-    bool regroup, allow_empty_channels, dry_run, quiet, verbose, force, external_data, inline_data, help, version, per_layer;
+    bool regroup, allow_empty_channels, dry_run, quiet, verbose, force, external_data, inline_data, help, version, per_layer, dense_of_itself, bench;
     const char *argument[2]; int n_argument;
 } Settings;
 
-typedef enum OptionKind { OPTION_FLAG, OPTION_TEXT, OPTION_FILE, OPTION_CHOICE, OPTION_COUNT, OPTION_SHARE, OPTION_WORDS } OptionKind;
+typedef enum OptionKind { OPTION_FLAG, OPTION_TEXT, OPTION_FILE, OPTION_CHOICE, OPTION_COUNT, OPTION_SHARE, OPTION_SECONDS, OPTION_WORDS } OptionKind;
 
 typedef struct Option {
     const char *name;                  /* without the dashes */
@@ -55,4 +55,4 @@ void help_commands(Text *t, const Command *const *all, int n);                  
 void help_completion(Text *t, const Command *c);
 
 /* The commands. sparsify comes first and is the one that runs when no command is named. */
-extern const Command command_sparsify, command_inspect, command_diff, command_convert, command_run, command_compare;
+extern const Command command_sparsify, command_inspect, command_diff, command_convert, command_run, command_compare, command_bench;
