@@ -10,8 +10,9 @@ static Err scale_dim(Inference *x, const Fact *scales, int i, int64_t size, int6
     double v;
     *out = DIM_UNKNOWN;
     if (scales->element) return dim_arith(x, '*', size, scales->element[i], out);
-    if (!fact_number(scales, i, &v) || v <= 0 || v > INT32_MAX) return OK;
+    if (!fact_number(scales, i, &v) || !(v > 0 && v <= INT32_MAX)) return OK;
     if (dim_is_number(size)) {
+        if (size > INT32_MAX) return err_set(ERR_SHAPE, "an axis of %lld elements is too long", (long long)size);
         *out = (int64_t)floorf((float)size * (float)v);
         return OK;
     }
@@ -47,7 +48,9 @@ static Err keep_ratio(const Node *n, const Shape *from, const Axes *axes, Shape 
     }
     for (int i = 0; i < axes->n; i++) {
         int a = axes->axis[i];
-        to->dim[a] = known ? (int64_t)floor(scale * (double)from->dim[a] + 0.5) : DIM_UNKNOWN;
+        double size = floor(scale * (double)from->dim[a] + 0.5);
+        if (known && size > INT32_MAX) return err_set(ERR_SHAPE, "an axis of %g elements is too long", size);
+        to->dim[a] = known ? (int64_t)size : DIM_UNKNOWN;
     }
     return OK;
 }

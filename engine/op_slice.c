@@ -109,7 +109,7 @@ static Err split_infer(Inference *x, const Node *n, const Fact *const *in, Fact 
     for (int i = 0; i < n->n_out; i++) {
         out[i].shape = in[0]->shape;
         out[i].shape.dim[axis] = size[i];
-        follow &= dim_is_number(size[i]) && size[i] >= 0;
+        follow &= dim_is_number(size[i]) && size[i] >= 0 && size[i] <= in[0]->shape.dim[axis];
         if (!follow) continue;
         TRY(follow_strided(x, in[0], base, stride, &out[i]));
         base += size[i] * stride[axis];

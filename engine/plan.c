@@ -468,6 +468,7 @@ static Err plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **ou
     if (outer) { p->depth = outer->depth + 1; p->used_by_outer = plan_used(outer); }
     if (!p->options.memory_limit) p->options.memory_limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 4 * 3;
     p->threads = p->options.threads > 0 ? p->options.threads : omp_get_max_threads();
+    plan_start(p);
     *out = p;
     return OK;
 }

@@ -53,6 +53,7 @@ typedef void Tap(void *user, const Step *step);    /* called after a step; its i
 typedef struct PlanOptions {
     int    threads;            /* 0: OpenMP's default */
     size_t memory_limit;       /* bytes for everything that the plan allocates; 0: three quarters of the machine's memory */
+    double seconds_limit;      /* of building and of every run, looked at before each step; 0: none */
     Tap   *tap; void *tap_user;
     bool   timed;
     bool   dense;              /* products run dense whatever their zeros: to compare with */
@@ -73,6 +74,7 @@ struct Plan {
     PlanOptions options;
     int     threads;
     size_t  used_by_outer;     /* memory of the enclosing plans, counted against the limit */
+    double  deadline;          /* of the run that goes on, as plan_clock tells the time; infinity: none */
     BufferMap map;
     Buffer **buffer; int n_buffer, room_buffer;
     Step  **step;    int n_step, room_step;
@@ -88,7 +90,8 @@ typedef struct PlanInput { const char *name; DType dtype; Shape shape; } PlanInp
 /* The inputs that a plan of m wants: graph inputs without a default, in order. *names lives in the model's arena. */
 Err plan_inputs(const Model *m, const Value ***input, int *n);
 /* Plans m for inputs of these shapes (one entry for each of plan_inputs, in any order). Needs ops_bind. The model must stay unchanged until plan_free.
- * ERR_UNSUPPORTED names operator, node and opset; ERR_SHAPE; ERR_ARG for input names or types that do not fit; ERR_NOMEM also beyond the memory limit. */
+ * ERR_UNSUPPORTED names operator, node and opset; ERR_SHAPE; ERR_ARG for input names or types that do not fit; ERR_NOMEM also beyond the memory limit;
+ * ERR_TIME. */
 Err plan_build(Model *m, const PlanInput *input, int n, const PlanOptions *options, Plan **out);
 void plan_free(Plan *plan);
 /* Runs once. in: data of the graph inputs in plan_inputs' order, with the planned types and shapes; borrowed during the call.

@@ -3,6 +3,8 @@
 #include "engine/plan.h"
 
 size_t plan_used(const Plan *p);                       /* bytes of this plan and of those around it */
+void plan_start(Plan *p);                              /* the time limit counts from now */
+Err  plan_in_time(const Plan *p);                      /* ERR_TIME after the limit */
 Err  buffer_set(Buffer *b, DType dtype, const Shape *shape);
 void buffer_forget(Buffer *b);                         /* back to "not known before it runs" */
 /* Writes a small buffer's elements into its fact, in p->now. */

@@ -1,4 +1,5 @@
 /* Running a plan. */
+#include <math.h>
 #include <string.h>
 #include <time.h>
 #include "engine/element.h"
@@ -44,6 +45,7 @@ Err step_infer(Plan *p, Step *s, bool *known)
     int room_in = s->n_in > s->op->max_in ? s->n_in : s->op->max_in, room_out = s->n_out > s->op->max_out ? s->n_out : s->op->max_out;
     const Fact **in;
     Fact *out;
+    TRY(plan_in_time(p));
     TRY(plan_array(p, room_in + 1, sizeof *in, &in));
     TRY(plan_array(p, room_out + 1, sizeof *out, &out));
     for (int i = 0; i < s->n_in; i++) in[i] = s->in[i] ? &s->in[i]->fact : NULL;
@@ -122,11 +124,24 @@ Err step_refuse(const Step *s, const char *what, const Buffer *b)
     return err_set(ERR_UNSUPPORTED, "%s does not run on %s (%s '%s', opset %lld).", s->op->type, dtype_name(b->dtype), what, b->name, (long long)s->opset);
 }
 
+void plan_start(Plan *p)
+{
+    double limit = p->options.seconds_limit;
+    p->deadline = p->outer ? p->outer->deadline : limit > 0 ? seconds_now() + limit : INFINITY;
+}
+
+Err plan_in_time(const Plan *p)
+{
+    bool late = p->options.seconds_limit > 0 && seconds_now() > p->deadline;
+    return late ? err_set(ERR_TIME, "This model takes longer than the limit of %g seconds.", p->options.seconds_limit) : OK;
+}
+
 static Err run_steps(Plan *p)
 {
     arena_reset(p->late, p->late_start);
     for (int i = 0; i < p->n_step; i++) {
         Step *s = p->step[i];
+        TRY(plan_in_time(p));
         double start = p->options.timed ? seconds_now() : 0;
         Err e = s->late ? step_execute(p, s) : s->run(p, s);
         if (e != OK) return err_in(e, "node '%s' (%s)", s->node->name, s->node->op_type);
@@ -145,6 +160,7 @@ Err plan_run(Plan *p, const Tensor *in, int n_in)
             return err_set(ERR_ARG, "The data for input '%s' has another type or shape than the plan was made for.", b->name);
         b->data = in[i].data;
     }
+    plan_start(p);
     return run_steps(p);
 }
 
@@ -152,5 +168,6 @@ Err plan_body_run(Plan *p, Buffer *const *in, int n_in)
 {
     for (int i = 0; i < n_in; i++) p->in[i]->data = in[i]->data;
     p->used_by_outer = plan_used(p->outer);
+    plan_start(p);
     return run_steps(p);
 }

@@ -61,11 +61,12 @@ static int64_t suppress(const float *boxes, const int64_t *idx, int64_t count, c
 static Err nms_run(Plan *plan, Step *s)
 {
     const float *boxes = s->in[0]->data, *scores = s->in[1]->data;
-    int64_t batch = s->in[0]->shape.dim[0], n = s->in[0]->shape.dim[1], classes = s->in[1]->shape.dim[1], total = 0, most = (int64_t)number(s, 2, 0);
+    int64_t batch = s->in[0]->shape.dim[0], n = s->in[0]->shape.dim[1], classes = s->in[1]->shape.dim[1], total = 0;
+    double wanted = number(s, 2, 0);
     bool center = attr_i(s->node, "center_point_box", 0), all = s->n_in < 5 || !s->in[4];
     int64_t *idx = (int64_t *)s->scratch, *spare = idx + n, *kept = spare + n, *list;
-    if (most > n) most = n;
-    if (most < 0) most = 0;
+    int64_t most = wanted > 0 ? wanted < (double)n ? (int64_t)wanted : n : 0;
+    if (!most) return step_output(plan, s, 0, DT_I64, &(Shape){ 2, { 0, 3 } });
     const Rule rule = { most, number(s, 3, 0), center };
     TRY(plan_array(plan, batch * classes * most * 3 + 1, sizeof *list, &list));
     for (int64_t b = 0; b < batch; b++)

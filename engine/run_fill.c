@@ -98,7 +98,7 @@ static Err range_run(Plan *plan, Step *s)
     TRY(step_output(plan, s, 0, t, &(Shape){ 1, { n } }));
     for (int64_t i = 0; i < n; i++) {
         double at = v[0] + (double)i * v[2];
-        int64_t step = whole[0] + i * whole[2];
+        int64_t step = (int64_t)((uint64_t)whole[0] + (uint64_t)i * (uint64_t)whole[2]);
         if (dtype_is_whole(t)) elements_from_i64(t, &step, 1, s->out[0]->data, i);
         else elements_from_f64(t, &at, 1, s->out[0]->data, i);
     }

@@ -155,13 +155,13 @@ static Err dynamic_quantize_run(Plan *plan, Step *s)
     float scale = (hi - lo) / 255;
     if (scale == 0) scale = 1;
     float z = nearbyintf(-lo / scale);
-    z = z < 0 ? 0 : z > 255 ? 255 : z;
+    z = z > 0 ? z < 255 ? z : 255 : 0;         /* in this order NaN is 0 */
     *(float *)s->out[1]->data = scale;
     *(uint8_t *)s->out[2]->data = (uint8_t)z;
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
     for (int64_t i = 0; i < x->count; i++) {
         float q = nearbyintf(v[i] / scale) + z;
-        y[i] = (uint8_t)(q < 0 ? 0 : q > 255 ? 255 : q);
+        y[i] = (uint8_t)(q > 0 ? q < 255 ? q : 255 : 0);
     }
     return OK;
 }

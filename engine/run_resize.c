@@ -57,7 +57,7 @@ static int64_t nearest(const Resize *r, double x)
 
 static Err taps_of(const Resize *r, int axis, int64_t i, int64_t in, int64_t out, Taps *t)
 {
-    double x = coordinate(r, axis, i, in, out), sum = 0;
+    double x = fmin(fmax(coordinate(r, axis, i, in, out), -0x1p40), 0x1p40), sum = 0;      /* beyond the ends all is the same; NaN is the start */
     t->outside = r->coordinates == CROP && (x < 0 || x > (double)(in - 1));
     if (r->mode == NEAREST) {
         t->n = 1;
@@ -66,6 +66,7 @@ static Err taps_of(const Resize *r, int axis, int64_t i, int64_t in, int64_t out
         return OK;
     }
     double shrink = r->antialias && r->scale[axis] < 1 ? r->scale[axis] : 1, reach = (r->mode == CUBIC ? 2 : 1) / shrink;
+    if (!(reach < MAX_TAPS)) return err_set(ERR_UNSUPPORTED, "Resize by a factor of %g with antialias cannot be run.", r->scale[axis]);
     int64_t first = (int64_t)floor(x) + (int64_t)floor(-reach) + 1, last = (int64_t)floor(x) + 1 - ((int64_t)floor(-reach) + 1);
     if (last - first >= MAX_TAPS) return err_set(ERR_UNSUPPORTED, "Resize by a factor of %g with antialias cannot be run.", r->scale[axis]);
     t->n = 0;
@@ -232,8 +233,8 @@ Err resize_prep(Plan *plan, Step *s)
     read_modes(s, r);
     int64_t room = 1, entries = 0;
     for (int i = 0; i < x->rank; i++) {
-        room *= x->dim[i] > y->dim[i] ? x->dim[i] : y->dim[i];
-        entries += y->dim[i];
+        if (__builtin_mul_overflow(room, x->dim[i] > y->dim[i] ? x->dim[i] : y->dim[i], &room) || __builtin_add_overflow(entries, y->dim[i], &entries) ||
+            room > INT64_MAX / 32 || entries > INT64_MAX / 32) return err_set(ERR_NOMEM, "%s needs more memory than there is.", s->op->type);
         if (!x->dim[i] && y->dim[i]) return err_set(ERR_SHAPE, "%s cannot make something out of an empty axis.", s->op->type);
     }
     s->scratch_bytes = r->mode == NEAREST ? (size_t)entries * sizeof(int64_t) : (size_t)room * 2 * sizeof(double);

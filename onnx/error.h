@@ -13,6 +13,7 @@ typedef enum [[nodiscard]] Err {
     ERR_SHAPE,        /* types or shapes of a node do not fit together */
     ERR_ARG,          /* a caller's or a user's argument is out of range */
     ERR_NUMERIC,      /* NaN or Inf met, matrix not positive definite, ... */
+    ERR_TIME,         /* the time limit has passed */
 } Err;
 
 /* Replaces the calling thread's message; returns code. */

@@ -57,27 +57,44 @@ static bool shape_tuple(Cursor *c, Shape *s)
         s->dim[s->rank] = strtoll(c->at, &end, 10);
         if (end - c->at > 18) return false;
         c->at = end;
-        if (!take(c, ",") && !(blanks(c), *c->at == ')')) return false;
+        bool comma = take(c, ",");         /* (3) is a number, (3,) a tuple */
+        if (!comma && (s->rank == 0 || (blanks(c), *c->at != ')'))) return false;
     }
     return true;
 }
 
-static bool header(const char *text, char descr[32], bool *fortran, Shape *shape)
+/* text ends with a NUL at `size`; one before that is refused like any other byte. */
+static bool header(const char *text, size_t size, char descr[32], bool *fortran, Shape *shape)
 {
     Cursor c = { text };
-    int seen = 0;
+    int seen = 0, part;
     if (!take(&c, "{")) return false;
-    while (!take(&c, "}")) {
+    for (; !take(&c, "}"); seen |= part) {
         char key[32];
         if (!quoted(&c, key) || !take(&c, ":")) return false;
-        if (!strcmp(key, "descr")) { if (!quoted(&c, descr)) return false; seen |= 1; }
-        else if (!strcmp(key, "fortran_order")) { *fortran = take(&c, "True"); if (!*fortran && !take(&c, "False")) return false; seen |= 2; }
-        else if (!strcmp(key, "shape")) { if (!shape_tuple(&c, shape)) return false; seen |= 4; }
+        if (!strcmp(key, "descr")) { if (!quoted(&c, descr)) return false; part = 1; }
+        else if (!strcmp(key, "fortran_order")) { *fortran = take(&c, "True"); if (!*fortran && !take(&c, "False")) return false; part = 2; }
+        else if (!strcmp(key, "shape")) { if (!shape_tuple(&c, shape)) return false; part = 4; }
         else return false;
-        if (!take(&c, ",") && !(blanks(&c), *c.at == '}')) return false;
+        if (seen & part || (!take(&c, ",") && (blanks(&c), *c.at != '}'))) return false;
     }
     blanks(&c);
-    return seen == 7 && !*c.at;
+    return seen == 7 && c.at == text + size;
+}
+
+static Err refuse_type(const char *descr)
+{
+    if (*descr == '>') return err_set(ERR_UNSUPPORTED, "it is big-endian ('%s'); save it with a.astype(a.dtype.newbyteorder('<'))", descr);
+    if (strchr(descr, 'O')) return err_set(ERR_UNSUPPORTED, "it holds Python objects ('%s'), which are never unpacked", descr);
+    return err_set(ERR_UNSUPPORTED, "its type '%s' is not read", descr);
+}
+
+static Err check_bools(const Tensor *t)
+{
+    const uint8_t *at = t->data;
+    for (size_t i = 0; t->dtype == DT_BOOL && i < t->bytes; i++)
+        if (at[i] > 1) return err_set(ERR_FORMAT, "element %zu of it is the bool %d", i, at[i]);
+    return OK;
 }
 
 Err npy_parse(Span b, Tensor *out)
@@ -91,23 +108,30 @@ Err npy_parse(Span b, Tensor *out)
     if (size >= sizeof text || size > b.size - start) return err_set(ERR_FORMAT, "its header is cut off");
     memcpy(text, b.at + start, size);
     text[size] = 0;
-    if (!header(text, descr, &fortran, &t.shape)) return err_set(ERR_FORMAT, "its header cannot be read");
+    if (!header(text, size, descr, &fortran, &t.shape)) return err_set(ERR_FORMAT, "its header is not {'descr': '...', 'fortran_order': ..., 'shape': (...)}");
     for (size_t i = 0; i < sizeof NUMPY / sizeof *NUMPY; i++) if (!strcmp(NUMPY[i].name, descr)) t.dtype = NUMPY[i].type;
-    if (t.dtype == DT_NONE) return err_set(ERR_UNSUPPORTED, "its type '%s' is not read", descr);
+    if (t.dtype == DT_NONE) return refuse_type(descr);
     if (fortran && t.shape.rank > 1) return err_set(ERR_UNSUPPORTED, "it is in Fortran order; save it with numpy.ascontiguousarray");
     TRY(tensor_bytes(t.dtype, &t.shape, &t.bytes));
     if (t.bytes != b.size - start - size) return err_set(ERR_FORMAT, "it holds %zu bytes of elements where its shape asks for %zu", b.size - start - size, t.bytes);
     t.data = (void *)(uintptr_t)(b.at + start + size);
+    TRY(check_bools(&t));
     *out = t;
     return OK;
 }
 
 /* zip ------------------------------------------------------------------------------------------------------------------------------- */
 
+enum { MAX_MEMBERS = 1024, DEFLATE_RATIO = 1032, STORED = 0, DEFLATED = 8 };     /* the ratio: zlib's "Maximum Compression Factor" */
 typedef struct Member { Span name, packed; uint32_t method, crc; size_t size; } Member;
+/* The directory: where the next entry of it stands, where it ends; where the next member may begin, and how many bytes all may unpack to. */
+typedef struct Zip { Span bytes; size_t at, end, free_from, room; int count; } Zip;
+
+static Err damaged(const char *what) { return err_set(ERR_FORMAT, "its zip directory is damaged: %s", what); }
 
 static Err inflate_member(Arena *arena, const Member *m, Span *out)
 {
+    if (m->size / DEFLATE_RATIO > m->packed.size) return err_set(ERR_FORMAT, "a member claims %zu bytes, which %zu cannot unpack to", m->size, m->packed.size);
     uint8_t *at = arena_alloc(arena, m->size + 1);
     z_stream z = { .next_in = (uint8_t *)(uintptr_t)m->packed.at, .avail_in = (uInt)m->packed.size, .next_out = at, .avail_out = (uInt)m->size + 1 };
     if (!at) return err_set(ERR_NOMEM, "out of memory for %zu bytes", m->size);
@@ -120,35 +144,48 @@ static Err inflate_member(Arena *arena, const Member *m, Span *out)
     return OK;
 }
 
-/* Entry at `at` of the central directory; *next: the following one. */
-static Err read_entry(Span zip, size_t at, Member *m, size_t *next)
+/* The local header of an entry: where its bytes are. It must say the same as the directory. */
+static Err read_local(Zip *z, size_t local, size_t packed, Member *m)
 {
-    if (at + 46 > zip.size || get(zip.at + at, 4) != 0x02014b50) return err_set(ERR_FORMAT, "its zip directory is damaged");
-    const uint8_t *e = zip.at + at;
-    size_t name = get(e + 28, 2), skip = name + get(e + 30, 2) + get(e + 32, 2), local = get(e + 42, 4), packed = get(e + 20, 4);
-    *m = (Member){ .method = get(e + 10, 2), .crc = get(e + 16, 4), .size = get(e + 24, 4) };
-    if (get(e + 8, 2) & 1) return err_set(ERR_UNSUPPORTED, "it is encrypted");
-    if (at + 46 + skip > zip.size || local + 30 > zip.size || get(zip.at + local, 4) != 0x04034b50) return err_set(ERR_FORMAT, "its zip directory is damaged");
-    m->name = (Span){ e + 46, name };
-    size_t data = local + 30 + get(zip.at + local + 26, 2) + get(zip.at + local + 28, 2);
-    if (data > zip.size || packed > zip.size - data) return err_set(ERR_FORMAT, "a member of it is cut off");
-    m->packed = (Span){ zip.at + data, packed };
-    *next = at + 46 + skip;
+    if (local < z->free_from) return damaged("members overlap or are out of order");
+    if (local + 30 > z->end || get(z->bytes.at + local, 4) != 0x04034b50) return damaged("it leads to no member");
+    const uint8_t *l = z->bytes.at + local;
+    size_t name = get(l + 26, 2), data = local + 30 + name + get(l + 28, 2);
+    if (data > z->end || packed > z->end - data) return err_set(ERR_FORMAT, "a member of it is cut off");
+    if (name != m->name.size || memcmp(l + 30, m->name.at, name) || get(l + 8, 2) != m->method) return damaged("a member says something else");
+    m->packed = (Span){ z->bytes.at + data, packed };
+    z->free_from = data + packed;
     return OK;
+}
+
+static Err read_entry(Zip *z, Member *m)
+{
+    const uint8_t *e = z->bytes.at + z->at;
+    if (z->end - z->at < 46 || get(e, 4) != 0x02014b50) return damaged("it ends too early");
+    size_t name = get(e + 28, 2), size = 46 + name + get(e + 30, 2) + get(e + 32, 2), packed = get(e + 20, 4), local = get(e + 42, 4);
+    *m = (Member){ .name = { e + 46, name }, .method = get(e + 10, 2), .crc = get(e + 16, 4), .size = get(e + 24, 4) };
+    if (size > z->end - z->at) return damaged("it ends too early");
+    if (get(e + 8, 2) & 1) return err_set(ERR_UNSUPPORTED, "it is encrypted");
+    if (m->size == UINT32_MAX || packed == UINT32_MAX || local == UINT32_MAX) return err_set(ERR_UNSUPPORTED, "a member of it needs zip64");
+    if (m->method != STORED && m->method != DEFLATED) return err_set(ERR_UNSUPPORTED, "a member is packed by method %u", m->method);
+    if (m->size > z->room) return err_set(ERR_NOMEM, "it unpacks to more than the limit");
+    z->room -= m->size;
+    z->at += size;
+    return read_local(z, local, packed, m);
 }
 
 static Err member_array(Arena *arena, const Member *m, Array *out)
 {
     Span bytes = m->packed;
-    if (m->method == 8) TRY(inflate_member(arena, m, &bytes));
-    else if (m->method != 0) return err_set(ERR_UNSUPPORTED, "a member is packed by method %u", m->method);
+    if (m->method == DEFLATED) TRY(inflate_member(arena, m, &bytes));
     if (bytes.size != m->size || crc32(0, bytes.at, (uInt)bytes.size) != m->crc) return err_set(ERR_FORMAT, "a member does not fit its checksum");
     size_t n = m->name.size;
     if (n > 4 && !memcmp(m->name.at + n - 4, ".npy", 4)) n -= 4;
     if (memchr(m->name.at, 0, n)) return err_set(ERR_FORMAT, "a member's name holds a NUL");
     out->name = arena_strndup(arena, (const char *)m->name.at, n);
     if (!out->name) return err_set(ERR_NOMEM, "out of memory");
-    TRY(npy_parse(bytes, &out->tensor));
+    Err e = npy_parse(bytes, &out->tensor);
+    if (e != OK) return err_in(e, "array '%s'", out->name);
     if ((uintptr_t)out->tensor.data % 16) {
         void *aligned = arena_alloc(arena, out->tensor.bytes);
         if (!aligned) return err_set(ERR_NOMEM, "out of memory");
@@ -157,26 +194,38 @@ static Err member_array(Arena *arena, const Member *m, Array *out)
     return OK;
 }
 
-Err npz_parse(Arena *arena, Span zip, size_t limit, Array **out, int *n)
+/* The record at the very end says where the directory is. A comment may follow it. */
+static Err find_directory(Span bytes, size_t limit, Zip *z)
 {
-    size_t end = zip.size < 22 ? 0 : zip.size - 22, stop = end > 65535 ? end - 65535 : 0, total = 0;
-    if (zip.size < 22) return err_set(ERR_FORMAT, "it is no npz file");
-    while (end > stop && get(zip.at + end, 4) != 0x06054b50) end--;
-    if (get(zip.at + end, 4) != 0x06054b50) return err_set(ERR_FORMAT, "it is no npz file");
-    int count = (int)get(zip.at + end + 10, 2);
-    size_t at = get(zip.at + end + 16, 4);
-    if (count == 0xFFFF || at == 0xFFFFFFFF) return err_set(ERR_UNSUPPORTED, "it is a zip64 file");
-    Array *list = arena_array(arena, (size_t)count + 1, sizeof *list);
+    size_t end = bytes.size < 22 ? 0 : bytes.size - 22, stop = end > UINT16_MAX ? end - UINT16_MAX : 0;
+    if (bytes.size < 22) return err_set(ERR_FORMAT, "it is no npz file");
+    while (end > stop && (get(bytes.at + end, 4) != 0x06054b50 || get(bytes.at + end + 20, 2) != bytes.size - end - 22)) end--;
+    const uint8_t *r = bytes.at + end;
+    if (get(r, 4) != 0x06054b50) return err_set(ERR_FORMAT, "it is no npz file, or its end is missing");
+    size_t count = get(r + 10, 2), size = get(r + 12, 4), at = get(r + 16, 4);
+    if (count == UINT16_MAX || at == UINT32_MAX) return err_set(ERR_UNSUPPORTED, "it is a zip64 file");
+    if (count > MAX_MEMBERS) return err_set(ERR_UNSUPPORTED, "it holds %zu arrays, more than %d", count, MAX_MEMBERS);
+    if (get(r + 4, 4) || get(r + 8, 2) != count || at > end || size != end - at) return damaged("its end does not fit it");
+    *z = (Zip){ bytes, at, end, 0, limit, (int)count };
+    return OK;
+}
+
+Err npz_parse(Arena *arena, Span bytes, size_t limit, Array **out, int *n)
+{
+    Zip z = { 0 };
+    TRY(find_directory(bytes, limit, &z));
+    Array *list = arena_array(arena, (size_t)z.count + 1, sizeof *list);
     if (!list) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < count; i++) {
+    size_t directory = z.at;
+    for (int i = 0; i < z.count; i++) {
         Member m = { 0 };
-        TRY(read_entry(zip, at, &m, &at));
-        if (m.size > limit - total) return err_set(ERR_NOMEM, "it unpacks to more than the limit of %zu MiB", limit >> 20);
-        total += m.size;
+        TRY(read_entry(&z, &m));
+        if (z.free_from > directory) return damaged("a member runs into it");
         TRY(member_array(arena, &m, &list[i]));
+        for (int k = 0; k < i; k++) if (!strcmp(list[k].name, list[i].name)) return err_set(ERR_FORMAT, "it holds two arrays named '%s'", list[i].name);
     }
     *out = list;
-    *n = count;
+    *n = z.count;
     return OK;
 }
 

@@ -27,6 +27,7 @@ static oneshot_status status(Err e)
     case ERR_SHAPE:       return ONESHOT_ERROR_SHAPE;
     case ERR_ARG:         return ONESHOT_ERROR_ARGUMENT;
     case ERR_NUMERIC:     return ONESHOT_ERROR_NUMERIC;
+    case ERR_TIME:        return ONESHOT_ERROR_TIME;
     }
     return ONESHOT_ERROR_UNSUPPORTED;
 }

@@ -36,6 +36,7 @@ typedef enum oneshot_status {
     ONESHOT_ERROR_SHAPE = 5,           /* types or shapes contradict each other */
     ONESHOT_ERROR_ARGUMENT = 6,        /* an argument is out of range or names nothing */
     ONESHOT_ERROR_NUMERIC = 7,         /* NaN or infinity where a number is needed */
+    ONESHOT_ERROR_TIME = 8,            /* the time limit of a plan has passed */
 } oneshot_status;
 
 typedef struct oneshot_model oneshot_model;

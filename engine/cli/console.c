@@ -16,7 +16,7 @@ static int exit_code(Err e, bool reading)
 {
     switch (e) {
     case OK:              return EXIT_DONE;
-    case ERR_NOMEM:       return EXIT_SYSTEM;
+    case ERR_NOMEM: case ERR_TIME: return EXIT_SYSTEM;
     case ERR_IO:          return reading ? EXIT_MODEL : EXIT_SYSTEM;
     case ERR_FORMAT: case ERR_SHAPE: case ERR_NUMERIC: return EXIT_MODEL;
     case ERR_UNSUPPORTED: return EXIT_UNSUPPORTED;
