@@ -53,7 +53,8 @@ static Err constant_of_shape_infer(Inference *x, const Node *n, const Fact *cons
         if (t->dtype == DT_I64) one = *(const int64_t *)t->data;
         else if (t->dtype == DT_I32) one = *(const int32_t *)t->data;
         else if (t->dtype == DT_BOOL) one = *(const uint8_t *)t->data;
-        else if (t->dtype == DT_F32 && fabsf(*(const float *)t->data) < 0x1p62f && *(const float *)t->data == floorf(*(const float *)t->data)) one = (int64_t)*(const float *)t->data;
+        else if (t->dtype != DT_F32) return OK;
+        else if (fabsf(*(const float *)t->data) < 0x1p62f && *(const float *)t->data == floorf(*(const float *)t->data)) one = (int64_t)*(const float *)t->data;
         else return OK;
     }
     int64_t count;

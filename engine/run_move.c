@@ -388,8 +388,10 @@ static Err pad_run(Plan *plan, Step *s)
     else if (s->in[2] && s->in[2]->count) memcpy(value, s->in[2]->data, size);
     TRY(pads_of(s, rank, before, after));
     Shape y = x->shape;
-    for (int i = 0; i < rank; i++) y.dim[i] += before[i] + after[i];
-    for (int i = 0; i < rank; i++) if (y.dim[i] < 0) return err_set(ERR_SHAPE, "Pad removes more than there is.");
+    for (int i = 0; i < rank; i++) {
+        bool huge = __builtin_add_overflow(y.dim[i], before[i], &y.dim[i]) || __builtin_add_overflow(y.dim[i], after[i], &y.dim[i]);
+        if (huge || y.dim[i] < 0) return err_set(ERR_SHAPE, huge ? "Pad adds more than any tensor holds." : "Pad removes more than there is.");
+    }
     TRY(step_output(plan, s, 0, x->dtype, &y));
     if (!s->out[0]->count) return OK;
     if (!rank) { memcpy(s->out[0]->data, x->data, size); return OK; }

@@ -54,6 +54,7 @@ static Err topk_run(Plan *plan, Step *s)
     TRY(step_output(plan, s, 0, x->dtype, &y));
     TRY(step_output(plan, s, 1, DT_I64, &y));
     int64_t n = x->shape.dim[axis], inner = shape_span(&x->shape, axis + 1, x->shape.rank), rows = n ? x->count / n : 0;
+    if (!rows) return OK;
     int64_t *idx = (int64_t *)s->scratch, *spare = idx + n, *whole = spare + n;
     double *real = (double *)whole;
     bool is_whole = dtype_is_whole(x->dtype);
