@@ -2,11 +2,11 @@
 #include <math.h>
 #include <string.h>
 #include "engine/element.h"
+#include "engine/floats.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
 #include "engine/widen.h"
 
-typedef struct Axis { int64_t outer, n, inner; } Axis;         /* a tensor seen around one axis (or a run of axes) */
 typedef struct Norm {
     int64_t rows, n;
     int64_t period;                /* scale and bias: index i % period of a row ... */
@@ -19,23 +19,14 @@ typedef struct Norm {
 
 #define REAL float
 #define NAME(x) x##_f32
-#define EXP expf
 #include "engine/loops_norm.inc"
 #undef REAL
 #undef NAME
-#undef EXP
 #define REAL double
 #define NAME(x) x##_f64
-#define EXP exp
 #include "engine/loops_norm.inc"
 #undef REAL
 #undef NAME
-#undef EXP
-
-static Axis around(const Shape *s, int from, int to)
-{
-    return (Axis){ shape_span(s, 0, from), shape_span(s, from, to), shape_span(s, to, s->rank) };
-}
 
 static Err float_only(const Step *s)
 {
@@ -47,15 +38,35 @@ static Err float_only(const Step *s)
 static Axis softmax_axis(const Step *s, int axis)
 {
     const Shape *x = &s->in[0]->shape;
-    return s->opset < 13 ? around(x, axis, x->rank) : around(x, axis, axis + 1);
+    return s->opset < 13 ? axis_around(x, axis, x->rank) : axis_around(x, axis, axis + 1);
+}
+
+/* Softmax along an axis: y = exp(x - max) / sum exp(x - max); log form: x - max - log(sum). [outer][n][inner] */
+static void softmax(const Plan *plan, const Axis *a, const double *x, double *y, bool logarithm)
+{
+    #pragma omp parallel for num_threads(plan->threads) if (a->outer * a->n * a->inner > PARALLEL_WORK / 4)
+    for (int64_t t = 0; t < a->outer * a->inner; t++) {
+        const double *from = x + t / a->inner * a->n * a->inner + t % a->inner;
+        double *to = y + (from - x), most = -INFINITY;
+        int64_t step = a->inner;
+        double sum = 0;
+        for (int64_t i = 0; i < a->n; i++) if (!(from[i * step] <= most)) most = from[i * step];
+        for (int64_t i = 0; i < a->n; i++) {
+            double v = exp(from[i * step] - most);
+            sum += v;
+            if (!logarithm) to[i * step] = v;
+        }
+        double scale = (1 / sum), shift = log(sum);
+        for (int64_t i = 0; i < a->n; i++) to[i * step] = logarithm ? from[i * step] - most - shift : to[i * step] * scale;
+    }
 }
 
 static Err softmax_run(Plan *plan, Step *s)
 {
     const Axis *a = s->state;
     bool logarithm = !strcmp(s->op->type, "LogSoftmax");
-    if (s->in[0]->dtype == DT_F32) softmax_f32(plan, a, s->in[0]->data, s->out[0]->data, logarithm);
-    else softmax_f64(plan, a, s->in[0]->data, s->out[0]->data, logarithm);
+    if (s->in[0]->dtype == DT_F32) floats_softmax(plan, a, s->in[0]->data, s->out[0]->data, logarithm);
+    else softmax(plan, a, s->in[0]->data, s->out[0]->data, logarithm);
     return OK;
 }
 
@@ -91,6 +102,7 @@ Err softmax_prep(Plan *plan, Step *s)
     *a = softmax_axis(s, axis);
     s->state = a;
     s->run = strcmp(s->op->type, "Hardmax") ? softmax_run : hardmax_run;
+    TRY(floats_ready());
     return float_only(s);
 }
 
@@ -120,7 +132,7 @@ Err batch_norm_prep(Plan *plan, Step *s)
     if (attr_i(s->node, "training_mode", 0) || (s->n_out > 1 && s->out[1]))
         return err_set(ERR_UNSUPPORTED, "BatchNormalization in training mode cannot be run (node '%s').", s->node->name);
     TRY(plan_array(plan, 1, sizeof *a, &a));
-    *a = x->rank > 1 ? around(x, 1, 2) : (Axis){ x->rank ? x->dim[0] : 1, 1, 1 };
+    *a = x->rank > 1 ? axis_around(x, 1, 2) : (Axis){ x->rank ? x->dim[0] : 1, 1, 1 };
     for (int i = 1; i < 5; i++)
         if (s->in[i]->count != a->n) return err_set(ERR_SHAPE, "'%s' has %lld elements for %lld channels.", s->in[i]->name, (long long)s->in[i]->count, (long long)a->n);
     s->state = a;
@@ -131,6 +143,31 @@ Err batch_norm_prep(Plan *plan, Step *s)
 
 /* Rows: LayerNormalization, RMSNormalization, InstanceNormalization, GroupNormalization, MeanVarianceNormalization ------------------------ */
 
+/* Whether rows go through the kernel: scale and shift lie along whole rows or are one number a channel, and moments are not wanted. */
+static bool plain_rows(const Norm *g, bool scaled)
+{
+    return g->n > 0 && !g->mean && !g->rstd && (g->per_channel || !scaled || g->period == g->n);
+}
+
+static void norm_floats(const Plan *plan, const Norm *g, const float *x, float *y, const float *const scale_shift[2])
+{
+    static const Arithmetic STEP[] = { ARITHMETIC_MUL, ARITHMETIC_ADD };
+    const Kernels *k = kernels_best();
+    Normalize p = { NULL, NULL, (float)g->epsilon, g->rms };
+    if (!g->per_channel) { p.scale = scale_shift[0]; p.shift = scale_shift[1]; }
+    #pragma omp parallel for num_threads(plan->threads) if (g->rows * g->n > PARALLEL_WORK)
+    for (int64_t row = 0; row < g->rows; row++) {
+        float *to = y + row * g->n;
+        k->normalize_f32(&p, x + row * g->n, to, (size_t)g->n);
+        int64_t channels = g->per_channel ? g->n / g->per_channel : 0, first = channels ? row % g->channel_rows * channels : 0;
+        for (int64_t c = 0; c < channels; c++)
+            for (int i = 0; i < 2; i++) {
+                if (!scale_shift[i]) continue;
+                k->combine_f32(&(Combine){ STEP[i], 1, 0 }, to + c * g->per_channel, scale_shift[i] + first + c, to + c * g->per_channel, (size_t)g->per_channel);
+            }
+    }
+}
+
 static Err norm_run(Plan *plan, Step *s)
 {
     Norm g = *(const Norm *)s->state;
@@ -139,7 +176,9 @@ static Err norm_run(Plan *plan, Step *s)
     int inverse = g.rms ? 1 : 2;
     g.rstd = layer && s->n_out > inverse && s->out[inverse] ? s->out[inverse]->data : NULL;
     const void *scale = s->n_in > 1 && s->in[1] ? s->in[1]->data : NULL, *bias = s->n_in > 2 && s->in[2] ? s->in[2]->data : NULL;
-    if (s->in[0]->dtype == DT_F32) norm_rows_f32(plan, &g, s->in[0]->data, s->out[0]->data, scale, bias);
+    bool fast = s->in[0]->dtype == DT_F32 && plain_rows(&g, scale || bias);
+    if (fast) norm_floats(plan, &g, s->in[0]->data, s->out[0]->data, (const float *[]){ scale, bias });
+    else if (s->in[0]->dtype == DT_F32) norm_rows_f32(plan, &g, s->in[0]->data, s->out[0]->data, scale, bias);
     else norm_rows_f64(plan, &g, s->in[0]->data, s->out[0]->data, scale, bias);
     return OK;
 }
@@ -153,6 +192,7 @@ static Err norm_ready(Plan *plan, Step *s, const Norm *given)
         if (s->in[i] && s->in[i]->dtype != s->in[0]->dtype) return err_set(ERR_UNSUPPORTED, "%s with operands of different types cannot be run.", s->op->type);
     s->state = g;
     s->run = norm_run;
+    TRY(floats_ready());
     return float_only(s);
 }
 
@@ -212,7 +252,7 @@ Err channel_norm_prep(Plan *plan, Step *s)
 
 static Err lrn_run(Plan *plan, Step *s)
 {
-    Axis a = around(&s->in[0]->shape, 1, 2);
+    Axis a = axis_around(&s->in[0]->shape, 1, 2);
     double p[4] = { (double)attr_i(s->node, "size", 1), (double)attr_f(s->node, "alpha", 1e-4f),
         (double)attr_f(s->node, "beta", 0.75f), (double)attr_f(s->node, "bias", 1) };
     if (s->in[0]->dtype == DT_F32) lrn_f32(plan, &a, s->in[0]->data, s->out[0]->data, p);
@@ -234,7 +274,7 @@ static Err lp_norm_run(Plan *plan, Step *s)
     int axis = 0;
     (void)plan;
     TRY(axis_of(attr_i(s->node, "axis", -1), s->in[0]->shape.rank, &axis));
-    Axis a = around(&s->in[0]->shape, axis, axis + 1);
+    Axis a = axis_around(&s->in[0]->shape, axis, axis + 1);
     if (s->in[0]->dtype == DT_F32) lp_norm_f32(&a, s->in[0]->data, s->out[0]->data, attr_i(s->node, "p", 2));
     else lp_norm_f64(&a, s->in[0]->data, s->out[0]->data, attr_i(s->node, "p", 2));
     return OK;

@@ -1,7 +1,9 @@
-/* Pools: MaxPool, AveragePool, LpPool, the global ones and MaxUnpool, in plain loops over windows. */
+/* Pools: MaxPool, AveragePool, LpPool, the global ones and MaxUnpool, in plain loops over windows. Most of them, largest numbers and averages of float32
+ * along one or two axes, run in the loops of kernels/plane.h. */
 #include <math.h>
 #include <string.h>
 #include "engine/element.h"
+#include "engine/floats.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
 #include "engine/window.h"
@@ -11,6 +13,7 @@ typedef struct Pool {
     bool count_pads, column_major;
     double p;
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3];
+    float *count;                  /* of averages in kernels: what the sum of each window is divided by */
 } Pool;
 
 static double load(const Buffer *x, int64_t i)
@@ -104,6 +107,87 @@ static Err pool_run(Plan *plan, Step *s)
     return OK;
 }
 
+/* Pools of float32 in kernels ---------------------------------------------------------------------------------------------------------- */
+
+static int64_t plane_of(const int64_t size[3]) { return size[0] * size[1] * size[2]; }
+
+/* One window that sees all of its plane and nothing else. */
+static Err pool_whole_run(Plan *plan, Step *s)
+{
+    const Pool *p = s->state;
+    const Axis a = { s->out[0]->count, plane_of(p->in), 1 };
+    float *y = s->out[0]->data;
+    floats_total(plan, p->kind == POOL_MAX ? TOTAL_MOST : TOTAL_SUM, &a, s->in[0]->data, y);
+    if (p->kind == POOL_AVERAGE) for (int64_t i = 0; i < a.outer; i++) y[i] /= (float)a.n;
+    return OK;
+}
+
+static Err pool_planes_run(Plan *plan, Step *s)
+{
+    const Pool *p = s->state;
+    const Kernels *k = kernels_best();
+    int64_t planes = s->in[0]->shape.dim[0] * s->in[0]->shape.dim[1], in = plane_of(p->in), out = plane_of(p->out);
+    PanelWindow w;
+    for (int i = 0; i < 2; i++) {
+        w.in[i] = (int)p->in[i + 1]; w.out[i] = (int)p->out[i + 1]; w.kernel[i] = (int)p->kernel[i + 1];
+        w.stride[i] = (int)p->stride[i + 1]; w.dilation[i] = (int)p->dilation[i + 1]; w.pad[i] = (int)p->pad[i + 1];
+    }
+    w.plane = (size_t)in;
+    #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count * p->kernel[1] * p->kernel[2] > PARALLEL_WORK)
+    for (int64_t c = 0; c < planes; c++) {
+        float *y = (float *)s->out[0]->data + c * out;
+        k->pool_f32(&w, (const float *)s->in[0]->data + c * in, p->kind == POOL_MAX ? POOLING_MAX : POOLING_SUM, y);
+        if (p->kind == POOL_AVERAGE) k->combine_f32(&(Combine){ ARITHMETIC_DIV, 1, 1 }, y, p->count, y, (size_t)out);
+    }
+    return OK;
+}
+
+static int64_t inside_count(const Pool *p, const int64_t o[3])
+{
+    int64_t count = 1;
+    for (int a = 0; a < 3; a++) {
+        int64_t start, lo, hi;
+        inside(p, a, o[a], &start, &lo, &hi);
+        count *= hi > lo ? hi - lo : 0;
+    }
+    return count;
+}
+
+/* What windows are divided by; one of nothing gives 0 / 1. */
+static Err count_windows(Plan *plan, Pool *p)
+{
+    int64_t n = plane_of(p->out);
+    TRY(plan_array(plan, n, sizeof *p->count, &p->count));
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t o[3] = { 0, i / p->out[2], i % p->out[2] };
+        int64_t count = p->count_pads ? padded_count(p, o) : inside_count(p, o);
+        p->count[i] = count ? (float)count : 1;
+    }
+    return OK;
+}
+
+static bool fits_planes(const Step *s, const Pool *p)
+{
+    bool fits = s->in[0]->dtype == DT_F32 && p->kind != POOL_LP && !(s->n_out > 1 && s->out[1]) && p->in[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 && !p->pad[0];
+    for (int i = 1; i < 3 && fits; i++) {
+        const int64_t all[] = { p->in[i], p->out[i], p->kernel[i], p->stride[i], p->dilation[i], p->pad[i] };
+        for (int k = 0; k < 6; k++) fits = fits && all[k] > -(1 << 20) && all[k] < 1 << 20;
+    }
+    return fits && plane_of(p->in) > 0 && plane_of(p->in) < INT32_MAX && plane_of(p->out) < INT32_MAX;
+}
+
+/* Chooses a loop that fits, if one does. */
+static Err choose_planes(Plan *plan, Step *s, Pool *p, bool *chosen)
+{
+    bool whole = plane_of(p->out) == 1;
+    *chosen = fits_planes(s, p);
+    if (!*chosen) return OK;
+    for (int i = 0; i < 3; i++) whole = whole && p->kernel[i] == p->in[i] && !p->pad[i] && p->dilation[i] == 1;
+    s->run = whole ? pool_whole_run : pool_planes_run;
+    if (p->kind == POOL_AVERAGE && !whole) TRY(count_windows(plan, p));
+    return floats_ready();
+}
+
 static Err pool_geometry(const Step *s, Pool *p)
 {
     const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
@@ -138,8 +222,10 @@ Err pool_prep(Plan *plan, Step *s)
     p->column_major = attr_i(s->node, "storage_order", 0);
     p->p = (double)attr_i(s->node, "p", 2);
     bool fits = t == DT_F32 || t == DT_F64 || t == DT_F16 || t == DT_BF16 || (p->kind == POOL_MAX && (t == DT_U8 || t == DT_I8));
+    bool chosen;
     s->state = p;
-    s->run = pool_run;
+    TRY(choose_planes(plan, s, p, &chosen));
+    if (!chosen) s->run = pool_run;
     return fits ? OK : step_refuse(s, "input", s->in[0]);
 }
 

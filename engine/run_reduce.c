@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "engine/element.h"
+#include "engine/floats.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
 
@@ -125,6 +126,23 @@ static int64_t reduce_whole(const Reduce *r, const Buffer *x, int64_t base)
     return sum;
 }
 
+/* float32 over one run of neighbouring axes goes through kernels. */
+static bool reduce_floats(const Plan *plan, const Reduce *r, const Buffer *x, Buffer *y)
+{
+    static const struct { ReduceKind kind; Total total; } FAST[] = {
+        { SUM, TOTAL_SUM }, { MEAN, TOTAL_SUM }, { MOST, TOTAL_MOST }, { LEAST, TOTAL_LEAST }, { L2, TOTAL_SQUARES }, { SUM_SQUARE, TOTAL_SQUARES } };
+    size_t i = 0;
+    while (i < sizeof FAST / sizeof *FAST && FAST[i].kind != r->kind) i++;
+    if (i == sizeof FAST / sizeof *FAST || x->dtype != DT_F32 || r->n_gone > 1 || !x->count) return false;
+    int64_t inner = r->n_gone ? r->gone_stride[0] : 1;
+    const Axis a = { r->outputs / inner, r->count, inner };
+    float *to = y->data;
+    floats_total(plan, FAST[i].total, &a, x->data, to);
+    if (r->kind == MEAN) for (int64_t k = 0; k < y->count; k++) to[k] /= (float)r->count;
+    if (r->kind == L2) for (int64_t k = 0; k < y->count; k++) to[k] = sqrtf(to[k]);
+    return true;
+}
+
 static Err reduce_run(Plan *plan, Step *s)
 {
     Reduce r = { .kind = *(const ReduceKind *)s->state };
@@ -132,6 +150,7 @@ static Err reduce_run(Plan *plan, Step *s)
     Buffer *y = s->out[0];
     TRY(split_axes(s, &r));
     if (y->count != r.outputs) return err_set(ERR_SHAPE, "The reduction gives %lld elements where %lld were planned.", (long long)r.outputs, (long long)y->count);
+    if (reduce_floats(plan, &r, x, y)) return OK;
     bool whole = dtype_is_whole(x->dtype) && r.kind != L2 && r.kind != LOG_SUM && r.kind != LOG_SUM_EXP;
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
     for (int64_t i = 0; i < r.outputs; i++) {
@@ -157,7 +176,7 @@ Err reduce_prep(Plan *plan, Step *s)
     while (strcmp(NAME[*kind], s->op->type)) *kind = (ReduceKind)(*kind + 1);
     s->state = kind;
     s->run = reduce_run;
-    return OK;
+    return floats_ready();
 }
 
 /* ArgMax, ArgMin: the first place of the extreme value, or the last with select_last_index. */

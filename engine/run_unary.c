@@ -1,8 +1,10 @@
 /* Element-wise operators with one tensor operand.   y = f(x), f in float for float32, in double for other floats, in int64 for integers.
+ * What kernels/rows.h has for float32 runs there.
  * https://onnx.ai/onnx/operators : each formula below is the operator's definition; alpha, beta are its attributes. */
 #include <string.h>
 #include <tgmath.h>
 #include "engine/element.h"
+#include "engine/floats.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
 
@@ -83,6 +85,11 @@ static Err unary_run(Plan *plan, Step *s)
     return OK;
 }
 
+static const char *unary_type(const Step *s)
+{
+    return !strcmp(s->op->type, "Gelu") && attr_s_is(s->node, "approximate", "tanh", false) ? "FastGelu" : s->op->type;
+}
+
 static void read_parameters(const Step *s, double p[2])
 {
     static const struct { const char *type; const char *name[2]; float value[2]; } DEFAULT[] = {
@@ -97,10 +104,50 @@ static void read_parameters(const Step *s, double p[2])
     }
 }
 
+static Err activate_run(Plan *plan, Step *s)
+{
+    floats_activate(plan, s->state, s->in[0]->data, s->out[0]->data, s->out[0]->count);
+    return OK;
+}
+
+bool activation_of(const Step *s, Activate *a)
+{
+    static const struct { const char *type; Activate a; } FIXED[] = {
+        { "Relu", { ACTIVATION_CLAMP, 0, INFINITY } }, { "LeakyRelu", { .kind = ACTIVATION_LEAKY } }, { "Sigmoid", { .kind = ACTIVATION_SIGMOID } },
+        { "HardSigmoid", { .kind = ACTIVATION_HARD_SIGMOID } }, { "HardSwish", { ACTIVATION_HARD_SWISH, 1.0f / 6, 0.5f } },
+        { "Tanh", { .kind = ACTIVATION_TANH } }, { "Erf", { .kind = ACTIVATION_ERF } }, { "Gelu", { .kind = ACTIVATION_GELU } },
+        { "FastGelu", { .kind = ACTIVATION_GELU_TANH } }, { "Mish", { .kind = ACTIVATION_MISH } }, { "Exp", { .kind = ACTIVATION_EXP } },
+        { "Swish", { .kind = ACTIVATION_SILU } }, { "QuickGelu", { .kind = ACTIVATION_SILU } },
+    };
+    double p[2] = { 0, 0 };
+    const char *type = unary_type(s);
+    if (s->in[0]->dtype != DT_F32 || s->n_in != 1) return false;
+    for (size_t i = 0; i < sizeof FIXED / sizeof *FIXED; i++) {
+        if (strcmp(FIXED[i].type, type)) continue;
+        read_parameters(s, p);
+        *a = FIXED[i].a;
+        if (p[0] != 0 || p[1] != 0) { a->alpha = (float)p[0]; a->beta = (float)p[1]; }
+        return true;
+    }
+    return false;
+}
+
+static Err activate_prep(Plan *plan, Step *s, const Activate *a)
+{
+    Activate *own;
+    TRY(floats_ready());
+    TRY(plan_array(plan, 1, sizeof *own, &own));
+    *own = *a;
+    s->state = own;
+    s->run = activate_run;
+    return OK;
+}
+
 Err unary_prep(Plan *plan, Step *s)
 {
-    const char *type = s->op->type;
-    if (!strcmp(type, "Gelu") && attr_s_is(s->node, "approximate", "tanh", false)) type = "FastGelu";
+    Activate a;
+    if (activation_of(s, &a)) return activate_prep(plan, s, &a);
+    const char *type = unary_type(s);
     DType t = s->in[0]->dtype;
     for (size_t i = 0; i < sizeof UNARY / sizeof *UNARY; i++) {
         if (strcmp(UNARY[i].type, type)) continue;
@@ -143,7 +190,7 @@ Err is_what_prep(Plan *plan, Step *s)
 }
 
 /* Clip: y = min(max(x, lo), hi). Limits are attributes before opset 11, inputs since. */
-#define CLIP_TABLE(ROW) ROW(float, f32) ROW(double, f64) ROW(int64_t, i64) ROW(uint64_t, u64)
+#define CLIP_TABLE(ROW) ROW(double, f64) ROW(int64_t, i64) ROW(uint64_t, u64)
 #define CLIP_LOOP(T, SUFFIX) \
     static void clip_##SUFFIX(const void *px, void *py, int64_t n, const void *lo, const void *hi) \
     { \
@@ -159,17 +206,28 @@ Err is_what_prep(Plan *plan, Step *s)
     }
 CLIP_TABLE(CLIP_LOOP)
 
+static Err clip_f32_run(Plan *plan, Step *s)
+{
+    const Buffer *low = s->in[1], *high = s->in[2];
+    const double *given = s->state;
+    Activate a = { ACTIVATION_CLAMP, -INFINITY, INFINITY };
+    if (low && low->count) a.alpha = *(const float *)low->data;
+    if (high && high->count) a.beta = *(const float *)high->data;
+    if (given) { a.alpha = (float)given[0]; a.beta = (float)given[1]; }
+    floats_activate(plan, &a, s->in[0]->data, s->out[0]->data, s->out[0]->count);
+    return OK;
+}
+
 static Err clip_run(Plan *plan, Step *s)
 {
     const Buffer *x = s->in[0], *low = s->in[1], *high = s->in[2];
     Buffer *y = s->out[0];
     Wide w = wide_of(x->dtype);
     double lo_chunk, hi_chunk, *given = s->state;
-    float lo_given = given ? (float)given[0] : 0, hi_given = given ? (float)given[1] : 0;
     const void *lo = low && low->count ? wide_load(w, x->dtype, low->data, 0, 1, &lo_chunk) : NULL;
     const void *hi = high && high->count ? wide_load(w, x->dtype, high->data, 0, 1, &hi_chunk) : NULL;
-    if (given) { lo = w == WIDE_F32 ? (const void *)&lo_given : given; hi = w == WIDE_F32 ? (const void *)&hi_given : given + 1; }
-    void (*loop)(const void *, void *, int64_t, const void *, const void *) = w == WIDE_F32 ? clip_f32 : w == WIDE_F64 ? clip_f64 : w == WIDE_I64 ? clip_i64 : clip_u64;
+    if (given) { lo = given; hi = given + 1; }
+    void (*loop)(const void *, void *, int64_t, const void *, const void *) = w == WIDE_F64 ? clip_f64 : w == WIDE_I64 ? clip_i64 : clip_u64;
     int64_t chunks = (x->count + CHUNK - 1) / CHUNK;
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
     for (int64_t c = 0; c < chunks; c++) {
@@ -195,6 +253,6 @@ Err clip_prep(Plan *plan, Step *s)
         given[1] = (double)attr_f(s->node, "max", 3.4028234663852886e38f);
         s->state = given;
     }
-    s->run = clip_run;
-    return OK;
+    s->run = t == DT_F32 ? clip_f32_run : clip_run;
+    return t == DT_F32 ? floats_ready() : OK;
 }

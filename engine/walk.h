@@ -28,14 +28,20 @@ static inline void walk_row(const Walk *w, int64_t row, int64_t offset[WALK_OPER
 {
     for (int k = 0; k < w->n; k++) offset[k] = 0;
     for (int i = w->rank - 2; i >= 0; i--) {
-        int64_t at = row % w->dim[i];
-        row /= w->dim[i];
+        int64_t at = i ? row % w->dim[i] : row;
+        if (i) row /= w->dim[i];
         for (int k = 0; k < w->n; k++) offset[k] += at * w->stride[k][i];
     }
 }
 
 /* Product of dims [from, to). */
 int64_t shape_span(const Shape *s, int from, int to);
+
+typedef struct Axis { int64_t outer, n, inner; } Axis;         /* a tensor seen around one axis, or a run of axes [from, to) */
+static inline Axis axis_around(const Shape *s, int from, int to)
+{
+    return (Axis){ shape_span(s, 0, from), shape_span(s, from, to), shape_span(s, to, s->rank) };
+}
 
 /* Enough work that threads pay. */
 enum { PARALLEL_WORK = 32768 };

@@ -1,0 +1,222 @@
+/* Operators of float32, which run in kernels, against the same operators of float64, which run in plain loops: over random shapes, axes, broadcasts and windows,
+ * with NaN, infinity and empty tensors among them, and with 1 and 2 threads, which must agree to the bit. */
+#include "engine/element.h"
+#include "engine/op.h"
+#include "engine/plan.h"
+#include "tests/build_model.h"
+#include "tests/cmocka.h"
+#include "tests/random.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_INPUTS = 3, ROUNDS = 150 };
+
+typedef struct Trial {
+    const char *op;
+    char attributes[160];
+    int64_t opset;
+    int n_in;
+    Shape shape[MAX_INPUTS];
+    double low, high;          /* inputs are drawn from here; special: with NaN and infinity among them */
+    bool special;
+    double tolerance;          /* of the largest result */
+} Trial;
+
+static double *draw(const Trial *t, int64_t n, Random *r)
+{
+    static const double SPECIAL[] = { NAN, INFINITY, -INFINITY, 0, -0.0 };
+    double *x = calloc((size_t)n + 1, sizeof *x);
+    assert_non_null(x);
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = (double)(float)(t->low + (t->high - t->low) * (0.5 + 0.5 * (double)random_float(r)));
+        if (t->special && !random_below(r, 40)) x[i] = SPECIAL[random_below(r, 5)];
+    }
+    return x;
+}
+
+static Bytes model_of(const Trial *t, DType dtype)
+{
+    Build *b = build_new();
+    char dims[200], names[16] = "";
+    for (int i = 0; i < t->n_in; i++) {
+        size_t at = 0;
+        dims[0] = '\0';
+        for (int k = 0; k < t->shape[i].rank; k++) at += (size_t)snprintf(dims + at, sizeof dims - at, "%s%lld", k ? "," : "", (long long)t->shape[i].dim[k]);
+        build_input(b, (const char *[]){ "a", "b", "c" }[i], dtype, dims);
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%c", i ? "," : "", 'a' + i);
+    }
+    build_node(b, t->op, names, "y", t->attributes);
+    build_output(b, "y", dtype, NULL);
+    return build_finish(b, 8, t->opset);
+}
+
+/* Runs the trial; the result as doubles, to be freed. */
+static double *run(const Trial *t, DType dtype, int threads, double *const x[], int64_t *count)
+{
+    Bytes bytes = model_of(t, dtype);
+    Model *m;
+    Plan *plan;
+    PlanInput input[MAX_INPUTS];
+    Tensor in[MAX_INPUTS];
+    assert_int_equal(model_parse(bytes.at, bytes.size, &m), OK);
+    assert_int_equal(ops_bind(m), OK);
+    for (int i = 0; i < t->n_in; i++) {
+        int64_t n;
+        size_t size;
+        assert_int_equal(shape_count(&t->shape[i], &n), OK);
+        assert_int_equal(tensor_bytes(dtype, &t->shape[i], &size), OK);
+        input[i] = (PlanInput){ (const char *[]){ "a", "b", "c" }[i], dtype, t->shape[i] };
+        in[i] = (Tensor){ .dtype = dtype, .shape = t->shape[i], .bytes = size, .data = calloc(size + 1, 1) };
+        assert_non_null(in[i].data);
+        elements_from_f64(dtype, x[i], n, in[i].data, 0);
+    }
+    if (plan_build(m, input, t->n_in, &(PlanOptions){ .threads = threads }, &plan) != OK) fail_msg("%s", err_text());
+    if (plan_run(plan, in, t->n_in) != OK) fail_msg("%s", err_text());
+    *count = plan->out[0]->count;
+    double *y = calloc((size_t)*count + 1, sizeof *y);
+    assert_non_null(y);
+    elements_to_f64(dtype, plan->out[0]->data, 0, *count, y);
+    plan_free(plan);
+    model_free(m);
+    bytes_free(bytes);
+    for (int i = 0; i < t->n_in; i++) free(in[i].data);
+    return y;
+}
+
+static void compare(const Trial *t, Random *r)
+{
+    double *x[MAX_INPUTS], most = 1;
+    int64_t n[3];
+    for (int i = 0; i < t->n_in; i++) {
+        assert_int_equal(shape_count(&t->shape[i], &n[0]), OK);
+        x[i] = draw(t, n[0], r);
+    }
+    double *want = run(t, DT_F64, 1, x, &n[0]), *got = run(t, DT_F32, 1, x, &n[1]), *same = run(t, DT_F32, 2, x, &n[2]);
+    assert_true(n[0] == n[1] && n[0] == n[2]);
+    for (int64_t i = 0; i < n[0]; i++) if (isfinite(want[i]) && fabs(want[i]) > most) most = fabs(want[i]);
+    for (int64_t i = 0; i < n[0]; i++) {
+        bool near = want[i] == got[i] || (isnan(want[i]) && isnan(got[i])) || fabs(want[i] - got[i]) <= t->tolerance * most;
+        if (!near || memcmp(&got[i], &same[i], sizeof *got))
+            fail_msg("%s %s: element %lld is %.9g and %.9g with 2 threads, expected %.9g", t->op, t->attributes, (long long)i, got[i], same[i], want[i]);
+    }
+    for (int i = 0; i < t->n_in; i++) free(x[i]);
+    free(want);
+    free(got);
+    free(same);
+}
+
+/* Up to `rank` axes; now and then an axis is empty, now and then there is enough for threads. */
+static Shape draw_shape(int rank, Random *r)
+{
+    Shape s = { .rank = rank };
+    int large = random_below(r, 4) ? -1 : random_between(r, 0, rank - 1);
+    for (int i = 0; i < rank; i++) s.dim[i] = i == large ? random_between(r, 30, 700) : random_between(r, random_below(r, 12) ? 1 : 0, random_below(r, 2) ? 4 : 21);
+    return s;
+}
+
+static void test_one_operand(void **state)
+{
+    (void)state;
+    static const char *const OP[] = { "Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Mish", "Exp", "Sqrt", "Neg", "Swish" };
+    Random r = { 11 };
+    for (int i = 0; i < ROUNDS; i++) {
+        Trial t = { .op = OP[i % 13], .opset = 24, .n_in = 1, .shape = { draw_shape(random_between(&r, 0, 4), &r) }, .low = -9, .high = 9, .tolerance = 1e-6,
+                    .special = random_below(&r, 2) };
+        if (!strcmp(t.op, "Gelu") && random_below(&r, 2)) snprintf(t.attributes, sizeof t.attributes, "approximate:s=tanh");
+        compare(&t, &r);
+    }
+}
+
+static void test_broadcasts(void **state)
+{
+    (void)state;
+    static const char *const OP[] = { "Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Pow" };
+    Random r = { 12 };
+    for (int i = 0; i < 2 * ROUNDS; i++) {
+        Trial t = { .op = OP[i % 9], .opset = 17, .n_in = 2, .low = 0.5, .high = 3, .tolerance = 1e-6, .special = i % 9 < 8 && random_below(&r, 2) };
+        if (i % 9 >= 4 && i % 9 < 8) t.n_in = random_between(&r, 1, 3);
+        Shape full = draw_shape(random_between(&r, 0, 4), &r);
+        for (int k = 0; k < t.n_in; k++) {
+            int lost = k && random_below(&r, 2) ? random_between(&r, 0, full.rank) : 0;
+            t.shape[k].rank = full.rank - lost;
+            for (int a = 0; a < t.shape[k].rank; a++) t.shape[k].dim[a] = random_below(&r, 3) ? full.dim[a + lost] : 1;
+        }
+        compare(&t, &r);
+    }
+}
+
+static void test_along_axes(void **state)
+{
+    (void)state;
+    static const char *const OP[] = { "Softmax", "LogSoftmax", "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare" };
+    Random r = { 13 };
+    for (int i = 0; i < 2 * ROUNDS; i++) {
+        Shape s = draw_shape(random_between(&r, 1, 4), &r);
+        int axis = random_between(&r, -s.rank, s.rank - 1), second = axis < 0 ? axis : random_between(&r, axis, s.rank - 1);
+        Trial t = { .op = OP[i % 8], .opset = 13, .n_in = 1, .shape = { s }, .low = -20, .high = 20, .tolerance = 1e-5 };
+        if (i % 8 < 2) snprintf(t.attributes, sizeof t.attributes, "axis:i=%d", axis);
+        else {
+            t.opset = 11;
+            t.special = (i % 8 == 4 || i % 8 == 5) && random_below(&r, 2);
+            if (second != axis) snprintf(t.attributes, sizeof t.attributes, "axes:is=%d,%d keepdims:i=%d", axis, second, random_between(&r, 0, 1));
+            else snprintf(t.attributes, sizeof t.attributes, "axes:is=%d", axis);
+        }
+        compare(&t, &r);
+    }
+}
+
+static void test_normalizations(void **state)
+{
+    (void)state;
+    Random r = { 14 };
+    for (int i = 0; i < ROUNDS; i++) {
+        Shape s = draw_shape(random_between(&r, 3, 4), &r);
+        Shape channels = { .rank = 1, .dim = { s.dim[1] } }, row = { .rank = 1, .dim = { s.dim[s.rank - 1] } };
+        Trial t = { .opset = 21, .n_in = 3, .low = -2, .high = 3, .tolerance = 3e-5 };
+        for (int k = 0; k < s.rank; k++) if (!s.dim[k]) s.dim[k] = 1;
+        if (!row.dim[0]) row.dim[0] = 1;
+        if (!channels.dim[0]) channels.dim[0] = 1;
+        if (i % 3 == 0) { t.op = "LayerNormalization"; t.shape[1] = t.shape[2] = row; t.n_in = random_between(&r, 2, 3); }
+        else { t.op = i % 3 == 1 ? "InstanceNormalization" : "GroupNormalization"; t.shape[1] = t.shape[2] = channels; }
+        snprintf(t.attributes, sizeof t.attributes, i % 3 == 2 ? "epsilon:f=0.01 num_groups:i=%d" : "epsilon:f=0.01", channels.dim[0] % 2 ? 1 : 2);
+        t.shape[0] = s;
+        compare(&t, &r);
+    }
+}
+
+static void test_pools(void **state)
+{
+    (void)state;
+    static const char *const OP[] = { "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool" };
+    Random r = { 15 };
+    for (int i = 0; i < 2 * ROUNDS; i++) {
+        int axes = random_between(&r, 1, 2);
+        Trial t = { .op = OP[i % 4], .opset = 19, .n_in = 1, .low = -3, .high = 3, .tolerance = 1e-6, .special = i % 4 % 3 == 0 && random_below(&r, 2) };
+        t.shape[0] = (Shape){ .rank = 2 + axes, .dim = { random_between(&r, 0, 2), random_between(&r, 1, 5), random_between(&r, 1, 40), random_between(&r, 1, 40) } };
+        int kernel[2], pad[4], stride[2];
+        for (int a = 0; a < 2; a++) {
+            kernel[a] = random_between(&r, 1, random_below(&r, 3) ? 3 : 13);
+            stride[a] = random_between(&r, 1, 3);
+            pad[a] = random_between(&r, 0, kernel[a] - 1);
+            pad[a + axes] = random_between(&r, 0, kernel[a] - 1);
+            while (t.shape[0].dim[2 + a] < kernel[a]) t.shape[0].dim[2 + a]++;
+        }
+        char *text = t.attributes;
+        if (i % 4 < 2 && axes == 1) snprintf(text, sizeof t.attributes, "kernel_shape:is=%d strides:is=%d pads:is=%d,%d", kernel[0], stride[0], pad[0], pad[1]);
+        else if (i % 4 < 2)
+            snprintf(text, sizeof t.attributes, "kernel_shape:is=%d,%d strides:is=%d,%d pads:is=%d,%d,%d,%d", kernel[0], kernel[1], stride[0], stride[1],
+                     pad[0], pad[1], pad[2], pad[3]);
+        if (i % 4 < 2 && random_below(&r, 2)) strcat(text, " ceil_mode:i=1");
+        if (i % 4 == 1 && random_below(&r, 2)) strcat(text, " count_include_pad:i=1");
+        compare(&t, &r);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_operand), cmocka_unit_test(test_broadcasts), cmocka_unit_test(test_along_axes),
+                                        cmocka_unit_test(test_normalizations), cmocka_unit_test(test_pools) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
