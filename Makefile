@@ -79,6 +79,11 @@ $(BUILD)/liboneshot.a: $(LIB_OBJ)
 $(SHARED): $(LIB_OBJ) $(BUILD)/liboneshot.a
 	$(call say,LINK)$(CC) $(CFLAGS) $(SANITIZE) -fopenmp -shared -Wl,-soname,liboneshot.so.$(ABI) $(LIB_OBJ) $(LDFLAGS) $(LIBS) -o $@
 LINK = $(call say,LINK)$(CC) $(CFLAGS) $(SANITIZE) -fopenmp $^ $(LDFLAGS)
+# A Python program inside the command: each line a C string.
+$(BUILD)/%.inc: %.py
+	$(call say,GEN )mkdir -p $(@D) && sed 's/[\\"]/\\&/g; s/.*/"&\\n"/' $< > $@
+$(BUILD)/engine/cli/bench_rival.o: $(BUILD)/engine/cli/bench_rival.inc
+$(BUILD)/engine/cli/bench_rival.o: override CPPFLAGS += -I$(BUILD)
 $(BUILD)/oneshot: $(CLI_OBJ) $(BUILD)/liboneshot.a
 	$(LINK) $(LIBS) -o $@
 $(BUILD)/test_%: $(BUILD)/tests/test_%.o $(TEST_SUPPORT) $(BUILD)/liboneshot.a
@@ -125,7 +130,7 @@ check: all $(TESTS) $(REPLAYS)
 	@$(TEST_ENV) tests/run.sh $(if $(T),$(T),$(TESTS) $(REPLAYS) $(SCRIPTS))
 lint:
 	@.ci/packages $(LINT_PACKAGES)
-	@$(MAKE) --no-print-directory $(BUILD)/onnx.pb-c.h
+	@$(MAKE) --no-print-directory $(BUILD)/onnx.pb-c.h $(BUILD)/engine/cli/bench_rival.inc
 	@CC="$(CC)" CLANG="$(CLANG)" CPPFLAGS="$(subst ",\",$(CPPFLAGS)) -I$(BUILD)" tests/lint.sh
 san:
 	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory check BUILD=$(BUILD)/san VENV=$(VENV) MODELS=$(MODELS) WARN=-w \

@@ -490,6 +490,11 @@ benchmark() {
     run 2 bench --model m.onnx --seed x
     run 2 bench --model m.onnx --shape nosuch=3
     run 3 bench --model nothing.onnx
+    run 8 bench --model m.onnx --against onnxruntime --python nothing/python3
+    has err "nothing/python3"
+    run 8 bench --model m.onnx --against onnxruntime --python true
+    has err "without an answer"
+    run 2 bench --model m.onnx --against everyone
     command -v python3 >/dev/null || { skip "python3 is not there to read JSON"; return; }
     python3 - streams.json b.json >python.out 2>&1 <<'PYTHON' || problem "$(cat python.out)"
 import json, sys

@@ -2,6 +2,7 @@
 #include "engine/cli/bench.h"
 #include "engine/cli/bench_report.h"
 #include "kernels/kernels.h"
+#include "recipes/difference.h"
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,11 @@ static const Option options[] = {
     { "streams", 0, OPTION_COUNT, FIELD(streams), "N", NULL, "inferences in flight; default 1",
       "How many inferences run at a time, each in a plan of its own and on its share of the threads. Default: 1. Latencies then are of inferences that ran "
       "beside others." },
+    { "against", 0, OPTION_CHOICE, FIELD(against), "RUNTIME", "onnxruntime", "onnxruntime: time it too, in turn",
+      "Times ONNX Runtime on the same model, inputs, processors and number of threads as well, in rounds that alternate, and prints the ratio of the medians "
+      "with the quartiles of the rounds' ratios, and how far the outputs are apart. Needs a Python with onnxruntime." },
+    { "python", 0, OPTION_FILE, FIELD(python), "PATH", NULL, NULL,
+      "The Python that has onnxruntime. Default: the first python3 on the PATH that has it." },
     { "seed", 0, OPTION_TEXT, FIELD(random), "N", NULL, NULL, "Where random inputs start. Default: 1." },
     { "json", 0, OPTION_FILE, FIELD(json), "FILE|-", NULL, "the figures as JSON; - is stdout, without the table",
       "Write the figures as JSON to FILE as well; - prints them instead of the table." },
@@ -87,16 +93,46 @@ static Err bench_settings(Arena *arena, const Settings *s, Bench *b)
     return OK;
 }
 
+/* How far the outputs of the last run are from those of ONNX Runtime. */
+static Err compare_outputs(Bench *b, const Executor *x, const Rival *r, double *error)
+{
+    const Plan *p = x->plan[0];
+    Tensor *theirs = arena_array(b->arena, (size_t)p->n_out + 1, sizeof *theirs);
+    if (!theirs) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < p->n_out; i++) theirs[i] = (Tensor){ p->out[i]->dtype, p->out[i]->shape, p->out[i]->bytes, NULL };
+    TRY(rival_outputs(b, r, theirs, p->n_out));
+    *error = 0;
+    for (int i = 0; i < p->n_out; i++) {
+        Difference d = { 0 };
+        TRY(difference_add(&d, &theirs[i], &(Tensor){ p->out[i]->dtype, p->out[i]->shape, p->out[i]->bytes, p->out[i]->data }));
+        if (difference_relative(&d) > *error) *error = difference_relative(&d);
+    }
+    return OK;
+}
+
+/* What takes part in one call. */
+typedef struct Field { Executor own; Rival rival; Contender contender[2], *list[2]; int n; } Field;
+
+static Err enter(Bench *b, Field *f)
+{
+    const char *model = b->settings->model;
+    for (int i = 0; i < 2; i++) f->list[i] = &f->contender[i];
+    TRY(executor_load(b, model, &f->own));
+    TRY(executor_start(b, &f->own, false, f->list[f->n++]));
+    f->contender[0].name = "oneshot";
+    if (!b->settings->against) return OK;
+    TRY(rival_start(b, model, &f->rival, f->list[f->n++]));
+    return compare_outputs(b, &f->own, &f->rival, &f->contender[1].error);
+}
+
 static Err run_bench(Bench *b)
 {
-    Executor x;
-    Contender own = { 0 };
-    Err e = executor_load(b, b->settings->model, &x);
-    if (e == OK) e = executor_start(b, &x, false, &own);
-    own.name = "oneshot";
-    if (e == OK) e = bench_race(b, (Contender *[]){ &own }, 1);
-    if (e == OK) e = bench_report(b, (Contender *[]){ &own }, 1);
-    executor_stop(&x);
+    Field f = { .rival.fd = -1 };
+    Err e = enter(b, &f);
+    if (e == OK) e = bench_race(b, f.list, f.n);
+    if (e == OK) e = bench_report(b, f.list, f.n);
+    rival_stop(&f.rival);
+    executor_stop(&f.own);
     return e;
 }
 
@@ -117,7 +153,8 @@ const Command command_bench = {
     .summary = "Measures how fast a model runs here.",
     .about = "Runs the model again and again on the same inputs and prints throughput, latency and its spread, the time to load, to plan and to run once, and memory.\n",
     .examples = "oneshot bench --model m.onnx\n"
-                "oneshot bench --model m.onnx --batch 16 --threads 2 --json -\n",
+                "oneshot bench --model m.onnx --batch 16 --threads 2 --json -\n"
+                "oneshot bench --model m.onnx --against onnxruntime\n",
     .option = options,
     .n_option = sizeof options / sizeof *options,
     .run = bench,

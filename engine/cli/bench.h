@@ -40,6 +40,7 @@ struct Contender {
     Series latency;                /* seconds, of every inference; one that is the n-th of n in flight counts whole */
     Series pace;                   /* median latency of every round */
     double busy;                   /* seconds of all rounds */
+    double error;                  /* how far its outputs are from the first contender's, relative to their largest magnitude; < 0: not compared */
 };
 
 /* Adds the latencies of a round (which it sorts) that took this long by the wall clock. */
@@ -60,6 +61,15 @@ Err  executor_load(Bench *b, const char *path, Executor *out);
 /* Plans and runs once. executor_load came before; the model may have been edited meanwhile. */
 Err  executor_start(Bench *b, Executor *x, bool dense, Contender *out);
 void executor_stop(Executor *x);
+
+/* bench_rival.c: ONNX Runtime as a contender, in a Python process (bench_rival.py, which is built into the program). */
+typedef struct Rival { int pid, fd; } Rival;
+/* Starts it with the model, the inputs, the threads and the CPUs of b; it has run once then. ERR_IO when there is no Python with onnxruntime, or ONNX Runtime refuses
+ * the model. rival_stop after failure too. */
+Err  rival_start(Bench *b, const char *model, Rival *out, Contender *contender);
+/* Fetches its outputs for the first sample: sets data of out[i], whose type and size say what is expected. */
+Err  rival_outputs(Bench *b, const Rival *r, Tensor *out, int n);
+void rival_stop(Rival *r);
 
 /* bench.c: warms up and races; afterwards latency is sorted. */
 Err bench_race(Bench *b, Contender *const *c, int n);

@@ -152,7 +152,7 @@ Err executor_start(Bench *b, Executor *x, bool dense, Contender *out)
     if (!shape) return err_set(ERR_NOMEM, "out of memory");
     TRY(match_inputs(b, x, input, n, shape));
     *out = (Contender){ .version = ONESHOT_VERSION, .path = x->model->path, .round = executor_round, .state = x, .startup.load = x->load,
-                        .latency.arena = b->arena, .pace.arena = b->arena };
+                        .latency.arena = b->arena, .pace.arena = b->arena, .error = -1 };
     double start = seconds_now();
     TRY(plan_build(x->model, shape, n, &options, &x->plan[x->n_plan]));
     double planned = seconds_now();

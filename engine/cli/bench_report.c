@@ -22,6 +22,18 @@ static Short ms(double seconds)
     return s;
 }
 
+/* How many times as long a contender takes as the first one: by the medians of all inferences, and the quartiles of the rounds' ratios. */
+typedef struct Ratio { double median, low, high; } Ratio;
+
+static Ratio ratio_of(const Bench *b, const Contender *first, const Contender *c)
+{
+    Series s = { .arena = b->arena };
+    for (int i = 0; i < first->pace.n && i < c->pace.n; i++)
+        if (series_add(&s, c->pace.at[i] / first->pace.at[i]) != OK) break;
+    series_sort(&s);
+    return (Ratio){ series_quantile(&c->latency, 0.5) / series_quantile(&first->latency, 0.5), series_quantile(&s, 0.25), series_quantile(&s, 0.75) };
+}
+
 /* Text ---------------------------------------------------------------------------------------------------------------------------------- */
 
 static void add_head(Text *t, const Bench *b, const Contender *first)
@@ -53,8 +65,20 @@ static void add_start(Text *t, Contender *const *c, int n)
     text_add(t, "\n%-14s%12s %10s %10s %10s %10s\n", "", "load ms", "plan", "first run", "together", "memory");
     for (int i = 0; i < n; i++) {
         const Startup *s = &c[i]->startup;
-        text_add(t, "%-14s%12s %10s %10s %10s %10s\n", c[i]->name, ms(s->load).at, ms(s->plan).at, ms(s->first).at, ms(s->load + s->plan + s->first).at,
-                 s->peak_bytes < 0 ? "?" : bytes_short(s->peak_bytes).at);
+        text_add(t, "%-14s%12s %10s %10s %10s %10s\n", c[i]->name, ms(s->load).at, s->plan > 0 ? ms(s->plan).at : "-", ms(s->first).at,
+                 ms(s->load + s->plan + s->first).at, s->peak_bytes < 0 ? "?" : bytes_short(s->peak_bytes).at);
+    }
+}
+
+static void add_ratios(Text *t, const Bench *b, Contender *const *c, int n)
+{
+    if (n > 1) text_add(t, "\n");
+    for (int i = 1; i < n; i++) {
+        Ratio r = ratio_of(b, c[0], c[i]);
+        text_add(t, "%s is %.2f times as fast as %s %s (%.2f to %.2f in the middle half of %d rounds)", c[0]->name, r.median, c[i]->name, c[i]->version, r.low, r.high,
+                 c[i]->pace.n);
+        if (c[i]->error >= 0) text_add(t, "; the outputs differ by at most %.2g of their largest magnitude", c[i]->error);
+        text_add(t, ".\n");
     }
 }
 
@@ -64,6 +88,7 @@ static Err report_text_of(const Bench *b, Contender *const *c, int n)
     add_head(&t, b, c[0]);
     add_speed(&t, b, c, n);
     add_start(&t, c, n);
+    add_ratios(&t, b, c, n);
     return console_print(&t);
 }
 
@@ -97,11 +122,27 @@ static void add_startup(Json *j, const Contender *c)
     else json_int(j, "peak_memory_bytes", c->startup.peak_bytes);
 }
 
+/* A contender beside the first one: its engine is its key. */
+static void add_contender(Json *j, const Bench *b, const Contender *first, const Contender *c)
+{
+    Ratio r = ratio_of(b, first, c);
+    json_object(j, c->name);
+    json_string(j, "version", c->version);
+    json_string(j, "model_path", c->path);
+    json_number(j, "ratio", r.median);
+    json_number(j, "ratio_25", r.low);
+    json_number(j, "ratio_75", r.high);
+    json_int(j, "rounds", c->pace.n);
+    if (c->error >= 0) json_number(j, "max_relative_error", c->error);
+    add_result(j, b, c);
+    add_startup(j, c);
+    json_end(j);
+}
+
 static Err report_json_of(const Bench *b, Contender *const *c, int n)
 {
     Text t = { .arena = b->arena };
     Json j = { .out = &t };
-    (void)n;
     json_object(&j, NULL);
     json_string(&j, "engine", "oneshot");
     json_string(&j, "version", ONESHOT_VERSION);
@@ -123,6 +164,7 @@ static Err report_json_of(const Bench *b, Contender *const *c, int n)
     json_bool(&j, "pinned", b->pinned);
     json_string(&j, "inputs", b->settings->data ? "samples" : "random");
     add_startup(&j, c[0]);
+    for (int i = 1; i < n; i++) add_contender(&j, b, c[0], c[i]);
     json_end(&j);
     TRY(text_check(&t));
     return console_json(b->arena, b->settings->json, &t);

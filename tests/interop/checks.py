@@ -1,6 +1,8 @@
 """What must hold for every model. A check raises AssertionError (or CommandFailed) with what is wrong; Skipped when it cannot be made."""
 import hashlib
+import json
 import pathlib
+import sys
 
 import numpy as np
 import onnx
@@ -151,3 +153,17 @@ def accuracy(source, work, options, samples, labels, floor):
         right += int((scores.argmax(1) == np.array(digits, int)).sum())
         total += len(digits)
     assert right / total >= floor, f"accuracy {right / total:.4f}, at least {floor} expected"
+
+
+def benchmark(source, work, *options):
+    """`oneshot bench` times ONNX Runtime beside itself, and both compute the same."""
+    figures = work / "bench.json"
+    oneshot("bench", "--model", source, "--against", "onnxruntime", "--python", sys.executable, "--seconds", "0.1", "--warmup", "0", "--json", figures, *options)
+    own = json.loads(figures.read_text())
+    other = own["onnxruntime"]
+    assert other["max_relative_error"] <= 1e-5, other
+    for side in own, other:
+        r = side["benchmark_result"]
+        assert r["iterations"] >= 5 and 0 < r["25.0%"] <= r["median"] <= r["99.9%"] and side["seconds_to_first_run"] > 0, side
+    assert abs(other["ratio"] * own["benchmark_result"]["median"] / other["benchmark_result"]["median"] - 1) < 1e-9, other
+    assert other["ratio_25"] <= other["ratio_75"] and other["rounds"] >= 5, other

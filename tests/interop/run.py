@@ -51,6 +51,8 @@ def tasks(made_models):
     everything = own + real + backend
     for i in range(0, len(everything), BATCH):
         yield f"round trip {i} to {min(i + BATCH, len(everything)) - 1}", checks.round_trip, (), everything[i:i + BATCH]
+    yield "bench against ONNX Runtime", checks.benchmark, (), [example]
+    yield "bench against ONNX Runtime in two streams", checks.benchmark, ("--threads", "2", "--streams", "2", "--batch", "3"), [example]
     yield "accuracy of the example, dense", checks.accuracy, ("--sparsity 0", TOP / "examples/samples", TOP / "examples/labels.txt", 0.99), [example]
     yield "accuracy of the example at 50 %", checks.accuracy, ("--sparsity 0.5", TOP / "examples/samples", TOP / "examples/labels.txt", 0.96), [example]
 
