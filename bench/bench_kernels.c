@@ -164,7 +164,7 @@ static double time_variant(const Case *c, int variant, Sgemm *sgemm)
         if (variant == 1)
             sgemm(101, 111, 111, c->m, (int)c->n, c->k, 1, c->w[0], c->k, c->columns, (int)c->n, 0, c->y, (int)c->n);
         else
-            multiply_run(&c->multiply[variant ? variant - 1 : 0], &(MultiplyRun) { c->x, c->bias, NULL, c->y, 0, INFINITY, c->scratch });
+            multiply_run(&c->multiply[variant ? variant - 1 : 0], &(MultiplyRun) { .x = c->x, .bias = c->bias, .y = c->y, .hi = INFINITY, .scratch = c->scratch });
         calls++;
         t = now() - start;
     } while (t < 1e-3);

@@ -178,6 +178,7 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, fl
         else
             run_dense(m, &it, b, &o);
     }
+    posts_apply(m->kernels, &run->posts, &(PostArea) { run->y, y, o.ld, it.rows, it.n });
 }
 
 void multiply_run(const Multiply *m, const MultiplyRun *run)

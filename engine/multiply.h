@@ -8,7 +8,7 @@
  * the number of threads: only panels, row parts, images and groups are distributed, never sums. */
 #pragma once
 #include "kernels/pack.h"
-#include "kernels/kernels.h"
+#include "engine/post.h"
 
 /* What to multiply. Weights of group g start at w.w + g * w.rows * w.row; its input channels follow those of group g - 1. */
 typedef struct MultiplyShape {
@@ -46,5 +46,6 @@ typedef struct MultiplyRun {
     float *y;
     float lo, hi;
     void *scratch;                         /* m->scratch bytes, 64-byte aligned */
+    Posts posts;                           /* what follows on y */
 } MultiplyRun;
 void multiply_run(const Multiply *m, const MultiplyRun *run);

@@ -36,6 +36,8 @@ typedef struct Op {
     bool (*roles)(const Node *n, int input, const Fact *weight, AxisRole role[MAX_RANK]);
     /* Multiply-adds of the node with dense weights. ERR_SHAPE while shapes are unknown or symbolic. NULL: not counted. */
     Err (*macs)(const Node *n, const Fact *const *in, const Fact *const *out, int64_t *macs);
+    /* Whether prep will apply what engine/fuse.h lets the step take over: the axis of the output's channels, or -1. NULL: never. */
+    int (*fuses)(const Step *s);
     const QuantSpec *quant;                    /* ends with data -1; NULL: none */
     bool passes_weight;                        /* out[0] holds in[0]'s elements, moved or converted: Transpose, Reshape, Cast, DequantizeLinear ... */
 } Op;

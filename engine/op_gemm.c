@@ -139,15 +139,18 @@ static const QuantSpec LINEAR[] = { { 3, 4, 5 }, { 0, 1, 2 }, { -1, -1, -1 } };
 static const QuantSpec TO_FLOAT[] = { { 1, 3, 5 }, { 0, 2, 4 }, { -1, -1, -1 } };
 static const QuantSpec DYNAMIC[] = { { 1, 2, 3 }, { -1, -1, -1 } };
 
-const Op op_Gemm = { "Gemm", "", 1, 2, 3, 1, 1, .infer = gemm_infer, .prep = gemm_prep, .roles = gemm_roles, .macs = gemm_macs };
-const Op op_MatMul = { "MatMul", "", 1, 2, 2, 1, 1, .infer = matmul_infer, .prep = matmul_prep, .roles = matmul_roles, .macs = matmul_macs };
+const Op op_Gemm = { "Gemm", "", 1, 2, 3, 1, 1, .infer = gemm_infer, .prep = gemm_prep, .roles = gemm_roles, .macs = gemm_macs,
+    .fuses = gemm_fuses };
+const Op op_MatMul = { "MatMul", "", 1, 2, 2, 1, 1, .infer = matmul_infer, .prep = matmul_prep, .roles = matmul_roles, .macs = matmul_macs,
+    .fuses = matmul_fuses };
 const Op op_MatMulInteger = { "MatMulInteger", "", 10, 2, 4, 1, 1, .infer = matmul_infer, .prep = matmul_integer_prep,
     .roles = matmul_roles, .macs = matmul_macs, .quant = INTEGER };
 const Op op_QLinearMatMul = { "QLinearMatMul", "", 10, 8, 8, 1, 1, .infer = matmul_infer, .prep = qlinear_matmul_prep,
     .roles = matmul_roles, .macs = matmul_macs, .quant = LINEAR };
 const Op op_ms_DynamicQuantizeMatMul = { "DynamicQuantizeMatMul", "com.microsoft", 1, 3, 5, 1, 1, .infer = matmul_infer, .roles = matmul_roles,
     .macs = matmul_macs, .quant = DYNAMIC };
-const Op op_ms_FusedGemm = { "FusedGemm", "com.microsoft", 1, 2, 3, 1, 1, .infer = gemm_infer, .roles = gemm_roles, .macs = gemm_macs };
+const Op op_ms_FusedGemm = { "FusedGemm", "com.microsoft", 1, 2, 3, 1, 1, .infer = gemm_infer, .roles = gemm_roles, .macs = gemm_macs,
+    .fuses = gemm_fuses };
 const Op op_ms_FusedMatMul = { "FusedMatMul", "com.microsoft", 1, 2, 2, 1, 1, .infer = matmul_infer, .roles = matmul_roles, .macs = matmul_macs };
 const Op op_ms_MatMulIntegerToFloat = { "MatMulIntegerToFloat", "com.microsoft", 1, 4, 7, 1, 1, .infer = matmul_infer, .roles = matmul_roles,
     .macs = matmul_macs, .quant = TO_FLOAT };

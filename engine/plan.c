@@ -1,4 +1,4 @@
-/* Building a plan: from nodes to steps, constants folded, memory placed. */
+/* Building a plan: from nodes to steps, constants folded, steps fused and prepared, memory placed. */
 #include <string.h>
 #include <unistd.h>
 #include <omp.h>
@@ -6,162 +6,6 @@
 #include "engine/plan_internal.h"
 
 enum { MAX_DEPTH = 64 };
-
-/* Memory ---------------------------------------------------------------------------------------------------------------------------- */
-
-size_t plan_used(const Plan *p) { return p->used_by_outer + arena_bytes(p->arena) + arena_bytes(p->late); }
-
-static Err out_of_memory(const Plan *p, size_t bytes)
-{
-    return err_set(ERR_NOMEM, "This model needs more memory than the limit of %zu MiB allows (%zu MiB in use, %zu MiB more wanted).",
-                   p->options.memory_limit >> 20, plan_used(p) >> 20, bytes >> 20);
-}
-
-Err plan_alloc(Plan *p, size_t bytes, void **out)
-{
-    size_t used = plan_used(p), limit = p->options.memory_limit;
-    if (used > limit || bytes > limit - used) return out_of_memory(p, bytes);
-    void *at = arena_alloc(p->now, bytes);
-    if (!at) return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", bytes);
-    *out = at;
-    return OK;
-}
-
-Err plan_array(Plan *p, int64_t n, size_t size, void *out)
-{
-    size_t bytes;
-    if (n < 0 || __builtin_mul_overflow((size_t)n, size, &bytes)) return out_of_memory(p, SIZE_MAX);
-    void *at;
-    TRY(plan_alloc(p, bytes, &at));
-    memcpy(out, &at, sizeof at);
-    return OK;
-}
-
-/* Doubles a list in the plan's own arena when it is full. */
-static Err grow(Plan *p, void *list, int n, int *room, size_t size)
-{
-    if (n < *room) return OK;
-    int wanted = *room ? 2 * *room : 64;
-    void *old, *bigger = arena_array(p->arena, (size_t)wanted, size);
-    if (!bigger) return err_set(ERR_NOMEM, "Out of memory while planning.");
-    memcpy(&old, list, sizeof old);
-    if (n) memcpy(bigger, old, (size_t)n * size);
-    memcpy(list, &bigger, sizeof bigger);
-    *room = wanted;
-    return OK;
-}
-
-/* Buffers --------------------------------------------------------------------------------------------------------------------------- */
-
-Err buffer_set(Buffer *b, DType dtype, const Shape *shape)
-{
-    int64_t count;
-    size_t bytes;
-    TRY(shape_count(shape, &count));
-    if (dtype == DT_STRING) bytes = (size_t)count * sizeof(Span);
-    else TRY(tensor_bytes(dtype, shape, &bytes));
-    b->dtype = dtype; b->shape = *shape; b->count = count; b->bytes = bytes;
-    b->fact = (Fact){ .is_tensor = true, .dtype = dtype, .shape = *shape };
-    return OK;
-}
-
-void buffer_forget(Buffer *b)
-{
-    b->shape.rank = -1; b->count = 0; b->bytes = 0; b->data = NULL; b->base = NULL;
-    b->fact = (Fact){ .is_tensor = true, .dtype = b->dtype, .shape = { .rank = -1 } };
-}
-
-static Err buffer_new(Plan *p, const char *name, Buffer **out)
-{
-    Buffer *b = arena_alloc(p->arena, sizeof *b);
-    if (!b) return err_set(ERR_NOMEM, "Out of memory while planning.");
-    TRY(grow(p, &p->buffer, p->n_buffer, &p->room_buffer, sizeof *p->buffer));
-    p->buffer[p->n_buffer++] = b;
-    b->name = name;
-    buffer_forget(b);
-    *out = b;
-    return OK;
-}
-
-static size_t slot_of(const BufferMap *map, const Value *v)
-{
-    size_t mask = (size_t)map->room - 1, i = ((uintptr_t)v >> 4) * 0x9E3779B97F4A7C15u >> 20 & mask;
-    while (map->key[i] && map->key[i] != v) i = (i + 1) & mask;
-    return i;
-}
-
-static Err map_put(Plan *p, const Value *v, Buffer *b)
-{
-    BufferMap *map = &p->map;
-    if (2 * (map->n + 1) > map->room) {
-        BufferMap bigger = { .room = map->room ? 2 * map->room : 128 };
-        bigger.key = arena_array(p->arena, (size_t)bigger.room, sizeof *bigger.key);
-        bigger.buffer = arena_array(p->arena, (size_t)bigger.room, sizeof *bigger.buffer);
-        if (!bigger.key || !bigger.buffer) return err_set(ERR_NOMEM, "Out of memory while planning.");
-        for (int i = 0; i < map->room; i++) {
-            if (!map->key[i]) continue;
-            size_t at = slot_of(&bigger, map->key[i]);
-            bigger.key[at] = map->key[i]; bigger.buffer[at] = map->buffer[i]; bigger.n++;
-        }
-        *map = bigger;
-    }
-    size_t at = slot_of(map, v);
-    if (!map->key[at]) map->n++;
-    map->key[at] = v; map->buffer[at] = b;
-    return OK;
-}
-
-static Buffer *map_get(const BufferMap *map, const Value *v) { return map->room ? map->buffer[slot_of(map, v)] : NULL; }
-
-/* The buffer of a constant. Elements stay in the file's mapping where their address suits their type. */
-static Err constant_buffer(Plan *p, const Value *v, Buffer **out)
-{
-    Constant *c = v->constant;
-    Buffer *b;
-    TRY(constant_fetch(p->model, c));
-    TRY(buffer_new(p, v->name, &b));
-    TRY(buffer_set(b, c->tensor.dtype, &c->tensor.shape));
-    b->data = c->tensor.data;
-    b->constant = true;
-    if ((uintptr_t)b->data % 16) {
-        void *copy;
-        TRY(plan_alloc(p, b->bytes, &copy));
-        memcpy(copy, b->data, b->bytes);
-        b->data = copy;
-    }
-    TRY(buffer_learn(p, b));
-    TRY(map_put(p, v, b));
-    *out = b;
-    return OK;
-}
-
-static Err note_capture(Plan *p, Buffer *b)
-{
-    if (b->constant) return OK;
-    for (int i = 0; i < p->n_capture; i++) if (p->capture[i].buffer == b) return OK;
-    TRY(grow(p, &p->capture, p->n_capture, &p->room_capture, sizeof *p->capture));
-    p->capture[p->n_capture++] = (Capture){ b, b->dtype, b->shape };
-    return OK;
-}
-
-/* The buffer of a value that a node reads: of this plan, of an enclosing one, or a constant met for the first time. */
-static Err buffer_of(Plan *p, const Value *v, Buffer **out)
-{
-    Plan *root = p;
-    for (Plan *q = p; q; root = q, q = q->outer) {
-        Buffer *b = map_get(&q->map, v);
-        if (!b) continue;
-        if (q != p) TRY(note_capture(p, b));
-        *out = b;
-        return OK;
-    }
-    if (!v->constant) return err_set(ERR_FORMAT, "The value '%s' is read before anything produces it.", v->name);
-    Arena *now = root->now;
-    root->now = root->arena;
-    Err e = constant_buffer(root, v, out);
-    root->now = now;
-    return e;
-}
 
 /* Captures of bodies ---------------------------------------------------------------------------------------------------------------- */
 
@@ -266,7 +110,7 @@ static Err plan_step(Plan *p, const Node *n)
         TRY(step_infer(p, s, &known));
         s->late = !known;
     }
-    if (!s->late) TRY(s->op->prep(p, s));
+    s->at = p->n_step;
     TRY(grow(p, &p->step, p->n_step, &p->room_step, sizeof *p->step));
     p->step[p->n_step++] = s;
     return OK;
@@ -383,76 +227,6 @@ static Err check_graph(const Model *m, const Graph *g, int depth)
     return OK;
 }
 
-/* Placing ----------------------------------------------------------------------------------------------------------------------------- */
-
-static Buffer *root_of(Buffer *b)
-{
-    while (b->base) b = b->base;
-    return b;
-}
-
-static void read_at(Buffer *b, int at)
-{
-    b = root_of(b);
-    if (b->last < at) b->last = at;
-}
-
-static void set_lifetimes(Plan *p)
-{
-    for (int i = 0; i < p->n_buffer; i++) p->buffer[i]->first = p->buffer[i]->last = -1;
-    for (int i = 0; i < p->n_step; i++) {
-        Step *s = p->step[i];
-        for (int j = 0; j < s->n_out; j++) {
-            if (!s->out[j] || s->late) continue;
-            if (!s->out[j]->base) s->out[j]->first = s->out[j]->last = i;
-        }
-        for (int j = 0; j < s->n_in; j++) if (s->in[j]) read_at(s->in[j], i);
-        for (int j = 0; j < s->n_capture; j++) read_at(s->capture[j], i);
-    }
-    for (int i = 0; i < p->n_out; i++) read_at(p->out[i], p->n_step);
-}
-
-/* Values that some step writes, and one buffer for each step's scratch. */
-static Err collect(Plan *p, Buffer ***list, int *n, Buffer **scratch)
-{
-    Buffer **all = arena_array(p->arena, (size_t)p->n_buffer + (size_t)p->n_step + 1, sizeof *all);
-    if (!all) return err_set(ERR_NOMEM, "Out of memory while planning.");
-    *n = 0;
-    for (int i = 0; i < p->n_step; i++) {
-        Step *s = p->step[i];
-        if (s->late) continue;
-        for (int j = 0; j < s->n_out; j++) {
-            Buffer *b = s->out[j];
-            if (!b || b->base) continue;
-            if (p->options.keep) b->last = p->n_step;
-            all[(*n)++] = b;
-        }
-        if (!s->scratch_bytes) continue;
-        Buffer *b = arena_alloc(p->arena, sizeof *b);
-        if (!b) return err_set(ERR_NOMEM, "Out of memory while planning.");
-        *b = (Buffer){ .name = "scratch", .bytes = s->scratch_bytes, .first = i, .last = i };
-        scratch[i] = all[(*n)++] = b;
-    }
-    *list = all;
-    return OK;
-}
-
-static Err place(Plan *p)
-{
-    Buffer **list = NULL, **scratch = arena_array(p->arena, (size_t)p->n_step + 1, sizeof *scratch);
-    int n = 0;
-    if (!scratch) return err_set(ERR_NOMEM, "Out of memory while planning.");
-    set_lifetimes(p);
-    TRY(collect(p, &list, &n, scratch));
-    TRY(memplan(p->arena, list, n, &p->block_bytes));
-    void *block;
-    TRY(plan_alloc(p, p->block_bytes, &block));
-    p->block = block;
-    for (int i = 0; i < n; i++) list[i]->data = p->block + list[i]->offset;
-    for (int i = 0; i < p->n_step; i++) if (scratch[i]) p->step[i]->scratch = scratch[i]->data;
-    return OK;
-}
-
 /* Whole plans ------------------------------------------------------------------------------------------------------------------------- */
 
 static Err plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out)
@@ -482,12 +256,27 @@ void plan_free(Plan *p)
     arena_free(p->arena);
 }
 
+/* Prepares the steps that are not late. What prep needs only meanwhile lies in the late arena. */
+static Err prepare(Plan *p)
+{
+    for (int i = 0; i < p->n_step; i++) {
+        Step *s = p->step[i];
+        if (s->late) continue;
+        Err e = s->op->prep(p, s);
+        if (e != OK) return err_in(e, "node '%s' (%s)", s->node->name, s->node->op_type);
+        arena_reset(p->late, p->late_start);
+    }
+    return OK;
+}
+
 static Err plan_graph(Plan *p, const Graph *g)
 {
     TRY(plan_nodes(p, g));
     p->out = arena_array(p->arena, (size_t)g->n_out + 1, sizeof *p->out);
     if (!p->out) return err_set(ERR_NOMEM, "Out of memory while planning.");
     for (int i = 0; i < g->n_out; i++) TRY(buffer_of(p, g->out[i], &p->out[p->n_out++]));
+    if (!p->options.keep) TRY(fuse(p));
+    TRY(prepare(p));
     TRY(place(p));
     p->now = p->late;
     return OK;
@@ -598,3 +387,4 @@ bool plan_body_fits(const Plan *p, Buffer *const *in, int n_in)
     }
     return true;
 }
+

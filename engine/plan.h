@@ -1,8 +1,8 @@
 /* A plan: one model made runnable for one set of input shapes.
  *
- * plan_build walks the graph in order. For each node it asks the operator's row for the output facts, now with numbers in place of symbols, and then for a way to
- * run (Op.prep). Nodes whose inputs are all known are run at once and disappear (constant folding); the memory of the rest is planned: one block,
- * one offset a value. plan_run then only runs step after step.
+ * plan_build walks the graph in order. For each node it asks the operator's row for the output facts, now with numbers in place of symbols; nodes whose inputs
+ * are all known are run at once and disappear (constant folding). Then steps that can share a pass over their values are fused (engine/fuse.h), each step is
+ * asked for a way to run (Op.prep), and memory is planned: one block, one offset a value. plan_run then only runs step after step.
  *
  * Shapes that depend on data (NonZero, Loop, a Reshape by a computed shape ...) are not known when the plan is made. A step that reads or
  * makes such a value is `late`: it is inferred and prepared again in every run, when its inputs are there, and takes its memory from the plan's
@@ -12,7 +12,7 @@
 #pragma once
 #include "engine/infer.h"
 
-typedef struct Buffer Buffer;
+typedef struct Buffer Buffer; typedef struct Fused Fused;      /* engine/fuse.h */
 typedef Err StepRun(Plan *plan, Step *step);
 
 /* A value as the plan runs it: dense, row-major. */
@@ -25,7 +25,9 @@ struct Buffer {
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
     Fact    fact;              /* what infer functions are told; element or real set for small constants */
-    Buffer *base;              /* not NULL: a view, data is base's; planning keeps the base alive */
+    Buffer *base;              /* not NULL: a view, data is base's from byte base_at on; planning keeps the base alive */
+    size_t base_at;
+    Step *writer; int readers; /* while steps are fused: who makes it (NULL: nobody, or a late step), and how many steps and outputs read it */
     int first, last;           /* memory planning: steps between which it must keep its bytes */
     size_t offset;
 };
@@ -37,10 +39,13 @@ struct Step {
     int n_in, n_out;           /* as the node states them */
     Buffer **capture; int n_capture;   /* values of this plan that the node's bodies read */
     Plan *body[2];             /* plans of the node's bodies, kept from run to run; made and replaced by run, freed with the plan */
+    Fused  *fused;             /* what other steps became part of this one; NULL: none */
+    int     at;                /* its place among the plan's steps */
     /* Set by prep: */
     StepRun *run;
     void   *state;             /* whatever run needs: plan_alloc */
     size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
+    bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
     const char *variant;       /* what prep chose and why, for reports; NULL: nothing to choose */
     /* Set by the plan: */
     char   *scratch;
@@ -57,7 +62,7 @@ typedef struct PlanOptions {
     Tap   *tap; void *tap_user;
     bool   timed;
     bool   dense;              /* products run dense whatever their zeros: to compare with */
-    bool   keep;               /* every value keeps memory of its own, so that all can be looked at after the run */
+    bool   keep;               /* every value keeps memory of its own, so that all can be looked at after the run: nothing is fused */
 } PlanOptions;
 
 /* A value of an enclosing scope, as it was when a body was planned. */
@@ -107,8 +112,10 @@ Err plan_array(Plan *plan, int64_t n, size_t size, void *out);
 /* Gives output i its type, shape and memory while the step runs: for operators whose output shape depends on data. Also legal, without effect, when
  * planning already gave the same shape. */
 Err step_output(Plan *plan, Step *step, int i, DType dtype, const Shape *shape);
-/* Makes output i a view of input j: same memory. Called by prep; shapes may differ, element counts may not. */
-void step_view(Step *step, int i, int j);
+/* Memory for the time of a prep, uncounted afterwards. */
+Err plan_temporary(Plan *plan, size_t bytes, void **out);
+/* Makes output i a view of input j: the same memory, from byte `at` on. Called by prep. */
+void step_view(Step *step, int i, int j, size_t at);
 StepRun view_run;
 /* "Add does not run on string (input 'x')." */
 Err step_refuse(const Step *step, const char *what, const Buffer *b);

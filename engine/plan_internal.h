@@ -2,9 +2,18 @@
 #pragma once
 #include "engine/plan.h"
 
+/* Room for one more in a list of n in the plan's own arena: doubled when it is full. */
+Err  grow(Plan *p, void *list, int n, int *room, size_t size);
 size_t plan_used(const Plan *p);                       /* bytes of this plan and of those around it */
 void plan_start(Plan *p);                              /* the time limit counts from now */
 Err  plan_in_time(const Plan *p);                      /* ERR_TIME after the limit */
+Err  buffer_new(Plan *p, const char *name, Buffer **out);
+Err  map_put(Plan *p, const Value *v, Buffer *b);
+Buffer *map_get(const BufferMap *map, const Value *v);  /* NULL: unknown */
+/* The buffer of a value that a node reads: of this plan, of an enclosing one, or a constant met for the first time. */
+Err  buffer_of(Plan *p, const Value *v, Buffer **out);
+Buffer *root_of(Buffer *b);                            /* whose memory b's is */
+size_t base_offset(const Buffer *b);                   /* bytes of b behind the start of its root */
 Err  buffer_set(Buffer *b, DType dtype, const Shape *shape);
 void buffer_forget(Buffer *b);                         /* back to "not known before it runs" */
 /* Writes a small buffer's elements into its fact, in p->now. */
@@ -17,3 +26,7 @@ bool step_has_bodies(const Step *s);                   /* If, Loop, Scan ... */
 /* The function's nodes as a graph of their own, attributes resolved against the call, values new. Bodies inside are copied too. */
 Err  function_expand(Arena *arena, const Graph *function, const Node *call, Graph **out);
 const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call */
+/* Lets steps that can share one pass over their values become one: engine/fuse.h. */
+Err  fuse(Plan *p);
+/* Gives every planned value its place in the block. */
+Err  place(Plan *p);

@@ -5,6 +5,8 @@
 #include "engine/element.h"
 #include "engine/plan.h"
 #include "engine/plan_internal.h"
+#include "engine/run_ops.h"
+#include "kernels/kernels.h"
 
 static double seconds_now(void)
 {
@@ -110,12 +112,16 @@ Err step_output(Plan *p, Step *s, int i, DType dtype, const Shape *shape)
     return plan_alloc(p, b->bytes, &b->data);
 }
 
-void step_view(Step *s, int i, int j) { s->out[i]->base = s->in[j]; }
+void step_view(Step *s, int i, int j, size_t at)
+{
+    s->out[i]->base = s->in[j];
+    s->out[i]->base_at = at;
+}
 
 Err view_run(Plan *p, Step *s)
 {
     (void)p;
-    for (int i = 0; i < s->n_out; i++) if (s->out[i] && s->out[i]->base) s->out[i]->data = s->out[i]->base->data;
+    for (int i = 0; i < s->n_out; i++) if (s->out[i] && s->out[i]->base) s->out[i]->data = (char *)s->out[i]->base->data + s->out[i]->base_at;
     return OK;
 }
 
@@ -134,6 +140,13 @@ Err plan_in_time(const Plan *p)
 {
     bool late = p->options.seconds_limit > 0 && seconds_now() > p->deadline;
     return late ? err_set(ERR_TIME, "This model takes longer than the limit of %g seconds.", p->options.seconds_limit) : OK;
+}
+
+Err find_kernels(const Kernels **out)
+{
+    *out = kernels_best();
+    if (*out) return OK;
+    return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
 }
 
 static Err run_steps(Plan *p)

@@ -3,7 +3,7 @@
 #include <string.h>
 #include "engine/quant.h"
 #include "engine/element.h"
-#include "engine/multiply.h"
+#include "engine/fuse.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
@@ -125,68 +125,93 @@ static PanelWindow window_of(const ConvShape *c)
     return w;
 }
 
-static Err find_kernels(const Kernels **out)
-{
-    *out = kernels_best();
-    if (*out) return OK;
-    return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
-}
-
-typedef struct DepthwiseConv { PanelWindow window; const Kernels *kernels; ConvShape shape; } DepthwiseConv;
+typedef struct DepthwiseConv { PanelWindow window; const Kernels *kernels; ConvShape shape; const float *w, *bias; } DepthwiseConv;
 
 static Err conv_run_depthwise(Plan *plan, Step *s)
 {
     const DepthwiseConv *c = s->state;
-    const float *x = s->in[0]->data, *w = s->in[1]->data, *bias = s->in[2] ? s->in[2]->data : NULL;
+    const float *x = s->in[0]->data, *w = c->w ? c->w : s->in[1]->data, *bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL;
     int64_t outputs = c->shape.outputs, per_group = outputs / c->shape.group, taps = c->shape.kernel[1] * c->shape.kernel[2], plane = c->shape.out[1] * c->shape.out[2];
+    MultiplyRun run = { .y = s->out[0]->data };
+    fused_run(s, true, &run);
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
     for (int64_t i = 0; i < c->shape.batch * outputs; i++) {
-        int64_t m = i % outputs;
-        const Depthwise d = { .x = x + (size_t)(i / per_group) * c->window.plane, .w = w + m * taps, .y = (float *)s->out[0]->data + i * plane,
-                              .bias = bias ? bias[m] : 0, .lo = -INFINITY, .hi = INFINITY };
+        int64_t m = i % outputs, at = i * plane;
+        const Depthwise d = { .x = x + (size_t)(i / per_group) * c->window.plane, .w = w + m * taps, .y = run.y + at, .bias = bias ? bias[m] : 0,
+                              .residual = run.residual ? run.residual + at : NULL, .lo = run.lo, .hi = run.hi };
         c->kernels->depthwise_f32(&c->window, &d);
+        posts_apply(c->kernels, &run.posts, &(PostArea){ run.y, (size_t)at, 0, 1, (int)plane });
     }
     return OK;
 }
 
+/* Constant weights with what was fused into them; w stays NULL while the weights are not constant. */
 static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
 {
     DepthwiseConv *c;
+    const float *w;
     TRY(plan_array(plan, 1, sizeof *c, &c));
     TRY(find_kernels(&c->kernels));
     c->window = window_of(shape);
     c->shape = *shape;
+    if (s->fused) {
+        float *own;
+        TRY(fused_weights(plan, s, 0, &w));
+        TRY(plan_array(plan, s->in[1]->count, sizeof *own, &own));
+        memcpy(own, w, s->in[1]->bytes);
+        c->w = own;
+        TRY(fused_bias(plan, s, s->in[2], shape->outputs, &c->bias));
+    }
     s->state = c;
     s->run = conv_run_depthwise;
     s->variant = "depthwise";
     return OK;
 }
 
+typedef struct PanelConv { Multiply multiply; const float *bias; } PanelConv;
+
 static Err conv_run_panels(Plan *plan, Step *s)
 {
+    const PanelConv *c = s->state;
     (void)plan;
-    multiply_run(s->state, &(MultiplyRun){ s->in[0]->data, s->in[2] ? s->in[2]->data : NULL, NULL, s->out[0]->data, -INFINITY, INFINITY, s->scratch });
+    MultiplyRun run = { .x = s->in[0]->data, .bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
+    fused_run(s, true, &run);
+    multiply_run(&c->multiply, &run);
     return OK;
 }
 
 static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
-    Multiply *m;
+    PanelConv *panels;
     void *packed;
     const Kernels *kernels;
+    const float *w;
     MultiplyShape shape = { .window = window_of(c), .batch = (int)c->batch, .groups = (int)c->group, .columns = c->out[1] * c->out[2] };
     shape.k = (int)(c->channels * c->kernel[1] * c->kernel[2]);
-    shape.weights = (Weights){ s->in[1]->data, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
+    TRY(fused_weights(plan, s, 0, &w));
+    shape.weights = (Weights){ w, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
     TRY(find_kernels(&kernels));
-    TRY(plan_array(plan, 1, sizeof *m, &m));
+    TRY(plan_array(plan, 1, sizeof *panels, &panels));
+    if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));
+    Multiply *m = &panels->multiply;
     multiply_plan(&shape, kernels, plan->threads, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO, m);
     TRY(plan_alloc(plan, m->bytes, &packed));
     multiply_pack(m, packed);
-    s->state = m;
+    s->state = panels;
     s->scratch_bytes = m->scratch;
     s->run = conv_run_panels;
     s->variant = m->sparse ? "sparse" : "dense";
     return OK;
+}
+
+/* With constant operands, by kernels. */
+int conv_fuses(const Step *s)
+{
+    ConvShape c;
+    if (!s->in[1]->constant || (s->in[2] && !s->in[2]->constant) || s->in[0]->dtype != DT_F32 || s->in[1]->dtype != DT_F32) return -1;
+    if (conv_shape(s, s->in[0], s->in[1], &c) != OK || check_operands(s, &c) != OK) return -1;
+    flatten_pointwise(&c);
+    return fits_panels(s, &c) || fits_depthwise(s, &c) ? 1 : -1;
 }
 
 Err conv_prep(Plan *plan, Step *s)

@@ -104,7 +104,7 @@ Err view_prep(Plan *plan, Step *s)
     (void)plan;
     if (s->out[0]->shape.rank >= 0 && s->out[0]->count != s->in[0]->count)
         return err_set(ERR_SHAPE, "%lld elements cannot take a shape of %lld.", (long long)s->in[0]->count, (long long)s->out[0]->count);
-    step_view(s, 0, 0);
+    step_view(s, 0, 0, 0);
     s->run = view_run;
     return OK;
 }
@@ -164,10 +164,11 @@ static Err concat_run(Plan *plan, Step *s)
     int64_t outer = shape_span(&y->shape, 0, axis), inner = shape_span(&y->shape, axis + 1, y->shape.rank), row = inner * y->shape.dim[axis], at = 0;
     for (int k = 0; k < s->n_in; k++) {
         int64_t width = s->in[k]->shape.dim[axis] * inner;
+        char *to = (char *)y->data + (size_t)at * size;
         Copy c = { 0 };
         copy_axis(&c, outer, width, row);
         copy_axis(&c, width, 1, 1);
-        if (outer && width) copy_strided(plan, &c, s->in[k]->data, (char *)y->data + (size_t)at * size, size);
+        if (outer && width && s->in[k]->data != to) copy_strided(plan, &c, s->in[k]->data, to, size);
         at += width;
     }
     return OK;
@@ -175,11 +176,14 @@ static Err concat_run(Plan *plan, Step *s)
 
 Err concat_prep(Plan *plan, Step *s)
 {
+    int axis = 0;
     (void)plan;
     for (int k = 0; k < s->n_in; k++) {
         if (!s->in[k] || s->in[k]->dtype != s->in[0]->dtype) return err_set(ERR_SHAPE, "Concat has operands of different types.");
         TRY(movable(s, s->in[k]));
     }
+    TRY(axis_of(attr_i(s->node, "axis", 1), s->in[0]->shape.rank, &axis));
+    s->joins = shape_span(&s->in[0]->shape, 0, axis) == 1;
     s->run = concat_run;
     return OK;
 }
@@ -204,13 +208,32 @@ static Err split_run(Plan *plan, Step *s)
     return OK;
 }
 
+/* Along an axis with only sizes of 1 before it, the outputs are pieces of the input. */
+static Err split_views(Step *s)
+{
+    size_t at = 0;
+    for (int k = 0; k < s->n_out; k++) {
+        if (!s->out[k]) continue;
+        step_view(s, k, 0, at);
+        at += s->out[k]->bytes;
+    }
+    s->run = view_run;
+    return OK;
+}
+
 Err split_prep(Plan *plan, Step *s)
 {
+    int axis = 0;
+    bool all = true;
     (void)plan;
     for (int k = 0; k < s->n_out; k++)
         if (!s->out[k] && (s->n_in > 1 || node_attr(s->node, "split"))) return err_set(ERR_UNSUPPORTED, "Split with outputs left out and given sizes cannot be run.");
+    for (int k = 0; k < s->n_out; k++) all = all && s->out[k];
+    TRY(movable(s, s->in[0]));
+    TRY(axis_of(attr_i(s->node, "axis", 0), s->in[0]->shape.rank, &axis));
+    if (all && shape_span(&s->in[0]->shape, 0, axis) == 1) return split_views(s);
     s->run = split_run;
-    return movable(s, s->in[0]);
+    return OK;
 }
 
 static int64_t clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
@@ -230,10 +253,13 @@ static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, i
     if (*count < 0) *count = 0;
 }
 
-static Err slice_run(Plan *plan, Step *s)
+/* What a Slice takes, by the values of its parameters: sizes, and where they lie in the input. */
+typedef struct SliceView { Shape shape; int64_t offset, stride[MAX_RANK]; } SliceView;
+
+static Err slice_view(const Step *s, SliceView *v)
 {
     const Buffer *x = s->in[0];
-    int64_t start[2 * MAX_RANK], end[2 * MAX_RANK], axes[2 * MAX_RANK], steps[2 * MAX_RANK], stride[MAX_RANK], offset = 0;
+    int64_t start[2 * MAX_RANK], end[2 * MAX_RANK], axes[2 * MAX_RANK], steps[2 * MAX_RANK], stride[MAX_RANK];
     int n, n_end, n_axes, n_steps, rank = x->shape.rank;
     TRY(ints_param(s, "starts", 1, start, &n));
     TRY(ints_param(s, "ends", 2, end, &n_end));
@@ -241,31 +267,64 @@ static Err slice_run(Plan *plan, Step *s)
     TRY(ints_param(s, NULL, 4, steps, &n_steps));
     if (n < 0 || n != n_end || (n_axes >= 0 && n_axes != n) || (n_steps >= 0 && n_steps != n)) return err_set(ERR_SHAPE, "Slice has lists of different lengths.");
     shape_strides(&x->shape, stride);
-    Shape y = x->shape;
-    Copy c = { .rank = rank };
-    for (int i = 0; i < rank; i++) c.from[i] = stride[i];
+    *v = (SliceView){ .shape = x->shape };
+    memcpy(v->stride, stride, sizeof stride);
     for (int i = 0; i < n; i++) {
         int a = 0;
         int64_t first, step = n_steps >= 0 ? steps[i] : 1;
         TRY(axis_of(n_axes >= 0 ? axes[i] : i, rank, &a));
         if (!step) return err_set(ERR_SHAPE, "Slice has a step of 0.");
-        slice_axis(x->shape.dim[a], start[i], end[i], step, &first, &y.dim[a]);
-        offset += first * stride[a];
-        c.from[a] = y.dim[a] > 1 ? stride[a] * step : 0;
+        slice_axis(x->shape.dim[a], start[i], end[i], step, &first, &v->shape.dim[a]);
+        v->offset += first * stride[a];
+        v->stride[a] = v->shape.dim[a] > 1 ? stride[a] * step : 0;
     }
-    TRY(step_output(plan, s, 0, x->dtype, &y));
-    shape_strides(&y, c.to);
-    memcpy(c.dim, y.dim, sizeof y.dim);
-    size_t size = element_size(x->dtype);
-    if (s->out[0]->count) copy_strided(plan, &c, (const char *)x->data + offset * (int64_t)size, s->out[0]->data, size);
     return OK;
+}
+
+static Err slice_run(Plan *plan, Step *s)
+{
+    const Buffer *x = s->in[0];
+    SliceView v;
+    TRY(slice_view(s, &v));
+    Copy c = { .rank = v.shape.rank };
+    TRY(step_output(plan, s, 0, x->dtype, &v.shape));
+    shape_strides(&v.shape, c.to);
+    memcpy(c.from, v.stride, sizeof v.stride);
+    memcpy(c.dim, v.shape.dim, sizeof v.shape.dim);
+    size_t size = element_size(x->dtype);
+    if (s->out[0]->count) copy_strided(plan, &c, (const char *)x->data + v.offset * (int64_t)size, s->out[0]->data, size);
+    return OK;
+}
+
+static bool parameters_known(const Step *s)
+{
+    for (int i = 1; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) return false;
+    return true;
+}
+
+/* Whether the elements lie one behind another in the input. */
+static bool is_contiguous(const SliceView *v)
+{
+    int64_t dense = 1;
+    for (int i = v->shape.rank - 1; i >= 0; i--) {
+        if (v->shape.dim[i] > 1 && v->stride[i] != dense) return false;
+        dense *= v->shape.dim[i];
+    }
+    return true;
 }
 
 Err slice_prep(Plan *plan, Step *s)
 {
+    SliceView v;
     (void)plan;
+    TRY(movable(s, s->in[0]));
     s->run = slice_run;
-    return movable(s, s->in[0]);
+    if (!parameters_known(s) || s->out[0]->shape.rank < 0) return OK;
+    TRY(slice_view(s, &v));
+    if (!shape_equal(&v.shape, &s->out[0]->shape) || !s->out[0]->count || !is_contiguous(&v)) return OK;
+    step_view(s, 0, 0, (size_t)v.offset * element_size(s->in[0]->dtype));
+    s->run = view_run;
+    return OK;
 }
 
 /* Expand: the input repeated along axes of size 1. */

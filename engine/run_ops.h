@@ -3,6 +3,13 @@
 #pragma once
 #include "engine/plan.h"
 
+typedef struct Kernels Kernels;                /* kernels/kernels.h */
+/* The kernels of this machine; ERR_ARG when $ONESHOT_ISA names a level that does not run here. */
+Err find_kernels(const Kernels **out);
+/* Whether a product's prep applies what was fused into the step: Op.fuses. */
+int conv_fuses(const Step *s), matmul_fuses(const Step *s), gemm_fuses(const Step *s);
+
+
 Err unary_prep(Plan *plan, Step *s), is_what_prep(Plan *plan, Step *s), clip_prep(Plan *plan, Step *s);            /* run_unary.c */
 Err binary_prep(Plan *plan, Step *s), where_prep(Plan *plan, Step *s);                                             /* run_binary.c */
 Err view_prep(Plan *plan, Step *s), dropout_prep(Plan *plan, Step *s), transpose_prep(Plan *plan, Step *s), concat_prep(Plan *plan, Step *s);

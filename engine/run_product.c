@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "engine/element.h"
+#include "engine/fuse.h"
 #include "engine/quant.h"
 #include "engine/run_ops.h"
 #include "engine/tokens.h"
@@ -39,12 +40,17 @@
 
 /* Products with a constant second operand, of tokens. --------------------------------------------------------------------------------------- */
 
+typedef struct TokenProduct { Tokens tokens; const float *bias; } TokenProduct;
+
+static const Buffer *bias_of(const Step *s) { return !strcmp(s->op->type, "Gemm") ? s->in[2] : NULL; }
+
 static Err tokens_step(Plan *plan, Step *s)
 {
+    const TokenProduct *t = s->state;
     (void)plan;
-    const Buffer *bias = s->n_in > 2 ? s->in[2] : NULL;
-    const MultiplyRun run = { .x = s->in[0]->data, .bias = bias ? bias->data : NULL, .y = s->out[0]->data, .lo = -INFINITY, .hi = INFINITY, .scratch = s->scratch };
-    tokens_run(s->state, &run);
+    MultiplyRun run = { .x = s->in[0]->data, .bias = t->bias ? t->bias : bias_of(s) ? bias_of(s)->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
+    fused_run(s, false, &run);
+    tokens_run(&t->tokens, &run);
     return OK;
 }
 
@@ -57,17 +63,21 @@ static bool fits_tokens(const Step *s, int64_t k, int64_t features)
 /* b (k, features), or transposed. */
 static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool transposed)
 {
-    Tokens *t;
+    TokenProduct *product;
     void *packed;
-    const Kernels *kernels = kernels_best();
-    if (!kernels) return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
-    TRY(plan_array(plan, 1, sizeof *t, &t));
+    const Kernels *kernels;
+    const float *w;
+    TRY(find_kernels(&kernels));
+    TRY(fused_weights(plan, s, transposed ? 0 : s->in[1]->shape.rank - 1, &w));
+    TRY(plan_array(plan, 1, sizeof *product, &product));
+    if (s->fused) TRY(fused_bias(plan, s, bias_of(s), features, &product->bias));
+    Tokens *t = &product->tokens;
     *t = (Tokens){ .tokens = s->out[0]->count / features, .k = (int)k, .kernels = kernels, .threads = plan->threads };
-    t->weights = (Weights){ s->in[1]->data, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
+    t->weights = (Weights){ w, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
     tokens_plan(t, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO);
     TRY(plan_alloc(plan, t->bytes, &packed));
     tokens_pack(t, packed);
-    s->state = t;
+    s->state = product;
     s->scratch_bytes = t->scratch;
     s->run = tokens_step;
     s->variant = t->sparse ? "sparse" : "dense";
@@ -124,6 +134,15 @@ static void matmul_at(const MatMul *mm, int64_t i, int64_t at[2])
     }
 MATMUL_RUN(float, f32) MATMUL_RUN(double, f64) MATMUL_RUN(uint32_t, u32) MATMUL_RUN(uint64_t, u64)
 
+/* A vector as second operand has no axis of output channels. */
+int matmul_fuses(const Step *s)
+{
+    MatMul mm;
+    if (s->in[0]->dtype != DT_F32 || s->in[1]->dtype != DT_F32 || s->in[1]->shape.rank < 2) return -1;
+    if (matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, &mm) != OK) return -1;
+    return fits_tokens(s, mm.k, mm.n) ? s->out[0]->shape.rank - 1 : -1;
+}
+
 Err matmul_prep(Plan *plan, Step *s)
 {
     Err e;
@@ -175,14 +194,10 @@ static bool gemm_of_tokens(const Step *s, const Gemm *g)
     return row && !g->ta && attr_f(s->node, "alpha", 1) == 1 && fits_tokens(s, g->k, g->n);
 }
 
-Err gemm_prep(Plan *plan, Step *s)
+static Err gemm_shape(const Step *s, Gemm *g)
 {
-    Err e;
-    if (widened(plan, s, gemm_prep, &e)) return e;
     const Shape *a = &s->in[0]->shape, *b = &s->in[1]->shape, *y = &s->out[0]->shape;
-    Gemm *g;
     if (a->rank != 2 || b->rank != 2) return err_set(ERR_SHAPE, "Gemm needs matrices.");
-    TRY(plan_array(plan, 1, sizeof *g, &g));
     g->ta = attr_i(s->node, "transA", 0);
     g->tb = attr_i(s->node, "transB", 0);
     g->m = a->dim[g->ta]; g->k = a->dim[!g->ta]; g->n = b->dim[!g->tb];
@@ -194,6 +209,23 @@ Err gemm_prep(Plan *plan, Step *s)
             if (c->rank > 2 || (c->dim[i] != 1 && c->dim[i] != y->dim[i + 2 - c->rank])) return err_set(ERR_SHAPE, "C does not broadcast to the shape of the product.");
         walk_init(&g->c, y, (const Shape *[]){ c }, 1);
     }
+    return OK;
+}
+
+int gemm_fuses(const Step *s)
+{
+    Gemm g;
+    bool constant = !s->in[2] || s->in[2]->constant;
+    return constant && s->in[0]->dtype == DT_F32 && gemm_shape(s, &g) == OK && gemm_of_tokens(s, &g) ? 1 : -1;
+}
+
+Err gemm_prep(Plan *plan, Step *s)
+{
+    Err e;
+    Gemm *g;
+    if (widened(plan, s, gemm_prep, &e)) return e;
+    TRY(plan_array(plan, 1, sizeof *g, &g));
+    TRY(gemm_shape(s, g));
     if (gemm_of_tokens(s, g)) return tokens_prep(plan, s, g->k, g->n, g->tb);
     s->state = g;
     switch (s->in[0]->dtype) {

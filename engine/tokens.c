@@ -97,6 +97,8 @@ static void run_dense(const Tokens *t, const MultiplyRun *run, int part, int64_t
         o.first = b == 0;
         o.last = b == t->blocks - 1;
         t->kernels->dense_f32(&d, &o);
+        if (o.last)
+            posts_apply(t->kernels, &run->posts, &(PostArea) { run->y, (size_t)first * (size_t)rows + (size_t)f, (size_t)rows, d.rows, o.columns });
     }
 }
 
@@ -118,7 +120,9 @@ static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_
         o.last = b == t->blocks - 1;
         t->kernels->sparse_f32(&(SparsePart) { head, own, (const uint8_t *)(head + own), panel }, &o);
     }
-    t->kernels->transpose_f32(sums, PANEL_COLUMNS, own, n, run->y + (size_t)first * (size_t)rows + f, (size_t)rows);
+    size_t y = (size_t)first * (size_t)rows + (size_t)f;
+    t->kernels->transpose_f32(sums, PANEL_COLUMNS, own, n, run->y + y, (size_t)rows);
+    posts_apply(t->kernels, &run->posts, &(PostArea) { run->y, y, (size_t)rows, n, own });
 }
 
 void tokens_run(const Tokens *t, const MultiplyRun *run)

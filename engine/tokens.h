@@ -22,5 +22,5 @@ typedef struct Tokens {
 /* tokens, k, weights, kernels and threads of *t are set; computes the rest. */
 void tokens_plan(Tokens *t, MultiplyChoice choice);
 void tokens_pack(Tokens *t, void *memory);                     /* t->bytes, used until the last run */
-/* bias (features) or NULL; run->residual must be NULL. */
+/* bias (features) or NULL; run->residual must be NULL: posts add. */
 void tokens_run(const Tokens *t, const MultiplyRun *run);

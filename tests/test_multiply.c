@@ -46,8 +46,9 @@ static void make_case(Case *c, int threads, MultiplyChoice choice, Random *r)
     c->packed = guard_new(c->m.bytes, 0);
     c->scratch = guard_new(c->m.scratch, 0);
     multiply_pack(&c->m, c->packed.data);
-    c->run = (MultiplyRun) { c->x.data, random_between(r, 0, 3) ? c->bias.data : NULL, random_between(r, 0, 1) ? c->residual.data : NULL, c->y.data,
-                             random_between(r, 0, 1) ? -INFINITY : -0.25f, random_between(r, 0, 1) ? INFINITY : 0.5f, c->scratch.data };
+    c->run = (MultiplyRun) { .x = c->x.data, .bias = random_between(r, 0, 3) ? c->bias.data : NULL, .residual = random_between(r, 0, 1) ? c->residual.data : NULL,
+                             .y = c->y.data, .lo = random_between(r, 0, 1) ? -INFINITY : -0.25f, .hi = random_between(r, 0, 1) ? INFINITY : 0.5f,
+                             .scratch = c->scratch.data };
 }
 
 static void free_case(Case *c)

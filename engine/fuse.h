@@ -1,0 +1,36 @@
+/* Fusing: what happens to the values of a step right after it is done while they are in cache, so that they are not written and read again.
+ *
+ * A step whose operator says that it `fuses` (Conv, Gemm, MatMul with constant weights) takes over what follows it: a scale and shift of its channels
+ * (BatchNormalization, Mul and Add with constants) goes into weights and bias; activations and the arithmetic with another value of the same shape (the
+ * residual Add) become posts. A value disappears only if nothing else reads it and it is no output of the plan. Only float32 fuses. */
+#pragma once
+#include "engine/multiply.h"
+#include "engine/plan.h"
+
+struct Fused {
+    float *scale, *shift;      /* of the output's channels; both or neither */
+    Posts posts;
+};
+
+/* For prep and run of operators that fuse --------------------------------------------------------------------------------------------- */
+
+/* The weights of input 1, whose axis `axis` is the output's channels, scaled: the constant itself, or memory for the time of prep. */
+Err fused_weights(Plan *plan, const Step *s, int axis, const float **out);
+/* What each of the channels starts with: bias * scale + shift, where bias (NULL: 0) is a constant if there is a scale. *out NULL: nothing. */
+Err fused_bias(Plan *plan, const Step *s, const Buffer *bias, int64_t channels, const float **out);
+/* Sets residual (if this product `adds` one), lo, hi and posts of a run that has none yet. */
+void fused_run(const Step *s, bool adds, MultiplyRun *run);
+
+/* For patterns ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Input i of s when nothing but s reads it and a planned step of operator `type` writes it: that step. NULL otherwise. */
+Step *only_from(const Step *s, int i, const char *type);
+/* Whether input i of s is a float32 constant of one element with this value. */
+bool  is_number(const Step *s, int i, float value);
+/* Takes a step out of the plan: it reads nothing any more, and nobody reads what it wrote. */
+void  step_drop(Plan *plan, Step *s);
+/* Makes s a step that applies an activation to x and nothing else, with the row op_Activation, which no model can name. */
+Err   become_activation(Plan *plan, Step *s, Buffer *x, const Activate *activate);
+extern const Op op_Activation;
+/* Activations that exporters write as several nodes become one step: SiLU, HardSwish ... */
+Err   fuse_activations(Plan *plan);

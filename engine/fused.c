@@ -1,0 +1,53 @@
+/* How operators that fuse find their weights, biases and posts. See engine/fuse.h. */
+#include <math.h>
+#include <string.h>
+#include "engine/fuse.h"
+#include "engine/walk.h"
+
+Err fused_weights(Plan *p, const Step *s, int axis, const float **out)
+{
+    const Buffer *b = s->in[1];
+    const float *from = b->data, *scale = s->fused ? s->fused->scale : NULL;
+    int64_t outer = shape_span(&b->shape, 0, axis), channels = b->shape.dim[axis], inner = shape_span(&b->shape, axis + 1, b->shape.rank);
+    void *copy;
+    *out = from;
+    if (!scale) return OK;
+    TRY(plan_temporary(p, b->bytes, &copy));
+    float *to = copy;
+    for (int64_t row = 0; row < outer * channels; row++)
+        for (int64_t i = row * inner; i < (row + 1) * inner; i++) to[i] = from[i] * scale[row % channels];
+    *out = to;
+    return OK;
+}
+
+Err fused_bias(Plan *p, const Step *s, const Buffer *bias, int64_t channels, const float **out)
+{
+    const Fused *f = s->fused;
+    const float *from = bias ? bias->data : NULL;
+    float *sum;
+    *out = from;
+    if (!f || !f->scale) return OK;
+    TRY(plan_array(p, channels, sizeof *sum, &sum));
+    for (int64_t c = 0; c < channels; c++) sum[c] = from ? from[c] * f->scale[c] + f->shift[c] : f->shift[c];
+    *out = sum;
+    return OK;
+}
+
+void fused_run(const Step *s, bool adds, MultiplyRun *run)
+{
+    static const Posts none;
+    const Posts *posts = s->fused ? &s->fused->posts : &none;
+    int i = 0;
+    run->lo = -INFINITY;
+    run->hi = INFINITY;
+    if (adds && i < posts->n && posts->post[i].combines && posts->post[i].arithmetic == ARITHMETIC_ADD) run->residual = s->in[posts->post[i++].input]->data;
+    if (i < posts->n && !posts->post[i].combines && posts->post[i].activate.kind == ACTIVATION_CLAMP) {
+        run->lo = posts->post[i].activate.alpha;
+        run->hi = posts->post[i++].activate.beta;
+    }
+    for (; i < posts->n; i++) {
+        Post *post = &run->posts.post[run->posts.n++];
+        *post = posts->post[i];
+        if (post->combines) post->operand = s->in[post->input]->data;
+    }
+}

@@ -1,0 +1,125 @@
+/* Placing the values of a plan in one block of memory. */
+#include "engine/plan_internal.h"
+
+Buffer *root_of(Buffer *b)
+{
+    while (b->base) b = b->base;
+    return b;
+}
+
+size_t base_offset(const Buffer *b)
+{
+    size_t at = 0;
+    for (; b->base; b = b->base) at += b->base_at;
+    return at;
+}
+
+/* A part of a larger value is written before the step that makes the whole. */
+static void written_at(Buffer *b, int at)
+{
+    b = root_of(b);
+    if (b->first < 0 || at < b->first) b->first = at;
+    if (b->last < at) b->last = at;
+}
+
+static void read_at(Buffer *b, int at)
+{
+    b = root_of(b);
+    if (b->last < at) b->last = at;
+}
+
+static void set_lifetimes(Plan *p)
+{
+    for (int i = 0; i < p->n_buffer; i++) p->buffer[i]->first = p->buffer[i]->last = -1;
+    for (int i = 0; i < p->n_step; i++) {
+        Step *s = p->step[i];
+        for (int j = 0; j < s->n_out && !s->late; j++) if (s->out[j]) written_at(s->out[j], i);
+        for (int j = 0; j < s->n_in; j++) if (s->in[j]) read_at(s->in[j], i);
+        for (int j = 0; j < s->n_capture; j++) read_at(s->capture[j], i);
+    }
+    for (int i = 0; i < p->n_out; i++) read_at(p->out[i], p->n_step);
+}
+
+/* Joins ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* The value whose memory the inputs of s from number i on cover, from its first byte to its last; *n is how many inputs that takes. */
+static Buffer *covered(const Step *s, int i, int *n)
+{
+    Buffer *root = root_of(s->in[i]);
+    size_t at = 0;
+    for (*n = 0; i + *n < s->n_in; ++*n) {
+        Buffer *b = s->in[i + *n];
+        if (at == root->bytes || root_of(b) != root || base_offset(b) != at) break;
+        at += b->bytes;
+    }
+    return at == root->bytes ? root : NULL;
+}
+
+/* What is only made to be joined is written where it will lie. A value that already has a place, or is not this plan's to place, is copied when s runs. */
+static void join(Step *s)
+{
+    size_t at = 0;
+    for (int i = 0, n; i < s->n_in; i += n) {
+        Buffer *part = covered(s, i, &n), *whole = s->out[0];
+        if (part && part->first >= 0 && part->first < s->at && root_of(whole) != part) {
+            part->base = whole;
+            part->base_at = at;
+        }
+        n = part ? n : 1;
+        for (int k = i; k < i + n; k++) at += s->in[k]->bytes;
+    }
+}
+
+static void join_all(Plan *p)
+{
+    for (int i = 0; i < p->n_step; i++) if (p->step[i]->joins && !p->step[i]->late) join(p->step[i]);
+}
+
+/* Values that some step writes, and one buffer for each step's scratch. */
+static Err collect(Plan *p, Buffer ***list, int *n, Buffer **scratch)
+{
+    Buffer **all = arena_array(p->arena, (size_t)p->n_buffer + (size_t)p->n_step + 1, sizeof *all);
+    if (!all) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    *n = 0;
+    for (int i = 0; i < p->n_step; i++) {
+        Step *s = p->step[i];
+        if (s->late) continue;
+        for (int j = 0; j < s->n_out; j++) {
+            Buffer *b = s->out[j];
+            if (!b || b->base) continue;
+            if (p->options.keep) b->last = p->n_step;
+            all[(*n)++] = b;
+        }
+        if (!s->scratch_bytes) continue;
+        Buffer *b = arena_alloc(p->arena, sizeof *b);
+        if (!b) return err_set(ERR_NOMEM, "Out of memory while planning.");
+        *b = (Buffer){ .name = "scratch", .bytes = s->scratch_bytes, .first = i, .last = i };
+        scratch[i] = all[(*n)++] = b;
+    }
+    *list = all;
+    return OK;
+}
+
+Err place(Plan *p)
+{
+    Buffer **list = NULL, **scratch = arena_array(p->arena, (size_t)p->n_step + 1, sizeof *scratch);
+    int n = 0;
+    if (!scratch) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    set_lifetimes(p);
+    if (!p->options.keep) {
+        join_all(p);
+        set_lifetimes(p);
+    }
+    TRY(collect(p, &list, &n, scratch));
+    TRY(memplan(p->arena, list, n, &p->block_bytes));
+    void *block;
+    TRY(plan_alloc(p, p->block_bytes, &block));
+    p->block = block;
+    for (int i = 0; i < n; i++) list[i]->data = p->block + list[i]->offset;
+    for (int i = 0; i < p->n_buffer; i++) {
+        Buffer *b = p->buffer[i], *root = root_of(b);
+        if (b != root && root->data) b->data = (char *)root->data + base_offset(b);
+    }
+    for (int i = 0; i < p->n_step; i++) if (scratch[i]) p->step[i]->scratch = scratch[i]->data;
+    return OK;
+}

@@ -1,0 +1,168 @@
+/* The memory of plans: allocation under the limit, lists that grow, buffers and how values find theirs. */
+#include <string.h>
+#include "engine/plan_internal.h"
+
+/* Memory ---------------------------------------------------------------------------------------------------------------------------- */
+
+size_t plan_used(const Plan *p) { return p->used_by_outer + arena_bytes(p->arena) + arena_bytes(p->late); }
+
+static Err out_of_memory(const Plan *p, size_t bytes)
+{
+    return err_set(ERR_NOMEM, "This model needs more memory than the limit of %zu MiB allows (%zu MiB in use, %zu MiB more wanted).",
+                   p->options.memory_limit >> 20, plan_used(p) >> 20, bytes >> 20);
+}
+
+Err plan_alloc(Plan *p, size_t bytes, void **out)
+{
+    size_t used = plan_used(p), limit = p->options.memory_limit;
+    if (used > limit || bytes > limit - used) return out_of_memory(p, bytes);
+    void *at = arena_alloc(p->now, bytes);
+    if (!at) return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", bytes);
+    *out = at;
+    return OK;
+}
+
+Err plan_temporary(Plan *p, size_t bytes, void **out)
+{
+    Arena *now = p->now;
+    p->now = p->late;
+    Err e = plan_alloc(p, bytes, out);
+    p->now = now;
+    return e;
+}
+
+Err plan_array(Plan *p, int64_t n, size_t size, void *out)
+{
+    size_t bytes;
+    if (n < 0 || __builtin_mul_overflow((size_t)n, size, &bytes)) return out_of_memory(p, SIZE_MAX);
+    void *at;
+    TRY(plan_alloc(p, bytes, &at));
+    memcpy(out, &at, sizeof at);
+    return OK;
+}
+
+/* Doubles a list in the plan's own arena when it is full. */
+Err grow(Plan *p, void *list, int n, int *room, size_t size)
+{
+    if (n < *room) return OK;
+    int wanted = *room ? 2 * *room : 64;
+    void *old, *bigger = arena_array(p->arena, (size_t)wanted, size);
+    if (!bigger) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    memcpy(&old, list, sizeof old);
+    if (n) memcpy(bigger, old, (size_t)n * size);
+    memcpy(list, &bigger, sizeof bigger);
+    *room = wanted;
+    return OK;
+}
+
+/* Buffers --------------------------------------------------------------------------------------------------------------------------- */
+
+Err buffer_set(Buffer *b, DType dtype, const Shape *shape)
+{
+    int64_t count;
+    size_t bytes;
+    TRY(shape_count(shape, &count));
+    if (dtype == DT_STRING) bytes = (size_t)count * sizeof(Span);
+    else TRY(tensor_bytes(dtype, shape, &bytes));
+    b->dtype = dtype; b->shape = *shape; b->count = count; b->bytes = bytes;
+    b->fact = (Fact){ .is_tensor = true, .dtype = dtype, .shape = *shape };
+    return OK;
+}
+
+void buffer_forget(Buffer *b)
+{
+    b->shape.rank = -1; b->count = 0; b->bytes = 0; b->data = NULL; b->base = NULL;
+    b->fact = (Fact){ .is_tensor = true, .dtype = b->dtype, .shape = { .rank = -1 } };
+}
+
+Err buffer_new(Plan *p, const char *name, Buffer **out)
+{
+    Buffer *b = arena_alloc(p->arena, sizeof *b);
+    if (!b) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    TRY(grow(p, &p->buffer, p->n_buffer, &p->room_buffer, sizeof *p->buffer));
+    p->buffer[p->n_buffer++] = b;
+    b->name = name;
+    buffer_forget(b);
+    *out = b;
+    return OK;
+}
+
+static size_t slot_of(const BufferMap *map, const Value *v)
+{
+    size_t mask = (size_t)map->room - 1, i = ((uintptr_t)v >> 4) * 0x9E3779B97F4A7C15u >> 20 & mask;
+    while (map->key[i] && map->key[i] != v) i = (i + 1) & mask;
+    return i;
+}
+
+Err map_put(Plan *p, const Value *v, Buffer *b)
+{
+    BufferMap *map = &p->map;
+    if (2 * (map->n + 1) > map->room) {
+        BufferMap bigger = { .room = map->room ? 2 * map->room : 128 };
+        bigger.key = arena_array(p->arena, (size_t)bigger.room, sizeof *bigger.key);
+        bigger.buffer = arena_array(p->arena, (size_t)bigger.room, sizeof *bigger.buffer);
+        if (!bigger.key || !bigger.buffer) return err_set(ERR_NOMEM, "Out of memory while planning.");
+        for (int i = 0; i < map->room; i++) {
+            if (!map->key[i]) continue;
+            size_t at = slot_of(&bigger, map->key[i]);
+            bigger.key[at] = map->key[i]; bigger.buffer[at] = map->buffer[i]; bigger.n++;
+        }
+        *map = bigger;
+    }
+    size_t at = slot_of(map, v);
+    if (!map->key[at]) map->n++;
+    map->key[at] = v; map->buffer[at] = b;
+    return OK;
+}
+
+Buffer *map_get(const BufferMap *map, const Value *v) { return map->room ? map->buffer[slot_of(map, v)] : NULL; }
+
+/* The buffer of a constant. Elements stay in the file's mapping where their address suits their type. */
+static Err constant_buffer(Plan *p, const Value *v, Buffer **out)
+{
+    Constant *c = v->constant;
+    Buffer *b;
+    TRY(constant_fetch(p->model, c));
+    TRY(buffer_new(p, v->name, &b));
+    TRY(buffer_set(b, c->tensor.dtype, &c->tensor.shape));
+    b->data = c->tensor.data;
+    b->constant = true;
+    if ((uintptr_t)b->data % 16) {
+        void *copy;
+        TRY(plan_alloc(p, b->bytes, &copy));
+        memcpy(copy, b->data, b->bytes);
+        b->data = copy;
+    }
+    TRY(buffer_learn(p, b));
+    TRY(map_put(p, v, b));
+    *out = b;
+    return OK;
+}
+
+static Err note_capture(Plan *p, Buffer *b)
+{
+    if (b->constant) return OK;
+    for (int i = 0; i < p->n_capture; i++) if (p->capture[i].buffer == b) return OK;
+    TRY(grow(p, &p->capture, p->n_capture, &p->room_capture, sizeof *p->capture));
+    p->capture[p->n_capture++] = (Capture){ b, b->dtype, b->shape };
+    return OK;
+}
+
+/* The buffer of a value that a node reads: of this plan, of an enclosing one, or a constant met for the first time. */
+Err buffer_of(Plan *p, const Value *v, Buffer **out)
+{
+    Plan *root = p;
+    for (Plan *q = p; q; root = q, q = q->outer) {
+        Buffer *b = map_get(&q->map, v);
+        if (!b) continue;
+        if (q != p) TRY(note_capture(p, b));
+        *out = b;
+        return OK;
+    }
+    if (!v->constant) return err_set(ERR_FORMAT, "The value '%s' is read before anything produces it.", v->name);
+    Arena *now = root->now;
+    root->now = root->arena;
+    Err e = constant_buffer(root, v, out);
+    root->now = now;
+    return e;
+}
