@@ -159,7 +159,7 @@ interop: venv all
 	@$(TEST_ENV) $(VENV)/bin/python tests/interop/run.py
 bench: venv models all $(BENCHES)
 	@$(VENV)/bin/pip -q install --retries 1 onnxsim || echo "onnxsim cannot be installed: left out"
-	@for b in $(BENCHES); do $$b || exit 1; done
+	@for b in $(BENCHES); do OMP_PROC_BIND=true $$b || exit 1; done
 	@$(TEST_ENV) $(VENV)/bin/python bench/bench_command.py
 # The same tests for aarch64, cross-compiled and run in an emulator. Needs the libraries of Debian's arm64 packages.
 check-arm:

@@ -2,10 +2,12 @@
 #include "recipes/prune.h"
 #include "recipes/allocate.h"
 #include "recipes/options.h"
+#include <omp.h>
 #include <stdlib.h>
 
-/* Weights below SMALL elements are pruned several at a time, one thread each; larger ones by all threads together. */
-enum { SMALL = 1 << 18, BATCH = 64, BATCH_ELEMENTS = 1 << 21 };
+/* Layers are pruned several at a time, one thread each, so that threads meet once for many of them; those that would keep one thread busy while the others
+ * wait are pruned by all threads together. */
+enum { TOGETHER = 64, TOGETHER_ELEMENTS = 1 << 24, TOGETHER_MIN = 1 << 18 };
 
 static Err find_kernels(const Kernels **k)
 {
@@ -52,20 +54,33 @@ Err prune_plan(Model *m, Weight *weight, int n, const PruneOptions *o, const Pro
 
 static bool to_do(const PruneLayer *l) { return l->prune && l->zeros_wanted > l->zeros_before; }
 
-/* The layers that follow first and are pruned together with it: a large one alone, small ones up to a total. Returns the end of the run. */
-static int run_of(const PruneResult *r, int first, int *count, int which[BATCH])
+static int64_t elements_of(const PruneResult *r, int i) { return r->layer[i].weight->elements; }
+
+/* Layers of so many elements have all threads for themselves: more than half of a thread's share. */
+static int64_t large(void)
 {
-    int64_t elements = 0;
+    int64_t share = TOGETHER_ELEMENTS / omp_get_max_threads() / 2;
+    return share > TOGETHER_MIN ? share : TOGETHER_MIN;
+}
+
+/* The layers that follow first and are pruned together with it: a large one alone, others up to a total; larger ones first, which leaves the least to wait for
+ * at the end. Returns the end of the run. */
+static int run_of(const PruneResult *r, int first, int *count, int which[TOGETHER])
+{
+    int64_t sum = 0;
     int i = first;
-    for (*count = 0; i < r->n_layer && *count < BATCH; i++) {
+    for (*count = 0; i < r->n_layer && *count < TOGETHER; i++) {
         if (!to_do(&r->layer[i]))
             continue;
-        int64_t n = r->layer[i].weight->elements;
-        if (*count > 0 && (n >= SMALL || elements + n > BATCH_ELEMENTS))
+        int64_t n = elements_of(r, i);
+        if (*count > 0 && (n >= large() || sum + n > TOGETHER_ELEMENTS))
             break;
-        which[(*count)++] = i;
-        elements += n;
-        if (n >= SMALL)
+        int at = (*count)++;
+        for (; at > 0 && elements_of(r, which[at - 1]) < n; at--)
+            which[at] = which[at - 1];
+        which[at] = i;
+        sum += n;
+        if (n >= large())
             return i + 1;
     }
     return i;
@@ -76,7 +91,7 @@ static Err prune_run(Model *m, const PruneOptions *o, PruneLayer *layer, const i
 {
     const Kernels *kernels;
     TRY(find_kernels(&kernels));
-    Layer open[BATCH];
+    Layer open[TOGETHER];
     Err failure = OK;
     for (int i = 0; i < count; i++)
         TRY(layer_open(m, &layer[which[i]], o, kernels, &open[i]));
@@ -99,11 +114,11 @@ Err prune_apply(Model *m, const PruneOptions *o, PruneResult *r, const Progress 
     int64_t done = 0, total = 0;
     for (int i = 0; i < r->n_layer; i++)
         total += to_do(&r->layer[i]) ? r->layer[i].weight->elements : 0;
-    int which[BATCH], count;
+    int which[TOGETHER], count;
     for (int next = run_of(r, 0, &count, which); count > 0; next = run_of(r, next, &count, which)) {
         TRY(prune_run(m, o, r->layer, which, count));
         for (int i = 0; i < count; i++)
-            done += r->layer[which[i]].weight->elements;
+            done += elements_of(r, which[i]);
         if (progress)
             progress->tell(progress->user, r->layer[which[count - 1]].weight->name, done, total);
     }
