@@ -53,6 +53,7 @@ static bool row_fits(const Node *n, const Op *op)
     if (version < op->since && !(version == 0 && *op->domain)) return false;     /* files leave out domains that they use */
     if (n->n_in < op->min_in || (op->max_in >= 0 && n->n_in > op->max_in)) return false;
     if (n->n_out < op->min_out || (op->max_out >= 0 && n->n_out > op->max_out)) return false;
+    for (int i = 0; i < op->min_in; i++) if (!n->in[i] && strcmp(op->type, "Loop")) return false;     /* Loop's first two are there, but may be empty */
     return attrs_fit(n, op->attrs);
 }
 

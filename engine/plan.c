@@ -60,9 +60,9 @@ static Err step_new(Plan *p, const Node *n, Step **out)
         for (int k = 0; n->attr[i].kind == ATTR_GS && k < n->attr[i].n; k++) TRY(capture_graph(p, s, &room, n->attr[i].gs[k]));
     }
     for (int i = 0; i < n->n_out; i++) {
-        if (!n->out[i]) continue;
-        TRY(buffer_new(p, n->out[i]->name, &s->out[i]));
-        TRY(map_put(p, n->out[i], s->out[i]));
+        if (!n->out[i] && i >= n->op->min_out) continue;       /* one that the operator cannot leave out has memory that nobody reads */
+        TRY(buffer_new(p, n->out[i] ? n->out[i]->name : "", &s->out[i]));
+        if (n->out[i]) TRY(map_put(p, n->out[i], s->out[i]));
     }
     *out = s;
     return OK;
@@ -292,16 +292,18 @@ static Err add_input(Plan *p, const Value *v, DType dtype, const Shape *shape)
     return OK;
 }
 
-Err plan_inputs(const Model *m, const Value ***input, int *n)
+static Err inputs_of(Arena *arena, const Model *m, const Value ***input, int *n)
 {
     const Graph *g = m->graph;
-    const Value **list = arena_array(m->arena, (size_t)g->n_in + 1, sizeof *list);
+    const Value **list = arena_array(arena, (size_t)g->n_in + 1, sizeof *list);
     if (!list) return err_set(ERR_NOMEM, "Out of memory.");
     *n = 0;
     for (int i = 0; i < g->n_in; i++) if (!g->in[i]->constant) list[(*n)++] = g->in[i];
     *input = list;
     return OK;
 }
+
+Err plan_inputs(const Model *m, const Value ***input, int *n) { return inputs_of(m->arena, m, input, n); }
 
 static Err check_input(const Model *m, const Value *v, const PlanInput *in)
 {
@@ -320,9 +322,8 @@ static Err bind_inputs(Plan *p, const PlanInput *input, int n)
 {
     const Value **wanted;
     int n_wanted;
-    TRY(plan_inputs(p->model, &wanted, &n_wanted));
-    p->in = arena_array(p->arena, (size_t)n_wanted + 1, sizeof *p->in);
-    if (!p->in) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    TRY(inputs_of(p->arena, p->model, &wanted, &n_wanted));
+    TRY(plan_array(p, n_wanted + 1, sizeof *p->in, &p->in));
     for (int i = 0; i < n; i++) {
         int k = 0;
         while (k < n_wanted && strcmp(wanted[k]->name, input[i].name)) k++;
@@ -359,8 +360,7 @@ Err plan_build(Model *m, const PlanInput *input, int n, const PlanOptions *optio
 static Err build_body(Plan *p, const Graph *body, Buffer *const *in, int n_in)
 {
     if (n_in != body->n_in) return err_set(ERR_FORMAT, "A body has %d inputs where its node gives %d.", body->n_in, n_in);
-    p->in = arena_array(p->arena, (size_t)n_in + 1, sizeof *p->in);
-    if (!p->in) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    TRY(plan_array(p, n_in + 1, sizeof *p->in, &p->in));
     for (int i = 0; i < n_in; i++) TRY(add_input(p, body->in[i], in[i]->dtype, &in[i]->shape));
     return plan_graph(p, body);
 }

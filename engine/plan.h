@@ -8,7 +8,8 @@
  * makes such a value is `late`: it is inferred and prepared again in every run, when its inputs are there, and takes its memory from the plan's
  * late arena. Everything before it stays planned.
  *
- * A new set of input shapes is a new plan. Plans of one model are independent of each other, but are built one at a time. */
+ * A new set of input shapes is a new plan. Plans of one model are independent of each other: threads may build and run them at the same time, each plan in one
+ * thread at a time. */
 #pragma once
 #include "engine/infer.h"
 

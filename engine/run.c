@@ -17,6 +17,8 @@ static double seconds_now(void)
 
 Err buffer_learn(Plan *p, Buffer *b)
 {
+    b->fact.element = NULL;
+    b->fact.real = NULL;
     if (b->count > INFER_ELEMENTS || !b->data || b->dtype == DT_STRING || !dtype_is_real(b->dtype)) return OK;
     int64_t *whole;
     TRY(plan_array(p, b->count + 1, sizeof *whole, &whole));
@@ -73,7 +75,7 @@ static bool inside_block(const Plan *p, const Buffer *b)
     return false;
 }
 
-Err step_execute(Plan *p, Step *s)
+static Err execute(Plan *p, Step *s)
 {
     bool known;
     s->run = NULL; s->state = NULL; s->scratch_bytes = 0;
@@ -99,6 +101,14 @@ Err step_execute(Plan *p, Step *s)
         memcpy(b->data, from, b->bytes);
     }
     return OK;
+}
+
+/* What was learned of the inputs is of this run: a body that is planned later must not take it for known. */
+Err step_execute(Plan *p, Step *s)
+{
+    Err e = execute(p, s);
+    for (int i = 0; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) s->in[i]->fact.element = NULL, s->in[i]->fact.real = NULL;
+    return e;
 }
 
 Err step_output(Plan *p, Step *s, int i, DType dtype, const Shape *shape)

@@ -1,4 +1,5 @@
 /* Operators that pick or place elements by index: the Gather and Scatter families, NonZero, Compress, OneHot, ReverseSequence. */
+#include <math.h>
 #include <string.h>
 #include "engine/element.h"
 #include "engine/move.h"
@@ -308,9 +309,9 @@ static Err one_hot_run(Plan *plan, Step *s)
     double given;
     size_t size = element_size(values->dtype);
     elements_to_f64(s->in[1]->dtype, s->in[1]->data, 0, 1, &given);
-    int64_t depth = (int64_t)given;
     Shape y = { .rank = index->shape.rank + 1 };
-    if (depth < 0 || y.rank > MAX_RANK) return err_set(ERR_SHAPE, "OneHot has a depth of %lld.", (long long)depth);
+    if (!(given >= 0 && given < 0x1p40) || y.rank > MAX_RANK) return err_set(ERR_SHAPE, "OneHot has a depth of %g.", given);
+    int64_t depth = (int64_t)given;
     TRY(axis_of(attr_i(s->node, "axis", -1), y.rank, &axis));
     for (int i = 0, k = 0; i < y.rank; i++) y.dim[i] = i == axis ? depth : index->shape.dim[k++];
     TRY(step_output(plan, s, 0, values->dtype, &y));
@@ -318,7 +319,7 @@ static Err one_hot_run(Plan *plan, Step *s)
     for (int64_t i = 0; i < s->out[0]->count; i++) {
         double v;
         elements_to_f64(index->dtype, index->data, i / (inner * depth) * inner + i % inner, 1, &v);
-        int64_t hot = (int64_t)v;
+        int64_t hot = fabs(v) < 0x1p40 ? (int64_t)v : -1 - depth;     /* what is no index is out of range */
         if (hot < 0) hot += depth;
         memcpy((char *)s->out[0]->data + (size_t)i * size, (const char *)values->data + (i / inner % depth == hot ? size : 0), size);
     }

@@ -13,7 +13,7 @@ Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
         if (axis < 0) axis = 0;
         size = x->shape.dim[axis];
         inner = shape_span(&x->shape, axis + 1, x->shape.rank);
-        if (count % size) return err_set(ERR_SHAPE, "A zero point has %lld elements for %lld channels.", (long long)count, (long long)size);
+        if (!size || count % size) return err_set(ERR_SHAPE, "A zero point has %lld elements for %lld channels.", (long long)count, (long long)size);
     }
     for (int64_t i = 0; i < x->count; i++) {
         int64_t v, z = 0;

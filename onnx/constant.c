@@ -60,16 +60,19 @@ static Err expand(Constant *c)
     return OK;
 }
 
+static Err fetch_alone(Model *m, Constant *c);
+static Err release_alone(Model *m, Constant *c);
+
 static Err fetch_sparse(Model *m, Constant *c)
 {
-    Err err = constant_fetch(m, c->values);
-    if (!err) err = constant_fetch(m, c->indices);
+    Err err = fetch_alone(m, c->values);
+    if (!err) err = fetch_alone(m, c->indices);
     if (!err) err = mapping_block(c->mapping, c->tensor.bytes);
     if (!err) {
         c->tensor.data = memset(c->mapping->base, 0, c->tensor.bytes);
         err = expand(c);
     }
-    Err values = constant_release(m, c->values), indices = constant_release(m, c->indices);
+    Err values = release_alone(m, c->values), indices = release_alone(m, c->indices);
     return err ? err : values ? values : indices;
 }
 
@@ -87,7 +90,7 @@ static Err fetch(Model *m, Constant *c)
     return fetch_inline(m, c);
 }
 
-Err constant_fetch(Model *m, Constant *c)
+static Err fetch_alone(Model *m, Constant *c)
 {
     if (c->tensor.data) return OK;
     if (dtype_bits(c->tensor.dtype) == 0 && c->tensor.dtype != DT_STRING)
@@ -99,7 +102,7 @@ Err constant_fetch(Model *m, Constant *c)
     return err;
 }
 
-Err constant_release(Model *m, Constant *c)
+static Err release_alone(Model *m, Constant *c)
 {
     if (!c->tensor.data || !c->mapping) return OK;
     if (c->edited && (c->storage != STORED_EXTERNAL || !m->store)) return OK;
@@ -107,4 +110,20 @@ Err constant_release(Model *m, Constant *c)
     mapping_clear(c->mapping);
     c->tensor.data = NULL;
     return OK;
+}
+
+Err constant_fetch(Model *m, Constant *c)
+{
+    pthread_mutex_lock(&m->lock);
+    Err err = fetch_alone(m, c);
+    pthread_mutex_unlock(&m->lock);
+    return err;
+}
+
+Err constant_release(Model *m, Constant *c)
+{
+    pthread_mutex_lock(&m->lock);
+    Err err = release_alone(m, c);
+    pthread_mutex_unlock(&m->lock);
+    return err;
 }

@@ -133,7 +133,8 @@ static Err model_new(Model **out)
         return load_out_of_memory();
     }
     size_t pages = (size_t)sysconf(_SC_PHYS_PAGES), page = (size_t)sysconf(_SC_PAGESIZE);
-    *m = (Model){ .arena = arena, .producer_name = "", .producer_version = "", .symbols = symbols, .memory_limit = pages / 4 * 3 * page };
+    *m = (Model){ .arena = arena, .producer_name = "", .producer_version = "", .symbols = symbols, .memory_limit = pages / 4 * 3 * page,
+                  .lock = PTHREAD_MUTEX_INITIALIZER };
     *out = m;
     return OK;
 }
@@ -143,6 +144,7 @@ void model_free(Model *m)
     if (!m) return;
     for (Mapping *mapping = m->mapping; mapping; mapping = mapping->next) mapping_clear(mapping);
     store_close(m);
+    pthread_mutex_destroy(&m->lock);
     arena_free(m->arena);
 }
 

@@ -7,6 +7,7 @@
  *
  * "Derived" fields are written only by graph_refresh, which passes call after they edited. */
 #pragma once
+#include <pthread.h>
 #include "onnx/tensor.h"
 
 typedef struct Span { const uint8_t *at; size_t size; } Span;      /* a run of bytes inside the mapped file; at == NULL: none */
@@ -116,6 +117,7 @@ struct Model {
     bool edited;                            /* any of producer_*, property changed */
     struct Store *store;                    /* see model_store */
     struct Mapping *mapping;                /* everything mapped or fetched */
+    pthread_mutex_t lock;                   /* of fetched elements: constants may be fetched from several threads */
 };
 
 /* Reads a model. ERR_IO; ERR_FORMAT with what is wrong and where (byte offset); ERR_NOMEM; ERR_UNSUPPORTED for another format's file.
@@ -138,7 +140,7 @@ Err  model_save(Model *m, const char *path, const SaveOptions *o);
 Err  model_serialize(Model *m, const SaveOptions *o, uint8_t **bytes, size_t *size);
 
 /* Makes c->tensor.data point at the elements: a private mapping of the external file, or a copy in memory. Writable, aligned to the element
- * size, until constant_release or model_free. Strings are Span[]. Not thread-safe. ERR_IO, ERR_FORMAT when bytes and shape disagree, ERR_NOMEM
+ * size, until constant_release or model_free. Strings are Span[]. Several threads may fetch at a time. ERR_IO, ERR_FORMAT when bytes and shape disagree, ERR_NOMEM
  * when out of memory or beyond m->memory_limit, ERR_UNSUPPORTED for an element type that this program does not know. */
 Err  constant_fetch(Model *m, Constant *c);
 /* Declares that c->tensor.data was changed. */

@@ -19,6 +19,7 @@ Err tensor_parse(Arena *arena, Span bytes, Tensor **out, const char **name)
     Constant *c;
     if (!shell) return err_set(ERR_NOMEM, "out of memory");
     shell->arena = arena;
+    shell->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     shell->memory_limit = SIZE_MAX;        /* the bytes are there already; typed fields grow at most eightfold */
     Loader l = { .m = shell, .arena = arena, .file = bytes.at };
     TRY(load_constant(&l, bytes, &c));

@@ -1,0 +1,221 @@
+/* Running plans: what is learned in a run stays in it, limits hold, threads may build and run plans of one model at the same time. */
+#include "engine/plan.h"
+#include "tests/build_model.h"
+#include "tests/cmocka.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Loaded { Bytes bytes; Model *m; } Loaded;
+
+static Loaded load(Build *b)
+{
+    Loaded l = { build_finish(b, 8, 18), NULL };
+    if (model_parse(l.bytes.at, l.bytes.size, &l.m) != OK || ops_bind(l.m) != OK) fail_msg("%s", err_text());
+    return l;
+}
+
+static void unload(Loaded l)
+{
+    model_free(l.m);
+    bytes_free(l.bytes);
+}
+
+static Plan *plan_for(Model *m, const PlanInput *in, int n, const PlanOptions *o)
+{
+    Plan *p = NULL;
+    if (plan_build(m, in, n, o, &p) != OK) fail_msg("%s", err_text());
+    return p;
+}
+
+static Build *reshape_branch(const char *out)
+{
+    Build *b = build_new();
+    build_node(b, "Reshape", "x,sizes", out, "");
+    build_output(b, out, DT_F32, "?,?");
+    return b;
+}
+
+/* A branch reads sizes that the enclosing graph has looked at already: they must count in every run anew. */
+static void test_captured_sizes(void **state)
+{
+    (void)state;
+    Build *b = build_new();
+    build_input(b, "x", DT_F32, "6");
+    build_input(b, "sizes", DT_I64, "2");
+    build_input(b, "c", DT_BOOL, "");
+    build_node(b, "Reshape", "x,sizes", "r", "");
+    build_node(b, "If", "c", "y", "");
+    build_attr_graph(b, "then_branch", reshape_branch("a"));
+    build_attr_graph(b, "else_branch", reshape_branch("b"));
+    build_output(b, "r", DT_F32, "?,?");
+    build_output(b, "y", DT_F32, "?,?");
+    Loaded l = load(b);
+    Plan *p = plan_for(l.m, (PlanInput[]){ { "x", DT_F32, { 1, { 6 } } }, { "sizes", DT_I64, { 1, { 2 } } }, { "c", DT_BOOL, { 0 } } }, 3, NULL);
+    float x[6] = { 1, 2, 3, 4, 5, 6 };
+    uint8_t yes = 1;
+    int64_t sizes[4][2] = { { 2, 3 }, { 3, 2 }, { 6, 1 }, { 1, 6 } };
+    for (int i = 0; i < 4; i++) {
+        Tensor in[3] = { { DT_F32, { 1, { 6 } }, sizeof x, x }, { DT_I64, { 1, { 2 } }, 16, sizes[i] }, { DT_BOOL, { 0 }, 1, &yes } };
+        if (plan_run(p, in, 3) != OK) fail_msg("%s", err_text());
+        for (int k = 0; k < 2; k++) assert_true(shape_equal(&p->out[k]->shape, &(Shape){ 2, { sizes[i][0], sizes[i][1] } }));
+        assert_memory_equal(p->out[1]->data, x, sizeof x);
+    }
+    plan_free(p);
+    unload(l);
+}
+
+static Build *turns(const char *condition)
+{
+    Build *b = build_new();
+    float half = 0.5f;
+    build_input(b, "n", DT_I64, "");
+    build_input(b, "go", DT_BOOL, "");
+    build_input(b, "sum", DT_F32, "1");
+    build_init(b, "half", DT_F32, "1", &half);
+    build_node(b, "Add", "sum,half", "more", "");
+    build_node(b, "Identity", condition, "still", "");
+    build_output(b, "still", DT_BOOL, "");
+    build_output(b, "more", DT_F32, "1");
+    return b;
+}
+
+static Build *loop(void)
+{
+    Build *b = build_new();
+    uint8_t yes = 1;
+    float zero = 0;
+    build_input(b, "limit", DT_I64, "");
+    build_init(b, "yes", DT_BOOL, "", &yes);
+    build_init(b, "zero", DT_F32, "1", &zero);
+    build_node(b, "Loop", "limit,yes,zero", "y", "");
+    build_attr_graph(b, "body", turns("go"));
+    build_output(b, "y", DT_F32, "1");
+    return b;
+}
+
+/* A state that is whole in one turn and has a fraction in the next. */
+static void test_loop(void **state)
+{
+    (void)state;
+    Loaded l = load(loop());
+    Plan *p = plan_for(l.m, &(PlanInput){ "limit", DT_I64, { 0 } }, 1, NULL);
+    for (int64_t limit = 0; limit < 40; limit++) {
+        if (plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1) != OK) fail_msg("%s", err_text());
+        assert_float_equal(*(float *)p->out[0]->data, 0.5f * (float)limit, 0);
+    }
+    plan_free(p);
+    unload(l);
+}
+
+static void test_endless(void **state)
+{
+    (void)state;
+    int64_t limit = INT64_MAX;
+    Loaded l = load(loop());
+    Plan *p = plan_for(l.m, &(PlanInput){ "limit", DT_I64, { 0 } }, 1, &(PlanOptions){ .seconds_limit = 0.05 });
+    assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1), ERR_TIME);
+    assert_non_null(strstr(err_text(), "This model takes longer than the limit of 0.05 seconds."));
+    limit = 3;                                         /* the plan lives on */
+    assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1), OK);
+    plan_free(p);
+    unload(l);
+}
+
+/* What is too large is refused before it is allocated: while planning where shapes are known, in the run where they come from data. */
+static void test_memory(void **state)
+{
+    (void)state;
+    Build *b = build_new();
+    build_input(b, "sizes", DT_I64, "2");
+    build_node(b, "ConstantOfShape", "sizes", "y", "");
+    build_output(b, "y", DT_F32, "?,?");
+    Loaded l = load(b);
+    PlanOptions o = { .memory_limit = 1 << 24 };
+    Plan *p = plan_for(l.m, &(PlanInput){ "sizes", DT_I64, { 1, { 2 } } }, 1, &o);
+    int64_t sizes[3][2] = { { 1 << 20, 1 << 20 }, { (int64_t)1 << 40, (int64_t)1 << 40 }, { 4, 5 } };
+    assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 1, { 2 } }, 16, sizes[0] }, 1), ERR_NOMEM);
+    assert_non_null(strstr(err_text(), "This model needs more memory than the limit of 16 MiB allows"));
+    assert_true(plan_run(p, &(Tensor){ DT_I64, { 1, { 2 } }, 16, sizes[1] }, 1) != OK);
+    assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 1, { 2 } }, 16, sizes[2] }, 1), OK);
+    plan_free(p);
+    unload(l);
+    b = build_new();
+    build_input(b, "x", DT_F32, "n");
+    build_node(b, "Exp", "x", "y", "");
+    build_output(b, "y", DT_F32, "n");
+    l = load(b);
+    assert_int_equal(plan_build(l.m, &(PlanInput){ "x", DT_F32, { 1, { (int64_t)1 << 40 } } }, 1, &o, &p), ERR_NOMEM);
+    assert_non_null(strstr(err_text(), "This model needs more memory than the limit of 16 MiB allows"));
+    unload(l);
+}
+
+/* threads ------------------------------------------------------------------------------------------------------------------------- */
+
+enum { THREADS = 4, ROUNDS = 20, FEATURES = 32 };
+typedef struct Worker { Model *m; int64_t rows; float first; bool failed; } Worker;
+
+/* Weights that are sparse in the file, so that they are unpacked when first asked for. */
+static Build *shared_model(void)
+{
+    Build *b = build_new();
+    int64_t at[FEATURES];
+    float one[FEATURES];
+    for (int i = 0; i < FEATURES; i++) { at[i] = i * (FEATURES + 1); one[i] = (float)i; }
+    Pb w = sparse_raw("w", DT_F32, "32,32", FEATURES, at, one);
+    build_sparse_init_proto(b, &w);
+    build_init(b, "bias", DT_F32, "32", NULL);
+    build_input(b, "x", DT_F32, "rows,32");
+    build_node(b, "MatMul", "x,w", "m", "");
+    build_node(b, "Add", "m,bias", "y", "");
+    build_output(b, "y", DT_F32, "rows,32");
+    return b;
+}
+
+static void *work(void *user)
+{
+    Worker *w = user;
+    size_t bytes = (size_t)w->rows * FEATURES * sizeof(float);
+    float *x = malloc(bytes);
+    for (int64_t i = 0; x && i < w->rows * FEATURES; i++) x[i] = w->first;
+    for (int round = 0; round < ROUNDS && !w->failed; round++) {
+        Plan *p;
+        Shape s = { 2, { w->rows, FEATURES } };
+        w->failed = !x || plan_build(w->m, &(PlanInput){ "x", DT_F32, s }, 1, &(PlanOptions){ .threads = 1 }, &p) != OK;
+        if (w->failed) break;
+        w->failed = plan_run(p, &(Tensor){ DT_F32, s, bytes, x }, 1) != OK;
+        for (int64_t i = 0; !w->failed && i < w->rows * FEATURES; i++) {
+            float wanted = w->first * (float)(i % FEATURES) + (float)(i % FEATURES + 1);
+            w->failed = ((float *)p->out[0]->data)[i] != wanted;
+        }
+        plan_free(p);
+    }
+    free(x);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    for (int turn = 0; turn < 5; turn++) {             /* the race for the first fetch happens once a model */
+        Loaded l = load(shared_model());
+        pthread_t thread[THREADS];
+        Worker w[THREADS];
+        for (int i = 0; i < THREADS; i++) {
+            w[i] = (Worker){ l.m, 1 + i, (float)i, false };
+            assert_int_equal(pthread_create(&thread[i], NULL, work, &w[i]), 0);
+        }
+        for (int i = 0; i < THREADS; i++) pthread_join(thread[i], NULL);
+        for (int i = 0; i < THREADS; i++) assert_false(w[i].failed);
+        unload(l);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
