@@ -480,9 +480,12 @@ benchmark() {
     run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --batch 3 --json b.json
     has out "batch 3"
     has out "median ms"
-    run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --threads 2 --streams 2 --json -
+    run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --threads 2 --streams 2 --per-layer --profile trace.json --json -
     cp out streams.json
     has streams.json '"scenario": "multistream"'
+    run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --per-layer
+    has out "block2.conv1"
+    has out "Together"
     run 2 bench
     run 2 bench --model m.onnx --threads 3 --streams 2
     has err "cannot be shared evenly"
@@ -507,6 +510,11 @@ for f in sys.argv[1:]:
     assert r["iterations"] >= 5 and r["std"] >= 0 and r["scenario"] == b["scenario"]
     assert b["num_streams"] > 1 or abs(r["items_per_sec"] - b["batch_size"] * r["iterations"] / r["seconds_ran"]) < 1e-6 * r["items_per_sec"]
 assert b["batch_size"] == b["input_shapes"][0][0] == 3
+layers = json.load(open("streams.json"))["layers"]
+assert abs(sum(l["share"] for l in layers) - 1) < 1e-9 and all(l["milliseconds"] >= 0 for l in layers)
+assert any(l["gflops"] and l["zeros"] == 0 and l["operator"] == "Conv" for l in layers)
+events = json.load(open("trace.json"))["traceEvents"]
+assert len(events) == 5 * (len(layers) + 1) and all(e["ph"] == "X" and e["dur"] >= 0 for e in events)
 PYTHON
 }
 

@@ -1,5 +1,4 @@
 /* `oneshot bench`: how fast a model runs here. */
-#include "engine/cli/bench.h"
 #include "engine/cli/bench_report.h"
 #include "kernels/kernels.h"
 #include "recipes/difference.h"
@@ -32,6 +31,11 @@ static const Option options[] = {
       "with the quartiles of the rounds' ratios, and how far the outputs are apart. Needs a Python with onnxruntime." },
     { "python", 0, OPTION_FILE, FIELD(python), "PATH", NULL, NULL,
       "The Python that has onnxruntime. Default: the first python3 on the PATH that has it." },
+    { "per-layer", 0, OPTION_FLAG, FIELD(per_layer), NULL, NULL, "where the time goes, step by step",
+      "Lists the steps of the plan with their time, rate and share, the zeros of their weights, and the kernel that was chosen and why. Steps that matter little are "
+      "summed up; the JSON has all." },
+    { "profile", 0, OPTION_FILE, FIELD(profile), "FILE", NULL, "a trace of a few runs for chrome://tracing",
+      "Writes when each step of five inferences ran, in Chrome's trace format, which chrome://tracing and Perfetto show." },
     { "seed", 0, OPTION_TEXT, FIELD(random), "N", NULL, NULL, "Where random inputs start. Default: 1." },
     { "json", 0, OPTION_FILE, FIELD(json), "FILE|-", NULL, "the figures as JSON; - is stdout, without the table",
       "Write the figures as JSON to FILE as well; - prints them instead of the table." },
@@ -128,9 +132,12 @@ static Err enter(Bench *b, Field *f)
 static Err run_bench(Bench *b)
 {
     Field f = { .rival.fd = -1 };
+    LayerTimes times = { 0 };
     Err e = enter(b, &f);
     if (e == OK) e = bench_race(b, f.list, f.n);
-    if (e == OK) e = bench_report(b, f.list, f.n);
+    if (e == OK && b->settings->per_layer) e = layers_measure(b, &f.own, b->seconds / 2, &times);
+    if (e == OK && b->settings->profile) e = profile_write(b, &f.own, b->settings->profile);
+    if (e == OK) e = bench_report(b, f.list, f.n, times.n ? &times : NULL);
     rival_stop(&f.rival);
     executor_stop(&f.own);
     return e;

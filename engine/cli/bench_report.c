@@ -1,7 +1,5 @@
 #include "engine/cli/bench_report.h"
 #include "kernels/kernels.h"
-#include "recipes/report_json.h"
-#include "recipes/report_table.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -82,13 +80,14 @@ static void add_ratios(Text *t, const Bench *b, Contender *const *c, int n)
     }
 }
 
-static Err report_text_of(const Bench *b, Contender *const *c, int n)
+static Err report_text_of(const Bench *b, Contender *const *c, int n, const LayerTimes *times)
 {
     Text t = { .arena = b->arena };
     add_head(&t, b, c[0]);
     add_speed(&t, b, c, n);
     add_start(&t, c, n);
     add_ratios(&t, b, c, n);
+    if (times) layers_text(&t, times, console_width());
     return console_print(&t);
 }
 
@@ -139,7 +138,7 @@ static void add_contender(Json *j, const Bench *b, const Contender *first, const
     json_end(j);
 }
 
-static Err report_json_of(const Bench *b, Contender *const *c, int n)
+static Err report_json_of(const Bench *b, Contender *const *c, int n, const LayerTimes *times)
 {
     Text t = { .arena = b->arena };
     Json j = { .out = &t };
@@ -165,15 +164,16 @@ static Err report_json_of(const Bench *b, Contender *const *c, int n)
     json_string(&j, "inputs", b->settings->data ? "samples" : "random");
     add_startup(&j, c[0]);
     for (int i = 1; i < n; i++) add_contender(&j, b, c[0], c[i]);
+    if (times) layers_json(&j, times);
     json_end(&j);
     TRY(text_check(&t));
     return console_json(b->arena, b->settings->json, &t);
 }
 
-Err bench_report(Bench *b, Contender *const *c, int n)
+Err bench_report(Bench *b, Contender *const *c, int n, const LayerTimes *times)
 {
     const Settings *s = b->settings;
-    if (s->json) TRY(report_json_of(b, c, n));
+    if (s->json) TRY(report_json_of(b, c, n, times));
     if (s->quiet || (s->json && !strcmp(s->json, "-"))) return OK;
-    return report_text_of(b, c, n);
+    return report_text_of(b, c, n, times);
 }
