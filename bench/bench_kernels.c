@@ -131,7 +131,7 @@ static void prepare(const Layer *l, const Kernels *kernels, int threads, Case *c
         c->w[v] = zeroed(sizeof(float) * weights);
         for (size_t i = 0; i < weights; i++)
             c->w[v][i] = v && uniform() < sparsity[v - 1] ? 0 : (float)(uniform() - 0.5);
-        PanelWindow window = { (size_t)(in * in), { in, in }, { l->size, l->size }, { l->kernel, l->kernel }, { l->stride, l->stride }, { 1, 1 },
+        PanelWindow window = { (size_t)(in * in), 0, { in, in }, { l->size, l->size }, { l->kernel, l->kernel }, { l->stride, l->stride }, { 1, 1 },
                                { l->kernel / 2, l->kernel / 2 } };
         MultiplyShape shape = { window, 1, 1, c->k, c->n, { c->w[v], (size_t)c->k, 1, c->m } };
         multiply_plan(&shape, kernels, threads, v ? MULTIPLY_SPARSE : MULTIPLY_DENSE, &c->multiply[v]);

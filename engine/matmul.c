@@ -34,7 +34,7 @@ static void pack_tile(const Matmul *p, const float *b, const PanelPart *part, fl
         p->kernels->transpose_f32(b + (size_t)part->n0 * p->b_column + (size_t)part->k0, p->b_column, part->n, rows, panel, (size_t)part->width);
         return;
     }
-    PanelWindow matrix = { p->b_row, { 1, p->n }, { 1, p->n }, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0 } };
+    PanelWindow matrix = { p->b_row, 0, { 1, p->n }, { 1, p->n }, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0 } };
     p->kernels->pack_f32(&matrix, b, part, panel);
 }
 

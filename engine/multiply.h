@@ -21,11 +21,13 @@ typedef struct MultiplyShape {
 
 typedef struct Multiply {
     MultiplyShape shape;
+    PanelWindow window;        /* shape's, with the distance of images */
     const Kernels *kernels;
     bool    sparse;
     int     threads;
     int     block, blocks;     /* rows of X in a K block, number of them */
     int     parts, part_rows;  /* the rows of a group are cut into parts, each packed on its own */
+    int     together;          /* images whose columns share panels: all or 1 */
     int     panels;
     size_t  bytes;             /* of packed weights */
     size_t  scratch;           /* bytes that multiply_run needs, for all threads */

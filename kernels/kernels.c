@@ -52,6 +52,8 @@ static void fill_avx512(Kernels *k)
     prune_avx512(k);
     rows_avx512(k);
     plane_avx512(k);
+    panel_avx512(k);
+    pack_avx512(k);
 }
 
 static void fill_avx512vnni(Kernels *k)

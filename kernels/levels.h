@@ -9,7 +9,10 @@ void prune_neon(Kernels *k);
 
 void panel_scalar(Kernels *k);
 void panel_avx2(Kernels *k);
+void panel_avx512(Kernels *k);
 void pack_avx2(Kernels *k);
+void pack_avx512(Kernels *k);
+void pack_f32_avx2(const PanelWindow *g, const float *x, const PanelPart *p, float *panel);     /* for long strides and large kernels */
 
 void rows_scalar(Kernels *k);
 void rows_avx2(Kernels *k);

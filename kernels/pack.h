@@ -14,8 +14,8 @@ typedef struct Weights {
     int rows;
 } Weights;
 
-/* [ceil(rows / width)][k1 - k0][width], absent rows 0. With the width of a level's strips: DensePart with pitch = width * (k1 - k0), row 1, step width.
- * With that of its tiles: panels whose columns are W's rows. */
+/* [ceil(rows / width)][k1 - k0][width], absent rows 0. With the width of a level's strips: for DensePart. With that of its tiles:
+ * panels whose columns are W's rows. */
 void   weights_pack_dense(const Weights *w, int k0, int k1, int width, float *out);
 size_t weights_dense_count(const Weights *w, int k0, int k1, int width);       /* floats of it */
 

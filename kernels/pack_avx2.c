@@ -5,7 +5,7 @@
 
 enum { MOST_TAPS = 64 };
 
-typedef struct Run { int y, x, at, n; } Run;                   /* n pixels from (y, x) on are columns at ... of the panel */
+typedef struct Run { int64_t image; int y, x, at, n; } Run;    /* n pixels from (y, x) of an image on are columns at ... of the panel */
 typedef struct Tap { int64_t shift; uint64_t mask; } Tap;      /* input - output position; the columns for which it lies inside the image */
 
 /* The lanes whose bit is set in the low byte of `bits`. */
@@ -17,10 +17,15 @@ static inline __m256i lanes_of(uint64_t bits)
 
 static int runs_of(const PanelWindow *g, const PanelPart *p, Run *run)
 {
-    int count = 0, y = (int)(p->n0 / g->out[1]), x = (int)(p->n0 % g->out[1]);
+    int64_t pixels = (int64_t)g->out[0] * g->out[1], image = p->n0 / pixels, pixel = p->n0 % pixels;
+    int count = 0, y = (int)(pixel / g->out[1]), x = (int)(pixel % g->out[1]);
     for (int at = 0; at < p->n; at += run[count++].n, y++, x = 0) {
+        if (y == g->out[0]) {
+            y = 0;
+            image++;
+        }
         int n = g->out[1] - x < p->n - at ? g->out[1] - x : p->n - at;
-        run[count] = (Run) { y, x, at, n };
+        run[count] = (Run) { image, y, x, at, n };
     }
     return count;
 }
@@ -67,7 +72,7 @@ static inline __attribute__((always_inline)) void pack_shifted(const PanelWindow
     int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0, vectors = (p->n + LANES - 1) / LANES;
     for (int t = 0; t < taps; t++)
         tap[t] = tap_of(g, t, run, runs);
-    const float *channel = x + (size_t)(p->k0 / taps) * g->plane + p->n0;
+    const float *channel = x + (size_t)(p->k0 / taps) * g->plane + run->image * (int64_t)g->image + (int64_t)run->y * g->in[1] + run->x;
     size_t tile = (size_t)rows * (size_t)width;
     for (int k = 0, t = p->k0 % taps; k < rows; k++, panel += width) {
         const float *from = channel + tap[t].shift;
@@ -110,7 +115,8 @@ static void pack_runs(const PanelWindow *g, const float *x, const PanelPart *p, 
         for (int i = 0; i < runs; i++) {
             int64_t y = (int64_t)run[i].y * g->stride[0] + (int64_t)ky * g->dilation[0] - g->pad[0];
             Range r = y < 0 || y >= g->in[0] ? (Range) { run[i].x, run[i].x } : clip(valid, &run[i]);
-            fill_run(line, &run[i], r, channel + (r.hi > r.lo ? y * g->in[1] + (int64_t)r.lo * g->stride[1] + right : 0), g->stride[1]);
+            int64_t first = r.hi > r.lo ? y * g->in[1] + (int64_t)r.lo * g->stride[1] + right : 0;
+            fill_run(line, &run[i], r, channel + run[i].image * (int64_t)g->image + first, g->stride[1]);
         }
         _mm256_storeu_ps(line + p->n, _mm256_setzero_ps());
         for (int i = 0; i < p->n; i += LANES)
@@ -118,9 +124,10 @@ static void pack_runs(const PanelWindow *g, const float *x, const PanelPart *p, 
     }
 }
 
-static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
+void pack_f32_avx2(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
 {
-    if (g->stride[0] != 1 || g->stride[1] != 1 || g->in[1] != g->out[1] || g->kernel[0] > MOST_TAPS / g->kernel[1])
+    int64_t pixels = (int64_t)g->out[0] * g->out[1];
+    if (g->stride[0] != 1 || g->stride[1] != 1 || p->n0 / pixels != (p->n0 + p->n - 1) / pixels || g->in[1] != g->out[1] || g->kernel[0] > MOST_TAPS / g->kernel[1])
         pack_runs(g, x, p, panel);
     else if (p->width == PANEL_VECTOR)
         pack_shifted(g, x, p, panel, PANEL_VECTOR);
@@ -164,6 +171,6 @@ static void transpose_f32(const float *x, size_t ldx, int rows, int columns, flo
 
 void pack_avx2(Kernels *k)
 {
-    k->pack_f32 = pack_f32;
+    k->pack_f32 = pack_f32_avx2;
     k->transpose_f32 = transpose_f32;
 }

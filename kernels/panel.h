@@ -3,8 +3,8 @@
  *     Y = clamp(W * X + bias + residual)        W (M,K) constant, X (K,N), Y (M,N), all fp32
  *
  * X is what im2col would make of an image, but is never made as a whole: a packer copies the columns of one panel, K block by K block, into a buffer that stays in
- * the L1 cache while all rows of W pass. Column n is output pixel (n / out[1], n % out[1]), row k is (c * kernel[0] + ky) * kernel[1] + kx: ONNX's order
- * of weights. A plain matrix is the window { 1 x N image, 1 x 1 kernel }.
+ * a cache while all rows of W pass. Column n is output pixel (n / out[1], n % out[1]) of the first image; behind its last pixel comes the next image. Row k is
+ * (c * kernel[0] + ky) * kernel[1] + kx: ONNX's order of weights. A plain matrix is the window { 1 x N image, 1 x 1 kernel }.
  *
  * After the last K block the sums are finished while they are still in registers. Sums run over k in ascending order of blocks; the order inside a block
  * and the use of fused multiply-add are up to the level: results differ by at most (K + 4) * 2^-23 * sum |w x|. */
@@ -22,11 +22,13 @@ enum {
 typedef struct PanelSizes {
     int tile;                  /* columns, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
     int strip;                 /* rows of W */
+    int few;                   /* so many columns more than a multiple of 16 cost little, when W is packed */
 } PanelSizes;
 
 /* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */
 typedef struct PanelWindow {
     size_t plane;                                              /* elements from channel to channel, >= in[0] * in[1] */
+    size_t image;                                              /* elements from image to image, where columns of several are used */
     int in[2], out[2], kernel[2], stride[2], dilation[2], pad[2];   /* along height and width; pad before the first pixel, any sign */
 } PanelWindow;
 
@@ -50,11 +52,12 @@ typedef struct PanelOutput {
     float *partial;            /* [rows][tile] for dense, [rows][PANEL_COLUMNS] for sparse; not read or written when first and last */
 } PanelOutput;
 
-/* A dense product, tile and strip as in the level's PanelSizes: W's element (strip * i + r, k) is w[i * pitch + r * row + k * step], so packed strips
- * [k][strip] (row 1, step strip) are as good as a plain matrix (pitch strip * lda, row lda, step 1). Nothing beyond `rows` rows is read. panel is one tile: [k][tile]. */
+/* A dense product, tile and strip as in the level's PanelSizes: W's element (strip * i + r, k) is w[i * pitch + r * row + k * step]: of a plain matrix (pitch
+ * strip * lda, row lda, step 1) or a transposed one, where nothing beyond `rows` rows is read; or packed by weights_pack_dense. panel is one tile: [k][tile]. */
 typedef struct DensePart {
     const float *w;
-    size_t pitch, row, step;
+    bool packed;               /* pitch strip * k, row 1, step strip; the last strip is whole */
+    size_t pitch, row, step;   /* of what is not packed */
     int rows, k;
     const float *panel;
 } DensePart;

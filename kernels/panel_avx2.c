@@ -1,172 +1,30 @@
-/* Dense and sparse products of panels with AVX2 and FMA.
- *
- * Dense: 6 rows x 2 registers are 12 chains of fused multiply-adds (8 hide their latency), 8 loads for 12 of them. Sparse: each weight meets a row of up to 8
- * registers, each a multiply-add with a memory operand, so loads are the limit: 17 for 16. Up to 4 registers take two sets of accumulators against the latency.
- * Accumulator arrays become registers because every loop over them is unrolled; the empty asm keeps gcc 12 from spilling them in the loop before it. */
-#include "kernels/levels.h"
-#include <immintrin.h>
-#include <string.h>
+/* 6 rows x 2 registers: 12 chains (8 hide the latency of multiply-adds), 2 registers of columns, 1 weight. */
+#include "kernels/lanes_avx2.inc"
 
-enum { LANES = 8, TILE = 16, STRIP = 6 };
+enum { STRIP = 6, TILE = 16, FEW = 4 };
 
-#ifdef __clang__
-#define EACH(i, n) _Pragma("clang loop unroll(full)") for (int i = 0; i < (n); i++)
-#else
-#define EACH(i, n) _Pragma("GCC unroll 16") for (int i = 0; i < (n); i++)
-#endif
-#define INLINE static inline __attribute__((always_inline))
+typedef __m256 H;
+INLINE H h_zero(void) { return _mm256_setzero_ps(); }
+INLINE H h_load(const float *x) { return _mm256_loadu_ps(x); }
+INLINE H h_strip(const float *w) { return v_load_some(w, STRIP); }
+INLINE H h_broadcast(const float *x) { return _mm256_broadcast_ss(x); }
+INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
+INLINE H h_of(V v) { return v; }
+INLINE V v_of(H h) { return h; }
+INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
+#define v_lane(w4, q) _mm256_permute_ps(w4, 0x55 * (q))
 
-INLINE __m256i first_lanes(int n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
+#define DENSE_FUNCTIONS \
+    DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(1, 2) DENSE(2, 2) DENSE(3, 2) DENSE(4, 2) DENSE(5, 2) DENSE(6, 2) \
+    FEWER(1) FEWER(2) FEWER(3) FEWER(4) \
+    static Dense *const packed_tiles[STRIP][2] = { ROW(packed, 1), ROW(packed, 2), ROW(packed, 3), ROW(packed, 4), ROW(packed, 5), ROW(packed, 6) }; \
+    static Dense *const plain_tiles[STRIP][2] = { ROW(plain, 1), ROW(plain, 2), ROW(plain, 3), ROW(plain, 4), ROW(plain, 5), ROW(plain, 6) }; \
+    static Dense *const few_tiles[FEW] = { few_1, few_2, few_3, few_4 };
+#define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2 }
+#define SPARSE_FUNCTIONS \
+    SPARSE(1, 0) SPARSE(2, 0) SPARSE(3, 0) SPARSE(4, 0) SPARSE(5, 0) SPARSE(6, 0) SPARSE(7, 0) SPARSE(8, 0) \
+    static Sparse *const sparse_widths[] = { sparse_1_0, sparse_2_0, sparse_3_0, sparse_4_0, sparse_5_0, sparse_6_0, sparse_7_0, sparse_8_0 };
+#include "kernels/panel.inc"
 
-INLINE __m256 load_some(const float *x, int n)
-{
-    return n >= LANES ? _mm256_loadu_ps(x) : _mm256_maskload_ps(x, first_lanes(n));
-}
-
-/* vmaskmov takes dozens of cycles as a store, so the last columns go through memory. */
-INLINE void store_some(float *y, int n, __m256 v)
-{
-    if (n >= LANES) {
-        _mm256_storeu_ps(y, v);
-        return;
-    }
-    float lanes[LANES];
-    _mm256_storeu_ps(lanes, v);
-    for (int i = 0; i < n; i++)
-        y[i] = lanes[i];
-}
-
-/* Starts the V sums of row m; width is partial's. */
-INLINE void start(__m256 *sum, const int V, const PanelOutput *o, const int width, size_t m)
-{
-    if (!o->first)
-        EACH(v, V) sum[v] = _mm256_loadu_ps(o->partial + m * (size_t)width + LANES * v);
-    else if (!o->bias)
-        EACH(v, V) sum[v] = _mm256_setzero_ps();
-    else if (!o->bias_of_columns)
-        EACH(v, V) sum[v] = _mm256_broadcast_ss(o->bias + m);
-    else
-        EACH(v, V) sum[v] = load_some(o->bias + LANES * v, o->columns - LANES * v);
-}
-
-INLINE __m256 clamp(const PanelOutput *o, __m256 sum)
-{
-    return _mm256_min_ps(_mm256_set1_ps(o->hi), _mm256_max_ps(_mm256_set1_ps(o->lo), sum));        /* a NaN in the second operand stays */
-}
-
-/* Finishes them. The last of the V registers may be partly used. */
-INLINE void finish(const __m256 *sum, const int V, const PanelOutput *o, const int width, size_t m)
-{
-    if (!o->last) {
-        EACH(v, V) _mm256_storeu_ps(o->partial + m * (size_t)width + LANES * v, sum[v]);
-        return;
-    }
-    float *y = o->y + m * o->ld;
-    const float *residual = o->residual + m * o->ld;
-    if (o->columns == LANES * V && !o->residual)
-        EACH(v, V) _mm256_storeu_ps(y + LANES * v, clamp(o, sum[v]));
-    else if (o->columns == LANES * V)
-        EACH(v, V) _mm256_storeu_ps(y + LANES * v, clamp(o, _mm256_add_ps(sum[v], _mm256_loadu_ps(residual + LANES * v))));
-    else
-        EACH(v, V) {
-            int n = o->columns - LANES * v;
-            store_some(y + LANES * v, n, clamp(o, o->residual ? _mm256_add_ps(sum[v], load_some(residual + LANES * v, n)) : sum[v]));
-        }
-}
-
-/* R rows from m on, V registers of columns. */
-INLINE void dense_tile(const int R, const int V, const DensePart *d, const PanelOutput *o, int m)
-{
-    const float *p = d->w + (size_t)(m / STRIP) * d->pitch, *q = p + 3 * d->row, *x = d->panel;
-    const size_t row = d->row, step = d->step;
-    __m256 sum[STRIP][2];
-    EACH(r, R) start(sum[r], V, o, TILE, (size_t)(m + r));
-    EACH(r, R) _mm_prefetch((const char *)(o->y + (size_t)(m + r) * o->ld), _MM_HINT_T0);
-    for (int k = d->k; k > 0; k--, x += TILE, p += step, q += step) {
-        __m256 xv[2];
-        EACH(v, V) xv[v] = _mm256_loadu_ps(x + LANES * v);
-        EACH(r, R) {
-            __m256 w = _mm256_broadcast_ss(r < 3 ? p + (size_t)r * row : q + (size_t)(r - 3) * row);
-            EACH(v, V) sum[r][v] = _mm256_fmadd_ps(w, xv[v], sum[r][v]);
-        }
-    }
-    EACH(r, R) EACH(v, V) __asm__("" : "+x"(sum[r][v]));
-    EACH(r, R) finish(sum[r], V, o, TILE, (size_t)(m + r));
-}
-
-#define ROWS_OF(R) static __attribute__((noinline)) void dense_##R(const DensePart *d, const PanelOutput *o, int m) \
-    { if (o->columns > LANES) dense_tile(R, 2, d, o, m); else dense_tile(R, 1, d, o, m); }
-ROWS_OF(1) ROWS_OF(2) ROWS_OF(3) ROWS_OF(4) ROWS_OF(5) ROWS_OF(6)
-
-static void dense_f32(const DensePart *d, const PanelOutput *o)
-{
-    int m = 0;
-    for (; m + STRIP <= d->rows; m += STRIP)
-        dense_6(d, o, m);
-    switch (d->rows - m) {
-    case 1: dense_1(d, o, m); break;
-    case 2: dense_2(d, o, m); break;
-    case 3: dense_3(d, o, m); break;
-    case 4: dense_4(d, o, m); break;
-    case 5: dense_5(d, o, m); break;
-    default: break;
-    }
-}
-
-#define MULTIPLY(q) \
-    do { \
-        const float *x = s->panel + (uint16_t)(at >> 16 * (q)); \
-        __m256 w = _mm256_permute_ps(w4, 0x55 * (q)); \
-        EACH(v, V) sum[V <= 4 ? (q) % 2 : 0][v] = _mm256_fmadd_ps(w, _mm256_loadu_ps(x + LANES * v), sum[V <= 4 ? (q) % 2 : 0][v]); \
-    } while (0)
-
-INLINE void sparse_rows(const int V, const SparsePart *s, const PanelOutput *o)
-{
-    const uint8_t *stream = s->stream;
-    for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
-        __m256 sum[2][8];
-        start(sum[0], V, o, PANEL_COLUMNS, h->row);
-        if (V <= 4)
-            EACH(v, V) sum[1][v] = _mm256_setzero_ps();
-        for (int left = h->count / 4; left > 0; left--, stream += 24) {
-            __m256 w4 = _mm256_broadcast_ps((const __m128 *)stream);
-            uint64_t at;
-            memcpy(&at, stream + 16, sizeof at);
-            MULTIPLY(0);
-            MULTIPLY(1);
-            MULTIPLY(2);
-            MULTIPLY(3);
-        }
-        for (int left = h->count % 4; left > 0; left--, stream += 6) {
-            uint16_t at;
-            float value;
-            memcpy(&value, stream, sizeof value);
-            memcpy(&at, stream + 4, sizeof at);
-            __m256 w = _mm256_set1_ps(value);
-            EACH(v, V) sum[0][v] = _mm256_fmadd_ps(w, _mm256_loadu_ps(s->panel + at + LANES * v), sum[0][v]);
-        }
-        if (V <= 4)
-            EACH(v, V) sum[0][v] = _mm256_add_ps(sum[0][v], sum[1][v]);
-        EACH(v, V) __asm__("" : "+x"(sum[0][v]));
-        finish(sum[0], V, o, PANEL_COLUMNS, h->row);
-    }
-}
-
-#define ROWS(V) static __attribute__((noinline)) void sparse_##V(const SparsePart *s, const PanelOutput *o) { sparse_rows(V, s, o); }
-ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8)
-
-static void sparse_f32(const SparsePart *s, const PanelOutput *o)
-{
-    static void (*const rows[])(const SparsePart *, const PanelOutput *) = { sparse_1, sparse_2, sparse_3, sparse_4, sparse_5, sparse_6, sparse_7, sparse_8 };
-    rows[(o->columns - 1) / LANES](s, o);
-}
-
-void panel_avx2(Kernels *k)
-{
-    k->sizes = (PanelSizes) { TILE, STRIP };
-    k->dense_f32 = dense_f32;
-    k->sparse_f32 = sparse_f32;
-}
+void panel_avx2(Kernels *k) { panel_fill(k); }

@@ -4,12 +4,14 @@
 
 static float window_at(const PanelWindow *g, const float *x, int k, int64_t n)
 {
+    int64_t pixels = (int64_t)g->out[0] * g->out[1], image = n / pixels;
+    n %= pixels;
     int taps = g->kernel[0] * g->kernel[1], ky = k % taps / g->kernel[1], kx = k % g->kernel[1];
     int64_t iy = n / g->out[1] * g->stride[0] + (int64_t)ky * g->dilation[0] - g->pad[0];
     int64_t ix = n % g->out[1] * g->stride[1] + (int64_t)kx * g->dilation[1] - g->pad[1];
     if (iy < 0 || iy >= g->in[0] || ix < 0 || ix >= g->in[1])
         return 0;
-    return x[(size_t)(k / taps) * g->plane + (size_t)(iy * g->in[1] + ix)];
+    return x[(size_t)image * g->image + (size_t)(k / taps) * g->plane + (size_t)(iy * g->in[1] + ix)];
 }
 
 static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
@@ -46,11 +48,12 @@ enum { TILE = 16, STRIP = 6 };
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
     for (int m = 0; m < d->rows; m++) {
-        const float *w = d->w + (size_t)(m / STRIP) * d->pitch + (size_t)(m % STRIP) * d->row;
+        const size_t pitch = d->packed ? (size_t)(STRIP * d->k) : d->pitch, row = d->packed ? 1 : d->row, step = d->packed ? STRIP : d->step;
+        const float *w = d->w + (size_t)(m / STRIP) * pitch + (size_t)(m % STRIP) * row;
         for (int j = 0; j < o->columns; j++) {
             float sum = start(o, TILE, (size_t)m, j);
             for (int k = 0; k < d->k; k++)
-                sum += w[(size_t)k * d->step] * d->panel[k * TILE + j];
+                sum += w[(size_t)k * step] * d->panel[k * TILE + j];
             finish(o, TILE, (size_t)m, j, sum);
         }
     }
@@ -102,7 +105,7 @@ void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
 void panel_scalar(Kernels *k)
 {
     k->pack_f32 = pack_f32;
-    k->sizes = (PanelSizes) { TILE, STRIP };
+    k->sizes = (PanelSizes) { TILE, STRIP, 0 };
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
     k->transpose_f32 = transpose_f32;

@@ -38,13 +38,15 @@ void compare_pack(const Kernels *scalar, const Kernels *level, Random *r)
 {
     static const int widths[] = { 16, 32, 48, 64 };
     PanelWindow g = draw_window(r);
-    int channels = random_between(r, 1, 5), taps = g.kernel[0] * g.kernel[1], columns = g.out[0] * g.out[1];
+    int channels = random_between(r, 1, 5), taps = g.kernel[0] * g.kernel[1], images = random_between(r, 1, 3), columns = images * g.out[0] * g.out[1];
     PanelPart p = { .k0 = random_between(r, 0, channels * taps - 1), .n0 = random_between(r, 0, columns - 1), .width = widths[random_below(r, 4)] };
     p.k1 = random_between(r, p.k0 + 1, channels * taps);
     int left = columns - (int)p.n0;
     p.n = random_between(r, 1, left < PANEL_COLUMNS ? left : PANEL_COLUMNS);
     size_t rows = (size_t)(p.k1 - p.k0), width = (size_t)p.width, floats = ((size_t)p.n + width - 1) / width * width * rows;
-    Guard x = guard_floats((size_t)(channels - 1) * g.plane + (size_t)(g.in[0] * g.in[1]), 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    size_t inputs = (size_t)(channels - 1) * g.plane + (size_t)(g.in[0] * g.in[1]);
+    g.image = inputs + (size_t)random_between(r, 0, 5);
+    Guard x = guard_floats((size_t)(images - 1) * g.image + inputs, 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
     level->pack_f32(&g, x.data, &p, a.data);
     scalar->pack_f32(&g, x.data, &p, b.data);
     for (size_t k = 0; k < rows; k++)
@@ -137,13 +139,13 @@ static void run_case(Case *c, const float *w, void (*run)(const Kernels *, const
 
 static void run_packed(const Kernels *k, const Case *c)
 {
-    size_t strip = (size_t)k->sizes.strip;
-    k->dense_f32(&(DensePart) { c->w.data, strip * (size_t)c->k, 1, strip, c->rows, c->k, c->panel.data }, &c->o);
+    k->dense_f32(&(DensePart) { .w = c->w.data, .packed = true, .rows = c->rows, .k = c->k, .panel = c->panel.data }, &c->o);
 }
 
 static void run_plain(const Kernels *k, const Case *c)
 {
-    k->dense_f32(&(DensePart) { c->w.data, (size_t)(k->sizes.strip * c->k), (size_t)c->k, 1, c->rows, c->k, c->panel.data }, &c->o);
+    const size_t lda = (size_t)c->k, pitch = (size_t)k->sizes.strip * lda;
+    k->dense_f32(&(DensePart) { .w = c->w.data, .pitch = pitch, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = c->panel.data }, &c->o);
 }
 
 /* Levels differ in their sizes, so each has operands of its own; both are checked against sums in double. */

@@ -1,0 +1,232 @@
+/* The packer with AVX-512: masked loads, one for each register and run of columns that lie in one output row.
+ *
+ * A load starts at the distance of its register's first column as if that lay in the same row, and the mask keeps the columns that do and whose tap lies inside the
+ * image: loads of one register merge, with a stride of 2 as well, where the even elements are picked out of both halves afterwards. With stride 1 and an output as wide
+ * as the input, all columns of an image have one distance and are one run. */
+#include "kernels/lanes_avx512.inc"
+#include "kernels/levels.h"
+
+enum { VECTORS = PANEL_COLUMNS / LANES, MOST_TAPS = 64, WIDEST = 16, MOST_LOADS = VECTORS + PANEL_COLUMNS };
+
+/* Columns at ... at + n - 1 of the panel: pixels from (y, x) on. first: where column 0 would read tap (0, 0), if it lay in this row. */
+typedef struct Run { int at, n, y, x; int64_t first; } Run;
+
+static int runs_of(const PanelWindow *g, const PanelPart *p, Run *run)
+{
+    int64_t pixels = (int64_t)g->out[0] * g->out[1], image = p->n0 / pixels, pixel = p->n0 % pixels;
+    int count = 0, y = (int)(pixel / g->out[1]), x = (int)(pixel % g->out[1]);
+    for (int at = 0; at < p->n; at += run[count++].n, x = 0, y++) {
+        if (y == g->out[0]) {
+            y = 0;
+            image++;
+        }
+        int n = g->out[1] - x < p->n - at ? g->out[1] - x : p->n - at;
+        run[count] = (Run) { at, n, y, x, 0 };
+        run[count].first = image * (int64_t)g->image + ((int64_t)y * g->stride[0] - g->pad[0]) * g->in[1] + ((int64_t)x - at) * g->stride[1] - g->pad[1];
+    }
+    return count;
+}
+
+static uint64_t bits(int at, int n)
+{
+    return n > 0 ? ~0ull >> (64 - n) << at : 0;
+}
+
+/* Columns of a run for which tap kx lies inside the image, and whether tap ky does. */
+static uint64_t columns_inside(const PanelWindow *g, const Run *r, int kx)
+{
+    int64_t shift = (int64_t)kx * g->dilation[1] - g->pad[1], lo = -shift, hi = g->in[1] - shift;      /* bounds of x * stride */
+    if (g->stride[1] == 2) {
+        lo = (lo + 1) >> 1;
+        hi = (hi + 1) >> 1;
+    }
+    lo = lo < r->x ? r->x : lo;
+    hi = hi > r->x + r->n ? r->x + r->n : hi;
+    return hi > lo ? bits(r->at + (int)(lo - r->x), (int)(hi - lo)) : 0;
+}
+
+static bool row_inside(const PanelWindow *g, const Run *r, int ky)
+{
+    int64_t y = (int64_t)r->y * g->stride[0] + (int64_t)ky * g->dilation[0] - g->pad[0];
+    return y >= 0 && y < g->in[0];
+}
+
+/* What the loops over k count. */
+typedef struct Tap { int c, ky, kx; } Tap;
+
+static Tap tap_at(const PanelWindow *g, int k)
+{
+    int taps = g->kernel[0] * g->kernel[1];
+    return (Tap) { k / taps, k % taps / g->kernel[1], k % g->kernel[1] };
+}
+
+/* One run: one load a register. */
+INLINE void pack_row(const float *from, uint64_t mask, const int vectors, float *const to[], size_t at)
+{
+    EACH(v, vectors) v_store(to[v] + at, v_load_masked(from + LANES * v, (M)(mask >> LANES * v)));
+}
+
+INLINE void copy_row(const float *from, const int vectors, float *const to[], size_t at)
+{
+    EACH(v, vectors) v_store(to[v] + at, v_load(from + LANES * v));
+}
+
+typedef struct Shifts { int64_t at[MOST_TAPS]; uint64_t mask[MOST_TAPS]; } Shifts;
+
+INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+{
+    int taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0;
+    const float *channel = x + (size_t)(p->k0 / taps) * g->plane;
+    const uint64_t all = bits(0, vectors * LANES);
+    size_t at = 0;
+    for (int k = 0, t = p->k0 % taps; k < rows; k++, at += (size_t)p->width) {
+        if (s->mask[t] == all) copy_row(channel + s->at[t], vectors, to, at);
+        else pack_row(channel + s->at[t], s->mask[t], vectors, to, at);
+        if (++t < taps) continue;
+        t = 0;
+        channel += g->plane;
+    }
+}
+
+static void shifts_of(const PanelWindow *g, const Run *run, int runs, Shifts *s)
+{
+    uint64_t rows[MOST_TAPS] = { 0 }, columns[MOST_TAPS] = { 0 };
+    for (int i = 0; i < runs; i++) {
+        for (int ky = 0; ky < g->kernel[0]; ky++) rows[ky] |= row_inside(g, &run[i], ky) ? bits(run[i].at, run[i].n) : 0;
+        for (int kx = 0; kx < g->kernel[1]; kx++) columns[kx] |= columns_inside(g, &run[i], kx);
+    }
+    for (int t = 0; t < g->kernel[0] * g->kernel[1]; t++) {
+        int ky = t / g->kernel[1], kx = t % g->kernel[1];
+        s->at[t] = run->first + (int64_t)ky * g->dilation[0] * g->in[1] + (int64_t)kx * g->dilation[1];
+        s->mask[t] = rows[ky] & columns[kx];
+    }
+}
+
+/* Registers in turn; each has a load for each run that it meets. */
+typedef struct Load { int64_t first; int run, vector; bool last; uint32_t mask[WIDEST]; } Load;        /* mask: for each kx, of the elements in memory */
+
+/* Each of 16 bits twice as far, for every second element. */
+static uint32_t spread(uint32_t b)
+{
+    b = (b | b << 8) & 0x00ff00ff;
+    b = (b | b << 4) & 0x0f0f0f0f;
+    b = (b | b << 2) & 0x33333333;
+    return (b | b << 1) & 0x55555555;
+}
+
+/* An empty run ends them. */
+static int loads_of(const PanelWindow *g, const PanelPart *p, const Run *run, Load *load)
+{
+    int count = 0;
+    for (int v = 0, i = 0; v * LANES < p->n; v++) {
+        for (; run[i].n && run[i].at < (v + 1) * LANES; i++) {
+            Load *l = &load[count++];
+            *l = (Load) { .first = run[i].first + (int64_t)v * LANES * g->stride[1], .run = i, .vector = v };
+            for (int kx = 0; kx < g->kernel[1]; kx++) {
+                uint32_t inside = (uint16_t)(columns_inside(g, &run[i], kx) >> v * LANES);
+                l->mask[kx] = g->stride[1] == 1 ? inside : spread(inside);
+            }
+            if (run[i].at + run[i].n > (v + 1) * LANES) break;             /* it goes on in the next register */
+        }
+        load[count - 1].last = true;
+    }
+    return count;
+}
+
+INLINE void pack_loads(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, const int stride, float *const to[])
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    Load load[MOST_LOADS];
+    int count = loads_of(g, p, run, load);
+    Tap t = tap_at(g, p->k0);
+    size_t at = 0;
+    for (int k = p->k0; k < p->k1; k++, at += (size_t)p->width) {
+        const float *tap = x + (size_t)t.c * g->plane + (int64_t)t.ky * g->dilation[0] * g->in[1] + (int64_t)t.kx * g->dilation[1];
+        V low = v_set(0), high = low;
+        for (const Load *l = load; l < load + count; l++) {
+            uint32_t mask = row_inside(g, &run[l->run], t.ky) ? l->mask[t.kx] : 0;
+            low = _mm512_mask_loadu_ps(low, (M)mask, tap + l->first);
+            if (stride == 2) high = _mm512_mask_loadu_ps(high, (M)(mask >> LANES), tap + l->first + LANES);
+            if (!l->last) continue;
+            v_store(to[l->vector] + at, stride == 2 ? _mm512_permutex2var_ps(low, even, high) : low);
+            low = high = v_set(0);
+        }
+        if (++t.kx < g->kernel[1]) continue;
+        t.kx = 0;
+        if (++t.ky < g->kernel[0]) continue;
+        t.ky = 0;
+        t.c++;
+    }
+}
+
+static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
+{
+    if (g->kernel[0] > MOST_TAPS / g->kernel[1] || g->kernel[1] > WIDEST || g->stride[1] > 2) {
+        pack_f32_avx2(g, x, p, panel);
+        return;
+    }
+    Run run[PANEL_COLUMNS + 1];
+    float *to[VECTORS];
+    int runs = runs_of(g, p, run);
+    bool one = true;
+    for (int i = 1; i < runs; i++) one &= run[i].first == run[0].first;
+    for (int v = 0; v < VECTORS; v++) to[v] = panel + (size_t)(v * LANES / p->width * p->width) * (size_t)(p->k1 - p->k0) + v * LANES % p->width;
+    run[runs].n = 0;
+    if (g->stride[1] == 2) {
+        pack_loads(g, x, p, run, 2, to);
+        return;
+    }
+    if (!one) {
+        pack_loads(g, x, p, run, 1, to);
+        return;
+    }
+    Shifts s;
+    shifts_of(g, run, runs, &s);
+    switch ((p->n + LANES - 1) / LANES) {
+    case 1: pack_shifted(g, x, p, &s, 1, to); break;
+    case 2: pack_shifted(g, x, p, &s, 2, to); break;
+    case 3: pack_shifted(g, x, p, &s, 3, to); break;
+    default: pack_shifted(g, x, p, &s, 4, to); break;
+    }
+}
+
+/* 16 x 16: pairs of rows, then pairs of those, then quarters of registers twice. */
+INLINE void transpose_block(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
+{
+    V a[LANES], b[LANES];
+    const M in = v_first(columns), out = v_first(rows);
+    EACH(i, LANES) a[i] = i < rows ? v_load_masked(x + (size_t)i * ldx, in) : v_set(0);
+    EACH(i, LANES) b[i] = i % 2 ? _mm512_unpackhi_ps(a[i - 1], a[i]) : _mm512_unpacklo_ps(a[i], a[i + 1]);
+    EACH(i, LANES) {
+        const int lo = i / 4 * 4 + i % 4 / 2;                      /* rows lo / lo + 2 of a group of four hold the pairs that go together */
+        a[i] = i % 2 ? _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(b[lo]), _mm512_castps_pd(b[lo + 2])))
+                     : _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(b[lo]), _mm512_castps_pd(b[lo + 2])));
+    }
+    EACH(i, 4) {                                                    /* a[i], a[i + 4] ...: column i + 4 * quarter of rows 0 - 3, 4 - 7 ... */
+        V even01 = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x88), odd01 = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd);
+        V even23 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x88), odd23 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xdd);
+        b[i] = _mm512_shuffle_f32x4(even01, even23, 0x88);
+        b[i + 4] = _mm512_shuffle_f32x4(odd01, odd23, 0x88);
+        b[i + 8] = _mm512_shuffle_f32x4(even01, even23, 0xdd);
+        b[i + 12] = _mm512_shuffle_f32x4(odd01, odd23, 0xdd);
+    }
+    EACH(i, LANES) if (i < columns) _mm512_mask_storeu_ps(y + (size_t)i * ldy, out, b[i]);
+}
+
+static void transpose_f32(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
+{
+    for (int c = 0; c < columns; c += LANES)
+        for (int r = 0; r < rows; r += LANES) {
+            int height = rows - r < LANES ? rows - r : LANES, width = columns - c < LANES ? columns - c : LANES;
+            const float *from = x + (size_t)r * ldx + c;
+            float *to = y + (size_t)c * ldy + r;
+            if (height == LANES && width == LANES) transpose_block(from, ldx, LANES, LANES, to, ldy);
+            else transpose_block(from, ldx, height, width, to, ldy);
+        }
+}
+
+void pack_avx512(Kernels *k)
+{
+    k->pack_f32 = pack_f32;
+    k->transpose_f32 = transpose_f32;
+}
