@@ -135,7 +135,7 @@ static Err run_bench(Bench *b)
     LayerTimes times = { 0 };
     Err e = enter(b, &f);
     if (e == OK) e = bench_race(b, f.list, f.n);
-    if (e == OK && b->settings->per_layer) e = layers_measure(b, &f.own, b->seconds / 2, &times);
+    if (e == OK && b->settings->per_layer) e = steps_measure(b, &f.own, b->seconds / 2, &times);
     if (e == OK && b->settings->profile) e = profile_write(b, &f.own, b->settings->profile);
     if (e == OK) e = bench_report(b, f.list, f.n, times.n ? &times : NULL);
     rival_stop(&f.rival);

@@ -54,7 +54,7 @@ static Err time_steps(Bench *b, Executor *x, double seconds, Series *series, int
     return OK;
 }
 
-Err layers_measure(Bench *b, Executor *x, double seconds, LayerTimes *out)
+Err steps_measure(Bench *b, Executor *x, double seconds, LayerTimes *out)
 {
     Plan *p = x->plan[0];
     LayerTimes t = { arena_array(b->arena, (size_t)p->n_step + 1, sizeof *t.layer), p->n_step, 0, 0 };
@@ -126,7 +126,7 @@ static void add_rest(Text *t, const LayerTimes *times, double least)
     text_wrap(t, text_done(&line), 0, 120);
 }
 
-void layers_text(Text *t, const LayerTimes *times, int width)
+void steps_text(Text *t, const LayerTimes *times, int width)
 {
     const double LEAST = 0.005;
     Cell *cell = arena_array(t->arena, (size_t)times->n + 1, COLUMNS * sizeof *cell);
@@ -142,7 +142,7 @@ void layers_text(Text *t, const LayerTimes *times, int width)
     text_add(t, "Together %.4g ms: medians of %d runs in which every step was timed. GFLOP/s count multiplications by zero too.\n", times->together * 1e3, times->runs);
 }
 
-void layers_json(Json *j, const LayerTimes *times)
+void steps_json(Json *j, const LayerTimes *times)
 {
     Cell *cell = arena_array(j->out->arena, (size_t)times->n + 1, COLUMNS * sizeof *cell);
     if (!cell) {

@@ -15,8 +15,8 @@ typedef struct LayerTime {
 typedef struct LayerTimes { LayerTime *layer; int n; double together; int runs; } LayerTimes;      /* in the order in which they run */
 
 /* Runs the first plan of x for about this long, timing every step. */
-Err  layers_measure(Bench *b, Executor *x, double seconds, LayerTimes *out);
-void layers_text(Text *t, const LayerTimes *times, int width);
-void layers_json(Json *j, const LayerTimes *times);        /* the member "layers" */
+Err  steps_measure(Bench *b, Executor *x, double seconds, LayerTimes *out);
+void steps_text(Text *t, const LayerTimes *times, int width);
+void steps_json(Json *j, const LayerTimes *times);        /* the member "layers" */
 /* Runs a few inferences and writes when each step ran, in Chrome's trace format (chrome://tracing, Perfetto). */
 Err  profile_write(Bench *b, Executor *x, const char *path);

@@ -87,7 +87,7 @@ static Err report_text_of(const Bench *b, Contender *const *c, int n, const Laye
     add_speed(&t, b, c, n);
     add_start(&t, c, n);
     add_ratios(&t, b, c, n);
-    if (times) layers_text(&t, times, console_width());
+    if (times) steps_text(&t, times, console_width());
     return console_print(&t);
 }
 
@@ -164,7 +164,7 @@ static Err report_json_of(const Bench *b, Contender *const *c, int n, const Laye
     json_string(&j, "inputs", b->settings->data ? "samples" : "random");
     add_startup(&j, c[0]);
     for (int i = 1; i < n; i++) add_contender(&j, b, c[0], c[i]);
-    if (times) layers_json(&j, times);
+    if (times) steps_json(&j, times);
     json_end(&j);
     TRY(text_check(&t));
     return console_json(b->arena, b->settings->json, &t);
