@@ -120,6 +120,16 @@ Err constant_fetch(Model *m, Constant *c)
     return err;
 }
 
+Err constant_read(Model *m, Constant *c, const void **elements)
+{
+    pthread_mutex_lock(&m->lock);
+    bool as_they_are = !c->tensor.data && c->payload.at && dtype_bits(c->tensor.dtype) > 0;
+    Err err = as_they_are ? OK : fetch_alone(m, c);
+    if (err == OK) *elements = as_they_are ? (const void *)c->payload.at : c->tensor.data;
+    pthread_mutex_unlock(&m->lock);
+    return err;
+}
+
 Err constant_release(Model *m, Constant *c)
 {
     pthread_mutex_lock(&m->lock);

@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { HOLE = 64 << 10, PIECES = IOV_MAX, COPY_BUFFER = 1 << 16 };
+enum { HOLE = 64 << 10, PIECES = IOV_MAX, COPY_BUFFER = 1 << 16, STEP = 8 << 20 };
 
 static Err io_error(const OutFile *f, const char *what)
 {
@@ -67,14 +67,24 @@ static Err write_some(OutFile *f, struct iovec *part, int n)
     return OK;
 }
 
+/* The disk starts on what is written while the rest is being copied, instead of when it is synced. */
 Err out_write(OutFile *f, const Span *piece, size_t n)
 {
     struct iovec part[PIECES];
+    size_t done = 0;                   /* of the first piece left */
     for (size_t i = 0; i < n;) {
         int count = 0;
-        for (; i < n && count < PIECES; i++)
-            if (piece[i].size > 0) part[count++] = (struct iovec){ (void *)(uintptr_t)piece[i].at, piece[i].size };
+        size_t room = STEP;
+        while (i < n && count < PIECES && room > 0) {
+            size_t left = piece[i].size - done, take = left < room ? left : room;
+            if (take > 0) part[count++] = (struct iovec){ (void *)(uintptr_t)(piece[i].at + done), take };
+            room -= take;
+            done = take < left ? done + take : 0;
+            i += done == 0;
+        }
+        int64_t from = f->size;
         TRY(write_some(f, part, count));
+        if (room == 0) sync_file_range(f->fd, from, f->size - from, SYNC_FILE_RANGE_WRITE);     /* a hint */
     }
     return OK;
 }

@@ -143,6 +143,9 @@ Err  model_serialize(Model *m, const SaveOptions *o, uint8_t **bytes, size_t *si
  * size, until constant_release or model_free. Strings are Span[]. Several threads may fetch at a time. ERR_IO, ERR_FORMAT when bytes and shape disagree, ERR_NOMEM
  * when out of memory or beyond m->memory_limit, ERR_UNSUPPORTED for an element type that this program does not know. */
 Err  constant_fetch(Model *m, Constant *c);
+/* The elements for reading only, at any alignment: where they stand in the file if that holds them as they are, else fetched. Until constant_release.
+ * Errors of constant_fetch. */
+Err  constant_read(Model *m, Constant *c, const void **elements);
 /* Declares that c->tensor.data was changed. */
 void constant_edited(Constant *c);
 /* Gives the memory of the elements back; tensor.data is NULL until the next fetch. Edited elements of external tensors go to the store first;

@@ -1,4 +1,5 @@
 #include "recipes/survey.h"
+#include "engine/zeros.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -191,30 +192,17 @@ static int by_address(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Elements whose bits apart from the sign are zero; bytes is the size of one element. */
-static int64_t count_zero_elements(const void *data, int64_t n, int bytes)
-{
-    int64_t zeros = 0;
-    switch (bytes) {
-    case 1: for (int64_t i = 0; i < n; i++) zeros += !(((const uint8_t *)data)[i] & 0x7F); break;
-    case 2: for (int64_t i = 0; i < n; i++) zeros += !(((const uint16_t *)data)[i] & 0x7FFF); break;
-    case 4: for (int64_t i = 0; i < n; i++) zeros += !(((const uint32_t *)data)[i] & INT32_MAX); break;
-    case 8: for (int64_t i = 0; i < n; i++) zeros += !(((const uint64_t *)data)[i] & INT64_MAX); break;
-    }
-    return zeros;
-}
-
 /* A floating-point constant that is no weight: bias, scale, embedding ... */
 static Err count_constant(Count *c, Constant *k)
 {
-    int64_t n;
+    int64_t n, zeros;
     if (!dtype_is_float(k->tensor.dtype) || shape_count(&k->tensor.shape, &n) != OK) return OK;
     if (bsearch(&k, c->weight, (size_t)c->survey->n_weight, sizeof *c->weight, by_address)) return OK;
     c->survey->parameters += n;
-    if (dtype_bits(k->tensor.dtype) < 8) return OK;                     /* 4-bit floats: never zeroed by us, and counted as nonzero */
-    TRY(constant_fetch(c->model, k));
-    c->survey->zeros += count_zero_elements(k->tensor.data, n, dtype_bits(k->tensor.dtype) / 8);
-    return constant_release(c->model, k);
+    if (!zeros_countable(k->tensor.dtype)) return OK;
+    TRY(zeros_of(c->model, k, &zeros));
+    c->survey->zeros += zeros;
+    return OK;
 }
 
 static Err count_graph(Graph *g, void *user)
