@@ -178,12 +178,34 @@ static Err sync_folder(const OutFile *f)
     return failed ? io_error(f, "sync the folder of") : OK;
 }
 
+/* Where the open file can be reached, with or without a name. */
+typedef struct LinkName { char at[64]; } LinkName;
+
+static LinkName link_name(const OutFile *f)
+{
+    LinkName n;
+    snprintf(n.at, sizeof n.at, "/proc/self/fd/%d", f->fd);
+    return n;
+}
+
+Err out_second_name(Arena *arena, OutFile *f, const char **name)
+{
+    *name = NULL;
+    for (int i = 0; i < 100; i++) {
+        const char *tried = arena_printf(arena, "%s.%ld-%d", f->path, (long)getpid(), i);
+        if (!tried) return err_set(ERR_NOMEM, "out of memory");
+        bool made = linkat(AT_FDCWD, link_name(f).at, AT_FDCWD, tried, AT_SYMLINK_FOLLOW) == 0;
+        if (made) *name = tried;
+        if (made || errno != EEXIST) break;
+    }
+    return OK;
+}
+
 Err out_commit(OutFile *f)
 {
-    char link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", f->fd);
-    if (!f->named && linkat(AT_FDCWD, link, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW) == 0) return sync_folder(f);
-    if (!f->named && linkat(AT_FDCWD, link, AT_FDCWD, f->temporary, AT_SYMLINK_FOLLOW) != 0) return io_error(f, "write");
+    LinkName link = link_name(f);
+    if (!f->named && linkat(AT_FDCWD, link.at, AT_FDCWD, f->path, AT_SYMLINK_FOLLOW) == 0) return sync_folder(f);
+    if (!f->named && linkat(AT_FDCWD, link.at, AT_FDCWD, f->temporary, AT_SYMLINK_FOLLOW) != 0) return io_error(f, "write");
     f->named = true;
     if (rename(f->temporary, f->path) != 0) return io_error(f, "replace");
     f->named = false;

@@ -23,5 +23,7 @@ Err  out_copy(OutFile *f, int64_t offset, int fd, int64_t from, int64_t size);
 Err  out_sync(OutFile *f);
 /* Gives the file its name, replacing what stood there; syncs the folder. The descriptor stays open. */
 Err  out_commit(OutFile *f);
+/* Gives the file one more name in its folder, for good. *name: NULL where a file cannot have two. Before out_commit. ERR_NOMEM. */
+Err  out_second_name(Arena *arena, OutFile *f, const char **name);
 void out_close(OutFile *f);        /* forgets the file if it was not committed */
 char *folder_of(Arena *arena, const char *path);       /* the folder part of a path, "." if it has none; NULL when out of memory */

@@ -22,6 +22,9 @@ typedef struct Saving {
     bool edited, external;         /* anything differs from the source; some tensor goes to the data file */
     bool move_out;                 /* second attempt: the file would be too large */
     OutFile model, data;
+    OutFile between;               /* the model while the data has its second name */
+    const char *second_name;       /* of the data, until the model has been replaced; NULL: none */
+    bool needs_second;             /* a model that knows the data by that name stands in the folder */
     bool from_store;               /* the store became the data file */
     bool in_memory;                /* no files at all */
 } Saving;
@@ -227,6 +230,36 @@ static Err encode_all(Saving *s)
     return encode_model(&s->encoder);
 }
 
+static Err write_model(Saving *s, OutFile *f)
+{
+    TRY(out_open(s->encoder.arena, s->path, f));
+    TRY(out_write(f, s->encoder.rope.piece, (size_t)s->encoder.rope.n));
+    return out_sync(f);
+}
+
+/* Two files cannot be replaced at once, and the old model must never meet the new data. So the data gets a second name, and a model that knows it by this
+ * name comes first. Without hard links there is no second name: then the data is replaced just before the model. */
+static Err prepare_between(Saving *s)
+{
+    TRY(out_second_name(s->encoder.arena, &s->data, &s->second_name));
+    if (!s->second_name) return OK;
+    const char *slash = strrchr(s->second_name, '/');
+    s->encoder.data_name = slash ? slash + 1 : s->second_name;
+    s->encoder.rope = (Rope){ .arena = s->encoder.arena };
+    TRY(encode_model(&s->encoder));
+    return write_model(s, &s->between);
+}
+
+static Err commit_all(Saving *s)
+{
+    if (s->between.fd >= 0) TRY(out_commit(&s->between));
+    s->needs_second = s->between.fd >= 0;
+    if (s->data.fd >= 0) TRY(out_commit(&s->data));
+    TRY(out_commit(&s->model));
+    s->needs_second = false;
+    return OK;
+}
+
 static Err write_files(Saving *s)
 {
     TRY(encode_all(s));
@@ -237,12 +270,10 @@ static Err write_files(Saving *s)
     if (s->edited && (int64_t)s->encoder.rope.size > LARGEST_FILE)
         return err_set(ERR_ARG, "the model needs %zu bytes in one file, protobuf allows %" PRId64 "; external data takes more", s->encoder.rope.size, LARGEST_FILE);
     if (!s->edited && s->external) TRY(external_copy(s->m, s->encoder.arena, s->path, s->o->force));
-    TRY(out_open(s->encoder.arena, s->path, &s->model));
-    TRY(out_write(&s->model, s->encoder.rope.piece, (size_t)s->encoder.rope.n));
+    TRY(write_model(s, &s->model));
     if (s->data.fd >= 0) TRY(out_sync(&s->data));
-    TRY(out_sync(&s->model));
-    if (s->data.fd >= 0) TRY(out_commit(&s->data));
-    return out_commit(&s->model);
+    if (s->data.fd >= 0 && access(s->path, F_OK) == 0 && access(s->data.path, F_OK) == 0) TRY(prepare_between(s));
+    return commit_all(s);
 }
 
 static Err check_options(const Model *m, const SaveOptions *o)
@@ -278,6 +309,8 @@ Err model_serialize(Model *m, const SaveOptions *o, uint8_t **bytes, size_t *siz
 
 static void finish(Saving *s)
 {
+    if (s->second_name && !s->needs_second) unlink(s->second_name);
+    out_close(&s->between);
     out_close(&s->model);
     if (!s->from_store) out_close(&s->data);
     else s->m->store->file = s->data;
@@ -286,7 +319,7 @@ static void finish(Saving *s)
 
 Err model_save(Model *m, const char *path, const SaveOptions *o)
 {
-    Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .data = { .fd = -1 } };
+    Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .data = { .fd = -1 }, .between = { .fd = -1 } };
     TRY(check_options(m, o));
     TRY(check_overwrite(&s));
     s.encoder = (Encoder){ .m = m, .arena = arena_new() };

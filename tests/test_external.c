@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -353,13 +354,87 @@ static void test_store(void **state)
     }
 }
 
+/* The process dies instead of giving, taking or removing the n-th name. These stand before the C library's. */
+static int names_left = -1;
+
+static void count_name(void)
+{
+    if (names_left >= 0 && names_left-- == 0) _exit(9);
+}
+
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags)
+{
+    count_name();
+    return (int)syscall(SYS_linkat, from_folder, from, to_folder, to, flags);
+}
+
+int rename(const char *from, const char *to)
+{
+    count_name();
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int unlink(const char *path)
+{
+    count_name();
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+/* Adds 100 to the weights and saves over over.onnx. */
+static void save_over(void)
+{
+    Model *m = load(test_path("m.onnx"));
+    element(m, "a", 0);
+    element(m, "b", 0);
+    for (int i = 0; i < 4; i++) {
+        ((float *)initializer(m, "a")->tensor.data)[i] += 100.0f;
+        ((float *)initializer(m, "b")->tensor.data)[i] += 100.0f;
+    }
+    constant_edited(initializer(m, "a"));
+    constant_edited(initializer(m, "b"));
+    save(m, test_path("over.onnx"), (SaveOptions){0});
+    model_free(m);
+}
+
+/* Whichever name a process dies at, the model that stands there has its own data: both old or both new. */
+static void test_killed_between(void **state)
+{
+    (void)state;
+    bool ended = false;
+    for (int n = 0; !ended; n++) {
+        Model *m = load(test_path("m.onnx"));
+        assert_int_equal(model_set_property(m, "is", "old"), OK);
+        save(m, test_path("over.onnx"), (SaveOptions){0});
+        model_free(m);
+        pid_t child = fork();
+        if (child == 0) {
+            names_left = n;
+            save_over();
+            _exit(0);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        ended = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        assert_true(ended || WEXITSTATUS(status) == 9);
+        m = load(test_path("over.onnx"));
+        float change = m->n_property ? 0.0f : 100.0f;
+        for (int i = 0; i < 4; i++) assert_true(element(m, "a", i) == (float)i + change && element(m, "b", i) == 10.0f * (float)i + change);
+        if (ended) {
+            assert_true(change == 100.0f);
+            assert_string_equal(initializer(m, "a")->location, "over.onnx.data");
+            assert_in_range(n, 6, 20);
+        }
+        model_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fetch),    cmocka_unit_test(test_unedited_follows), cmocka_unit_test(test_folders_follow),
         cmocka_unit_test(test_edited),   cmocka_unit_test(test_own_data_is_kept), cmocka_unit_test(test_convert),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_truncated_later),  cmocka_unit_test(test_store),
-        cmocka_unit_test(test_larger_than_memory),
+        cmocka_unit_test(test_killed_between),                                    cmocka_unit_test(test_larger_than_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
