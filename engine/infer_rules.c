@@ -122,7 +122,7 @@ void shape_strides(const Shape *s, int64_t *stride)
     int64_t step = 1;
     for (int k = s->rank - 1; k >= 0; k--) {
         stride[k] = step;
-        step *= s->dim[k];
+        step = (int64_t)((uint64_t)step * (uint64_t)s->dim[k]);       /* may wrap when another size is 0: then nothing is read */
     }
 }
 
@@ -195,6 +195,7 @@ Err axes_read(const Node *n, const char *name, const Fact *input, int rank, Axes
     for (int i = 0; i < count; i++) {
         if (dim_is_symbol(axis[i])) return OK;
         TRY(axis_read(axis[i], rank, &out->axis[i]));
+        for (int k = 0; k < i; k++) if (out->axis[k] == out->axis[i]) return err_set(ERR_SHAPE, "axis %d is named twice", out->axis[i]);
     }
     out->n = count;
     return OK;

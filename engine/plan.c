@@ -36,9 +36,8 @@ static Err capture_graph(Plan *p, Step *s, int *room, const Graph *g)
 
 bool step_has_bodies(const Step *s)
 {
-    const Node *n = s->node;
-    for (int i = 0; i < n->n_attr; i++) if (n->attr[i].kind == ATTR_G || n->attr[i].kind == ATTR_GS) return true;
-    return false;
+    const char *type = s->op->type;
+    return !strcmp(type, "If") || !strcmp(type, "Loop") || !strcmp(type, "Scan");
 }
 
 /* Steps ----------------------------------------------------------------------------------------------------------------------------- */

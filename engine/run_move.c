@@ -241,16 +241,18 @@ static int64_t clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v
 /* The elements that start:end:step of Python takes from an axis of `size`. */
 static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count)
 {
+    int64_t distance;
     if (start < 0) start += size;
     if (end < 0) end = end < -size ? -1 : end + size;
     if (step > 0) {
         *first = clamp(start, 0, size);
-        *count = (clamp(end, 0, size) - *first + step - 1) / step;
+        distance = clamp(end, 0, size) - *first;
     } else {
         *first = clamp(start, -1, size - 1);
-        *count = step == INT64_MIN ? *first > clamp(end, -1, size - 1) : (*first - clamp(end, -1, size - 1) - step - 1) / -step;
+        distance = *first - clamp(end, -1, size - 1);
     }
-    if (*count < 0) *count = 0;
+    uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;
+    *count = distance > 0 ? (int64_t)((uint64_t)(distance - 1) / stride) + 1 : 0;
 }
 
 /* What a Slice takes, by the values of its parameters: sizes, and where they lie in the input. */
@@ -267,6 +269,7 @@ static Err slice_view(const Step *s, SliceView *v)
     TRY(ints_param(s, NULL, 4, steps, &n_steps));
     if (n < 0 || n != n_end || (n_axes >= 0 && n_axes != n) || (n_steps >= 0 && n_steps != n)) return err_set(ERR_SHAPE, "Slice has lists of different lengths.");
     shape_strides(&x->shape, stride);
+    bool taken[MAX_RANK] = { 0 };
     *v = (SliceView){ .shape = x->shape };
     memcpy(v->stride, stride, sizeof stride);
     for (int i = 0; i < n; i++) {
@@ -274,6 +277,8 @@ static Err slice_view(const Step *s, SliceView *v)
         int64_t first, step = n_steps >= 0 ? steps[i] : 1;
         TRY(axis_of(n_axes >= 0 ? axes[i] : i, rank, &a));
         if (!step) return err_set(ERR_SHAPE, "Slice has a step of 0.");
+        if (taken[a]) return err_set(ERR_SHAPE, "Slice names axis %d twice.", a);
+        taken[a] = true;
         slice_axis(x->shape.dim[a], start[i], end[i], step, &first, &v->shape.dim[a]);
         v->offset += first * stride[a];
         v->stride[a] = v->shape.dim[a] > 1 ? stride[a] * step : 0;

@@ -261,6 +261,7 @@ static Err unpool_run(Plan *plan, Step *s)
 Err unpool_prep(Plan *plan, Step *s)
 {
     (void)plan;
+    if (s->out[0]->shape.rank < 0) return err_set(ERR_SHAPE, "MaxUnpool's output has a shape that cannot be worked out.");
     if (s->in[1]->dtype != DT_I64 || s->in[1]->count != s->in[0]->count) return err_set(ERR_SHAPE, "MaxUnpool needs one int64 index an element.");
     if (!dtype_is_float(s->in[0]->dtype) || dtype_bits(s->in[0]->dtype) < 16) return step_refuse(s, "input", s->in[0]);
     s->run = unpool_run;

@@ -19,7 +19,7 @@ Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
         int64_t v, z = 0;
         elements_to_i64(x->dtype, x->data, i, 1, &v);
         if (count) elements_to_i64(zero->dtype, zero->data, count > 1 ? i / inner % size : 0, 1, &z);
-        y[i] = (int32_t)(v - z);
+        y[i] = (int32_t)((uint64_t)v - (uint64_t)z);
     }
     return OK;
 }
