@@ -207,7 +207,7 @@ static Err slice_infer(Inference *x, const Node *n, const Fact *const *in, Fact 
         follow &= dim_is_number(c.count) && dim_is_number(c.first);
         if (!follow) continue;
         base += c.first * stride[axis];
-        stride[axis] *= c.step;
+        stride[axis] = c.count > 1 ? stride[axis] * c.step : 0;
     }
     return follow ? follow_strided(x, in[0], base, stride, &out[0]) : OK;
 }
