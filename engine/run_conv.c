@@ -8,6 +8,7 @@
 #include "engine/walk.h"
 #include "engine/widen.h"
 #include "engine/window.h"
+#include "engine/winograd.h"
 
 typedef struct ConvShape {
     int64_t batch, group, channels, outputs;       /* channels: of one group; outputs: of all */
@@ -168,7 +169,7 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     return OK;
 }
 
-typedef struct PanelConv { Multiply multiply; const float *bias; } PanelConv;
+typedef struct PanelConv { bool by_winograd; Multiply multiply; Winograd winograd; const float *bias; } PanelConv;
 
 static Err conv_run_panels(Plan *plan, Step *s)
 {
@@ -176,7 +177,8 @@ static Err conv_run_panels(Plan *plan, Step *s)
     (void)plan;
     MultiplyRun run = { .x = s->in[0]->data, .bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
     fused_run(s, true, &run);
-    multiply_run(&c->multiply, &run);
+    if (c->by_winograd) winograd_run(&c->winograd, &run);
+    else multiply_run(&c->multiply, &run);
     return OK;
 }
 
@@ -195,12 +197,16 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));
     Multiply *m = &panels->multiply;
     multiply_plan(&shape, kernels, plan->threads, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO, m);
-    TRY(plan_alloc(plan, m->bytes, &packed));
-    multiply_pack(m, packed);
+    const int tile = m->sparse ? 0 : winograd_choose(&shape);
+    panels->by_winograd = tile;
+    if (tile) winograd_plan(&shape, kernels, plan->threads, tile, &panels->winograd);
+    TRY(plan_alloc(plan, tile ? panels->winograd.bytes : m->bytes, &packed));
+    if (tile) winograd_pack(&panels->winograd, packed);
+    else multiply_pack(m, packed);
     s->state = panels;
-    s->scratch_bytes = m->scratch;
+    s->scratch_bytes = tile ? panels->winograd.scratch : m->scratch;
     s->run = conv_run_panels;
-    s->variant = m->sparse ? "sparse" : "dense";
+    s->variant = tile ? "winograd" : m->sparse ? "sparse" : "dense";
     return OK;
 }
 

@@ -18,6 +18,7 @@ static void fill_scalar(Kernels *k)
     rows_scalar(k);
     plane_scalar(k);
     panel_scalar(k);
+    winograd_scalar(k);
 }
 
 #if defined(__x86_64__)
@@ -45,6 +46,7 @@ static void fill_avx2(Kernels *k)
     plane_avx2(k);
     panel_avx2(k);
     pack_avx2(k);
+    winograd_avx2(k);
 }
 
 static void fill_avx512(Kernels *k)
@@ -54,6 +56,7 @@ static void fill_avx512(Kernels *k)
     plane_avx512(k);
     panel_avx512(k);
     pack_avx512(k);
+    winograd_avx512(k);
 }
 
 static void fill_avx512vnni(Kernels *k)

@@ -7,6 +7,7 @@
 #include "kernels/plane.h"
 #include "kernels/rows.h"
 #include "kernels/panel.h"
+#include "kernels/winograd.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,19 @@ typedef struct Kernels {
     void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);
     /*   depthwise_f32: y[n] = clamp(bias + sum over the taps k of w[k] * X[k][n] + residual[n]), X as in pack_f32 with one channel; plane is not used */
     void (*depthwise_f32)(const PanelWindow *g, const Depthwise *d);
+
+    /* Winograd convolutions, see kernels/winograd.h; l runs over WINOGRAD_LANES.
+     *   interleave_f32:       for c < columns: y[c * WINOGRAD_LANES + l] = l < rows ? x[l * ldx + c] : 0 */
+    void (*interleave_f32)(const float *x, size_t ldx, int rows, int columns, float *y);
+    /*   winograd_input_f32:   positions of each tile and lane = B' pixels B */
+    void (*winograd_input_f32)(const WinogradTiles *t, const float *pixels, float *positions);
+    /*   winograd_product_f32: y[r][j] = sum over k of v[r * ld + k] * u[k][j] */
+    void (*winograd_product_f32)(const WinogradProduct *p);
+    /*   winograd_output_f32:  pixels of each tile and lane = A' positions A */
+    void (*winograd_output_f32)(const WinogradTiles *t, const float *positions, float *pixels);
+    /*   winograd_finish_f32:  for m < rows <= WINOGRAD_LANES, n < o->columns: y[m][n] = clamp(pixels[n * WINOGRAD_LANES + m] + bias[m] + residual[m][n])
+     * any number of columns; of o, first, last, bias_of_columns and partial are not used */
+    void (*winograd_finish_f32)(const float *pixels, int rows, const PanelOutput *o);
 
     /* Rows, see kernels/rows.h. x, y and b may be the same row, otherwise they do not overlap.
      *   activate_f32:  for i < n: y[i] = activation(x[i]);                                           error <= 4e-7 |y[i]| + 2e-7 |x[i]| */

@@ -4,6 +4,7 @@
 #include "tests/plane_cases.h"
 #include "tests/row_cases.h"
 #include "tests/panel_cases.h"
+#include "tests/winograd_cases.h"
 #include <string.h>
 
 #define countof(array) (sizeof(array) / sizeof((array)[0]))
@@ -103,6 +104,11 @@ const KernelCase kernel_cases[] = {
     CASE(dense_f32, compare_dense),
     CASE(sparse_f32, compare_sparse),
     CASE(transpose_f32, compare_transpose),
+    CASE(interleave_f32, compare_interleave),
+    CASE(winograd_input_f32, compare_winograd_input),
+    CASE(winograd_product_f32, compare_winograd_product),
+    CASE(winograd_output_f32, compare_winograd_output),
+    CASE(winograd_finish_f32, compare_winograd_finish),
 };
 const int kernel_case_count = (int)countof(kernel_cases);
 

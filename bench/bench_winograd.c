@@ -1,0 +1,210 @@
+/* Winograd convolutions on the 3 x 3 layers of real networks, everything included, against the direct dense product: ratios of times (above 1: faster), the
+ * share of the rate of fused multiply-adds that the operations of the *direct* product would be (100 % is the direct product's limit), and the largest
+ * error against sums in double, relative to the largest output, of all three. Variants take turns; medians, quartiles in brackets.
+ * usage: bench_winograd [rounds [threads [batch]]] */
+#include "engine/winograd.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define countof(array) (sizeof(array) / sizeof((array)[0]))
+enum { MOST_ROUNDS = 99, VARIANTS = 3, CHECKED = 2000 };       /* direct, m = 2, m = 4 */
+
+typedef struct Layer { const char *net; int c, m, size, times; } Layer;
+static const Layer layers[] = {
+    { "resnet", 64, 64, 56, 4 }, { "resnet", 128, 128, 28, 3 }, { "resnet", 256, 256, 14, 3 }, { "resnet", 512, 512, 7, 3 },
+    { "yolov8n", 16, 16, 160, 2 }, { "yolov8n", 32, 32, 80, 4 }, { "yolov8n", 64, 64, 40, 4 }, { "yolov8n", 128, 128, 20, 2 },
+    { "yolov8n", 64, 64, 80, 2 }, { "yolov8n", 64, 80, 80, 1 }, { "yolov8n", 80, 80, 80, 1 }, { "yolov8n", 128, 80, 40, 1 }, { "yolov8n", 256, 80, 20, 1 },
+    { "other", 8, 8, 112, 1 }, { "other", 8, 64, 56, 1 }, { "other", 64, 8, 56, 1 }, { "other", 32, 16, 28, 1 }, { "other", 1024, 1024, 14, 1 },
+};
+
+/* One thread is timed by its own CPU time: what other processes take does not count, though what they do to caches and clock does. */
+static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(the_clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void *zeroed(size_t bytes)
+{
+    void *p = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!p) {
+        fprintf(stderr, "out of memory\n");
+        exit(8);
+    }
+    return memset(p, 0, bytes);
+}
+
+static uint64_t seed = 88172645463325252u;
+static double uniform(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (double)(seed >> 11) * 0x1p-53;
+}
+
+typedef struct Case {
+    MultiplyShape shape;
+    float *x, *w, *y, *bias;
+    Multiply direct;
+    Winograd winograd[2];
+    void *packed[VARIANTS], *scratch;
+    double pack_seconds;
+} Case;
+
+static void prepare(const Layer *l, int threads, int batch, Case *c)
+{
+    int n = l->size, k = l->c * 9;
+    size_t inputs = (size_t)batch * (size_t)(l->c * n * n), weights = (size_t)l->m * (size_t)k, scratch;
+    c->x = zeroed(sizeof(float) * inputs);
+    c->w = zeroed(sizeof(float) * weights);
+    c->y = zeroed(sizeof(float) * (size_t)batch * (size_t)(l->m * n * n));
+    c->bias = zeroed(sizeof(float) * (size_t)l->m);
+    for (size_t i = 0; i < inputs; i++)
+        c->x[i] = fmaxf(0, (float)(uniform() - 0.5));
+    for (size_t i = 0; i < weights; i++)
+        c->w[i] = (float)(uniform() - 0.5);
+    const PanelWindow window = { .plane = (size_t)(n * n), .in = { n, n }, .out = { n, n }, .kernel = { 3, 3 }, .stride = { 1, 1 },
+                                 .dilation = { 1, 1 }, .pad = { 1, 1 } };
+    c->shape = (MultiplyShape) { window, batch, 1, k, n * n, { c->w, (size_t)k, 1, l->m } };
+    multiply_plan(&c->shape, kernels_best(), threads, MULTIPLY_DENSE, &c->direct);
+    c->packed[0] = zeroed(c->direct.bytes);
+    multiply_pack(&c->direct, c->packed[0]);
+    scratch = c->direct.scratch;
+    for (int v = 0; v < 2; v++) {
+        winograd_plan(&c->shape, kernels_best(), threads, 2 + 2 * v, &c->winograd[v]);
+        c->packed[1 + v] = zeroed(c->winograd[v].bytes);
+        double start = now();
+        winograd_pack(&c->winograd[v], c->packed[1 + v]);
+        c->pack_seconds = now() - start;
+        scratch = scratch > c->winograd[v].scratch ? scratch : c->winograd[v].scratch;
+    }
+    c->scratch = zeroed(scratch);
+}
+
+static void discard(Case *c)
+{
+    for (int v = 0; v < VARIANTS; v++)
+        free(c->packed[v]);
+    free(c->x);
+    free(c->w);
+    free(c->y);
+    free(c->bias);
+    free(c->scratch);
+}
+
+static void run(const Case *c, int variant)
+{
+    MultiplyRun r = { .x = c->x, .bias = c->bias, .y = c->y, .lo = -INFINITY, .hi = INFINITY, .scratch = c->scratch };
+    if (variant)
+        winograd_run(&c->winograd[variant - 1], &r);
+    else
+        multiply_run(&c->direct, &r);
+}
+
+/* Seconds of one call; repeated within a round until it lasts a millisecond. */
+static double time_variant(const Case *c, int variant)
+{
+    double start = now(), t;
+    int calls = 0;
+    do {
+        run(c, variant);
+        calls++;
+        t = now() - start;
+    } while (t < 1e-3);
+    return t / calls;
+}
+
+static double exact(const Case *c, int m, int n)
+{
+    const PanelWindow *g = &c->shape.window;
+    double sum = 0;
+    for (int k = 0; k < c->shape.k; k++) {
+        int y = n / g->out[1] + k % 9 / 3 - 1, x = n % g->out[1] + k % 3 - 1;
+        if (y >= 0 && x >= 0 && y < g->in[0] && x < g->in[1])
+            sum += (double)c->w[m * c->shape.k + k] * (double)c->x[(size_t)(k / 9) * g->plane + (size_t)(y * g->in[1] + x)];
+    }
+    return sum;
+}
+
+/* Largest errors over some elements of the first image. */
+static void measure_errors(const Case *c, double error[VARIANTS])
+{
+    float got[VARIANTS][CHECKED];
+    int at[CHECKED], columns = (int)c->shape.columns;
+    for (int i = 0; i < CHECKED; i++)
+        at[i] = (int)(uniform() * (double)columns * c->shape.weights.rows);
+    double largest = 0;
+    for (int v = 0; v < VARIANTS; v++) {
+        run(c, v);
+        error[v] = 0;
+        for (int i = 0; i < CHECKED; i++)
+            got[v][i] = c->y[at[i]];
+    }
+    for (int i = 0; i < CHECKED; i++) {
+        double wanted = exact(c, at[i] / columns, at[i] % columns);
+        largest = fmax(largest, fabs(wanted));
+        for (int v = 0; v < VARIANTS; v++)
+            error[v] = fmax(error[v], fabs((double)got[v][i] - wanted));
+    }
+    for (int v = 0; v < VARIANTS; v++)
+        error[v] /= largest;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *values, int n, double q)
+{
+    double sorted[MOST_ROUNDS];
+    memcpy(sorted, values, (size_t)n * sizeof *values);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+    return sorted[(int)(q * (n - 1) + 0.5)];
+}
+
+static void measure(const Layer *l, int rounds, int threads, int batch)
+{
+    static double seconds[VARIANTS][MOST_ROUNDS];
+    double error[VARIANTS], ratio[MOST_ROUNDS];
+    Case c;
+    prepare(l, threads, batch, &c);
+    double operations = 2.0 * batch * l->m * l->c * 9 * l->size * l->size;
+    measure_errors(&c, error);
+    for (int i = 0; i < rounds; i++)
+        for (int v = 0; v < VARIANTS; v++)
+            seconds[v][i] = time_variant(&c, v);
+    printf("%-8s %4d -> %-4d %3d x %-3d  direct %7.3f ms %6.1f GFLOP/s error %.1e", l->net, l->c, l->m, l->size, l->size, 1e3 * quantile(seconds[0], rounds, 0.5),
+           1e-9 * operations / quantile(seconds[0], rounds, 0.5), error[0]);
+    for (int v = 1; v < VARIANTS; v++) {
+        for (int i = 0; i < rounds; i++)
+            ratio[i] = seconds[0][i] / seconds[v][i];
+        printf("   m %d: %7.3f ms %6.1f  %.2f (%.2f-%.2f) %.1e", 2 * v, 1e3 * quantile(seconds[v], rounds, 0.5), 1e-9 * operations / quantile(seconds[v], rounds, 0.5),
+               quantile(ratio, rounds, 0.5), quantile(ratio, rounds, 0.25), quantile(ratio, rounds, 0.75), error[v]);
+    }
+    printf("  chosen: %d  pack %.1f ms, %.1f MB\n", winograd_choose(&c.shape), 1e3 * c.pack_seconds, 1e-6 * (double)c.winograd[1].bytes);
+    discard(&c);
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 11, threads = argc > 2 ? atoi(argv[2]) : 1, batch = argc > 3 ? atoi(argv[3]) : 1;
+    if (rounds < 1 || rounds > MOST_ROUNDS || threads < 1 || batch < 1 || !kernels_best()) {
+        fprintf(stderr, "usage: bench_winograd [rounds (1 to %d) [threads [batch]]]\n", MOST_ROUNDS);
+        return 2;
+    }
+    if (threads > 1)
+        the_clock = CLOCK_MONOTONIC;
+    printf("kernels %s, %d threads, batch %d; GFLOP/s count the direct product's operations\n", kernels_best()->isa, threads, batch);
+    for (size_t i = 0; i < countof(layers); i++)
+        measure(&layers[i], rounds, threads, batch);
+    return 0;
+}

@@ -1,0 +1,104 @@
+#include "tests/winograd_cases.h"
+#include "tests/cmocka.h"
+#include "tests/guard.h"
+#include <math.h>
+#include <string.h>
+
+static void free_all(Guard *const *guard, int n)
+{
+    for (int i = 0; i < n; i++)
+        guard_free(guard[i]);
+}
+
+static void assert_close(const Guard *a, const Guard *b, double error)
+{
+    const float *x = a->data, *y = b->data;
+    for (size_t i = 0; i < a->bytes / sizeof(float); i++)
+        assert_true(fabs((double)x[i] - (double)y[i]) <= error || memcmp(x + i, y + i, sizeof *x) == 0);     /* equal: also what nobody wrote */
+}
+
+void compare_interleave(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    int rows = random_between(r, 1, WINOGRAD_LANES), columns = random_between(r, 1, 50);
+    size_t ldx = (size_t)random_between(r, columns, 60), floats = (size_t)columns * WINOGRAD_LANES;
+    Guard x = guard_floats((size_t)(rows - 1) * ldx + (size_t)columns, 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    level->interleave_f32(x.data, ldx, rows, columns, a.data);
+    scalar->interleave_f32(x.data, ldx, rows, columns, b.data);
+    assert_memory_equal(a.data, b.data, floats * 4);
+    free_all((Guard *[]) { &x, &a, &b }, 3);
+}
+
+static WinogradTiles draw_tiles(Random *r)
+{
+    WinogradTiles t = { .m = random_between(r, 0, 1) ? 2 : 4, .tiles = random_between(r, 1, 10) };
+    t.rows = random_between(r, 1, t.m);
+    t.columns = (t.tiles - 1) * t.m + random_between(r, 1, t.m);
+    t.pitch = (size_t)random_between(r, WINOGRAD_LANES, 40);
+    t.position = (size_t)t.tiles * t.pitch + (size_t)random_between(r, 0, 3);
+    return t;
+}
+
+static size_t position_floats(const WinogradTiles *t)
+{
+    return (size_t)((t->m + 2) * (t->m + 2) - 1) * t->position + (size_t)(t->tiles - 1) * t->pitch + WINOGRAD_LANES;
+}
+
+/* Inputs are below 1, rows of B' sum up to at most 5.5, and twice 4 roundings are made. */
+void compare_winograd_input(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    WinogradTiles t = draw_tiles(r);
+    size_t width = (size_t)((t.tiles * t.m + 2) * WINOGRAD_LANES);
+    t.row = width + (size_t)random_between(r, 0, 5);
+    Guard x = guard_floats((size_t)(t.m + 1) * t.row + width, 10, r), a = guard_new(position_floats(&t) * 4, 0), b = guard_new(position_floats(&t) * 4, 0);
+    level->winograd_input_f32(&t, x.data, a.data);
+    scalar->winograd_input_f32(&t, x.data, b.data);
+    assert_close(&a, &b, 2 * 8 * 0x1p-24 * 5.5 * 5.5);
+    free_all((Guard *[]) { &x, &a, &b }, 3);
+}
+
+/* Rows of A' sum up to at most 8.5. */
+void compare_winograd_output(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    WinogradTiles t = draw_tiles(r);
+    t.row = (size_t)(t.columns * WINOGRAD_LANES + random_between(r, 0, 5));
+    size_t floats = (size_t)(t.rows - 1) * t.row + (size_t)(t.columns * WINOGRAD_LANES);
+    Guard x = guard_floats(position_floats(&t), 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    level->winograd_output_f32(&t, x.data, a.data);
+    scalar->winograd_output_f32(&t, x.data, b.data);
+    assert_close(&a, &b, 2 * 8 * 0x1p-24 * 8.5 * 8.5);
+    free_all((Guard *[]) { &x, &a, &b }, 3);
+}
+
+void compare_winograd_product(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    WinogradProduct p = { .rows = random_between(r, 1, 40), .k = random_between(r, 1, 60) };
+    p.ld = (size_t)random_between(r, p.k, 70);
+    size_t floats = (size_t)(p.rows * WINOGRAD_PANEL);
+    Guard v = guard_floats((size_t)(p.rows - 1) * p.ld + (size_t)p.k, 10, r), u = guard_floats((size_t)(p.k * WINOGRAD_PANEL), 10, r);
+    Guard a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    p.v = v.data;
+    p.u = u.data;
+    p.y = a.data;
+    level->winograd_product_f32(&p);
+    p.y = b.data;
+    scalar->winograd_product_f32(&p);
+    assert_close(&a, &b, 2 * p.k * 0x1p-24 * p.k);
+    free_all((Guard *[]) { &v, &u, &a, &b }, 4);
+}
+
+void compare_winograd_finish(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    int rows = random_between(r, 1, WINOGRAD_LANES), columns = random_between(r, 1, 90);
+    size_t ld = (size_t)random_between(r, columns, 100), floats = (size_t)(rows - 1) * ld + (size_t)columns;
+    Guard x = guard_floats((size_t)columns * WINOGRAD_LANES, 10, r), bias = guard_floats((size_t)rows, 10, r), residual = guard_floats(floats, 10, r);
+    Guard a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    PanelOutput o = { .columns = columns, .bias = random_between(r, 0, 3) ? bias.data : NULL, .residual = random_between(r, 0, 1) ? residual.data : NULL, .ld = ld,
+                      .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f };
+    ((float *)x.data)[random_below(r, (uint32_t)(columns * WINOGRAD_LANES))] = NAN;
+    o.y = a.data;
+    level->winograd_finish_f32(x.data, rows, &o);
+    o.y = b.data;
+    scalar->winograd_finish_f32(x.data, rows, &o);
+    assert_memory_equal(a.data, b.data, floats * 4);
+    free_all((Guard *[]) { &x, &bias, &residual, &a, &b }, 5);
+}
