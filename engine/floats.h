@@ -7,6 +7,8 @@
 /* ERR_ARG where ONESHOT_ISA names no instruction set of this machine. */
 Err floats_ready(void);
 
+/* Whether the step applies an activation of kernels/rows.h to its only input, of float32. */
+bool activation_of(const Step *s, Activate *a);
 /* y[i] = activation(x[i]) */
 void floats_activate(const Plan *p, const Activate *a, const float *x, float *y, int64_t n);
 /* y = a op b, broadcast: w holds a, b (operands 0 and 1) and the shape of y. */

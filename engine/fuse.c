@@ -1,6 +1,7 @@
 /* What steps take over from the steps behind them. See engine/fuse.h. */
 #include <math.h>
 #include <string.h>
+#include "engine/floats.h"
 #include "engine/fuse.h"
 #include "engine/plan_internal.h"
 
@@ -21,22 +22,58 @@ static void index_values(Plan *p)
     for (int i = 0; i < p->n_out; i++) p->out[i]->readers++;
 }
 
-void step_drop(Plan *p, Step *s)
+Step *written_by(const Buffer *b, const char *type, int readers)
 {
-    for (int k = 0; k < s->n_in; k++) if (s->in[k]) s->in[k]->readers--;
-    p->step[s->at] = NULL;
+    return b && b->writer && (!readers || b->readers == readers) && !strcmp(b->writer->op->type, type) ? b->writer : NULL;
 }
 
-Step *only_from(const Step *s, int i, const char *type)
+Step *only_from(const Step *s, int i, const char *type) { return i < s->n_in ? written_by(s->in[i], type, 1) : NULL; }
+
+bool number_of(const Step *s, int i, float *value)
 {
     const Buffer *b = i < s->n_in ? s->in[i] : NULL;
-    return b && b->readers == 1 && b->writer && !strcmp(b->writer->op->type, type) ? b->writer : NULL;
+    bool number = b && b->constant && b->dtype == DT_F32 && b->count == 1;
+    if (number) *value = *(const float *)b->data;
+    return number;
 }
 
 bool is_number(const Step *s, int i, float value)
 {
-    const Buffer *b = i < s->n_in ? s->in[i] : NULL;
-    return b && b->constant && b->dtype == DT_F32 && b->count == 1 && *(const float *)b->data == value;
+    float is;
+    return number_of(s, i, &is) && fabsf(is - value) <= 1e-6f * fabsf(value);
+}
+
+Buffer *beside_number(const Step *s, float value)
+{
+    for (int k = 0; s->n_in == 2 && k < 2; k++) if (is_number(s, k, value)) return s->in[!k];
+    return NULL;
+}
+
+/* Drops the step that writes b when nobody reads what it writes, and then those that only it read: the nodes of a pattern. */
+static void drop_unread(Plan *p, const Buffer *b)
+{
+    Step *s = b ? b->writer : NULL;
+    if (!s) return;
+    for (int k = 0; k < s->n_out; k++) if (s->out[k] && s->out[k]->readers) return;
+    for (int k = 0; k < s->n_out; k++) if (s->out[k]) s->out[k]->writer = NULL;
+    p->step[s->at] = NULL;
+    for (int k = 0; k < s->n_in; k++) if (s->in[k]) s->in[k]->readers--;
+    for (int k = 0; k < s->n_in; k++) drop_unread(p, s->in[k]);
+}
+
+Err step_become(Plan *p, Step *s, const Op *row, Buffer *const *in, int n_in)
+{
+    Buffer **before = s->in;
+    int n_before = s->n_in;
+    TRY(plan_array(p, (n_in > row->max_in ? n_in : row->max_in) + 1, sizeof *s->in, &s->in));
+    TRY(plan_array(p, 1, sizeof *s->fused, &s->fused));
+    memcpy(s->in, in, (size_t)n_in * sizeof *in);
+    s->n_in = n_in;
+    s->op = row;
+    for (int k = 0; k < n_in; k++) if (in[k]) in[k]->readers++;
+    for (int k = 0; k < n_before; k++) if (before[k]) before[k]->readers--;
+    for (int k = 0; k < n_before; k++) drop_unread(p, before[k]);
+    return OK;
 }
 
 static void close_gaps(Plan *p)
@@ -171,26 +208,6 @@ static bool clip_limits(const Step *s, Activate *a)
     return a->alpha <= a->beta;
 }
 
-static bool activation_of(const Step *s, Activate *a)
-{
-    static const struct { const char *type; Activate a; } ROW[] = {
-        { "Relu", { ACTIVATION_CLAMP, 0, INFINITY } }, { "Sigmoid", { .kind = ACTIVATION_SIGMOID } }, { "Tanh", { .kind = ACTIVATION_TANH } },
-        { "HardSwish", { ACTIVATION_HARD_SWISH, 1.0f / 6, 0.5f } }, { "Mish", { .kind = ACTIVATION_MISH } }, { "FastGelu", { .kind = ACTIVATION_GELU_TANH } },
-    };
-    for (size_t i = 0; i < sizeof ROW / sizeof *ROW; i++) {
-        *a = ROW[i].a;
-        if (!strcmp(s->op->type, ROW[i].type)) return s->n_in == 1;
-    }
-    if (!strcmp(s->op->type, "Clip")) return clip_limits(s, a);
-    if (!strcmp(s->op->type, "Gelu")) *a = (Activate){ attr_s_is(s->node, "approximate", "tanh", false) ? ACTIVATION_GELU_TANH : ACTIVATION_GELU, 0, 0 };
-    else if (!strcmp(s->op->type, "LeakyRelu")) *a = (Activate){ ACTIVATION_LEAKY, attr_f(s->node, "alpha", 0.01f), 0 };
-    else if (!strcmp(s->op->type, "HardSigmoid")) *a = (Activate){ ACTIVATION_HARD_SIGMOID, attr_f(s->node, "alpha", 0.2f), attr_f(s->node, "beta", 0.5f) };
-    else if (!strcmp(s->op->type, "Swish")) *a = (Activate){ ACTIVATION_SILU, attr_f(s->node, "alpha", 1), 0 };
-    else if (!strcmp(s->op->type, "QuickGelu")) *a = (Activate){ ACTIVATION_SILU, attr_f(s->node, "alpha", 1.702f), 0 };
-    else return false;
-    return true;
-}
-
 static bool arithmetic_of(const Step *s, Arithmetic *kind)
 {
     static const struct { const char *type; Arithmetic kind; } ROW[] = {
@@ -247,14 +264,16 @@ static Err fuse_step(Plan *p, Step *r)
     if (!w || !same_size(r->in[0], r->out[0])) return OK;
     if (!strcmp(r->op->type, "BatchNormalization")) return w->fused && w->fused->posts.n ? OK : absorb_norm(p, w, r, w->op->fuses(w));
     if (r->op == &op_Activation) post = r->fused->posts.post[0];
-    else if (!activation_of(r, &post.activate)) return OK;
+    else if (strcmp(r->op->type, "Clip") ? !activation_of(r, &post.activate) : !clip_limits(r, &post.activate)) return OK;
     return has_room(w) ? add_post(p, w, r, &post) : OK;
 }
 
 Err fuse(Plan *p)
 {
     index_values(p);
+    TRY(fuse_norms(p));
     TRY(fuse_activations(p));
+    TRY(fuse_attention(p));
     for (int i = 0; i < p->n_step; i++) if (p->step[i]) TRY(fuse_step(p, p->step[i]));
     close_gaps(p);
     return OK;

@@ -10,6 +10,7 @@
 struct Fused {
     float *scale, *shift;      /* of the output's channels; both or neither */
     Posts posts;
+    void *own;                 /* of a step that a pattern made: what its row's prep wants to know */
 };
 
 /* For prep and run of operators that fuse --------------------------------------------------------------------------------------------- */
@@ -23,14 +24,25 @@ void fused_run(const Step *s, bool adds, MultiplyRun *run);
 
 /* For patterns ------------------------------------------------------------------------------------------------------------------------ */
 
+/* The planned step of operator `type` that writes b, NULL: none does. readers: how many steps and outputs must read b, 0: any number. */
+Step *written_by(const Buffer *b, const char *type, int readers);
 /* Input i of s when nothing but s reads it and a planned step of operator `type` writes it: that step. NULL otherwise. */
 Step *only_from(const Step *s, int i, const char *type);
-/* Whether input i of s is a float32 constant of one element with this value. */
+/* Whether input i of s is a float32 constant of one element: its value. */
+bool  number_of(const Step *s, int i, float *value);
+/* Whether it has this value, but for rounding. */
 bool  is_number(const Step *s, int i, float value);
-/* Takes a step out of the plan: it reads nothing any more, and nobody reads what it wrote. */
-void  step_drop(Plan *plan, Step *s);
-/* Makes s a step that applies an activation to x and nothing else, with the row op_Activation, which no model can name. */
+/* The other input of s, which has two of which one is this number; NULL: it has not. */
+Buffer *beside_number(const Step *s, float value);
+/* Makes s a step of `row`, which no model can name, that reads these inputs (NULL: left out) and writes what it wrote. Steps that nobody reads any more are
+ * dropped. */
+Err   step_become(Plan *plan, Step *s, const Op *row, Buffer *const *in, int n_in);
+/* Makes s a step that applies an activation to x and nothing else. */
 Err   become_activation(Plan *plan, Step *s, Buffer *x, const Activate *activate);
 extern const Op op_Activation;
-/* Activations that exporters write as several nodes become one step: SiLU, HardSwish ... */
+/* Activations that exporters write as several nodes become one step: SiLU, HardSwish, Gelu, Mish. */
 Err   fuse_activations(Plan *plan);
+/* The same for LayerNormalization and RMSNormalization over the last axis. */
+Err   fuse_norms(Plan *plan);
+/* Softmax(Q * K' * scale + mask) * V, for all heads, with operands and result read and written where Reshape, Transpose and Expand leave them. */
+Err   fuse_attention(Plan *plan);

@@ -1,0 +1,127 @@
+/* Normalizations over the last axis that exporters write as several nodes.
+ *   LayerNorm   d / sqrt(mean(d^2) + epsilon) * scale + shift, d = x - mean(x)             PyTorch up to opset 16
+ *   RMSNorm     x / sqrt(mean(x^2) + epsilon) * scale                                      Llama and its kin
+ * Quotients may be products with a Reciprocal, squares Pow or Mul; scale and shift may be missing. */
+#include <string.h>
+#include "engine/fuse.h"
+#include "engine/move.h"
+#include "engine/run_ops.h"
+
+typedef struct NormState { const Kernels *kernels; Normalize n; } NormState;
+
+static Err normalization_run(Plan *plan, Step *s)
+{
+    const NormState *st = s->state;
+    const Shape *shape = &s->out[0]->shape;
+    Normalize n = st->n;
+    int64_t row = shape->dim[shape->rank - 1], rows = row ? s->out[0]->count / row : 0;
+    const float *x = s->in[0]->data;
+    float *y = s->out[0]->data;
+    n.scale = s->in[1] ? s->in[1]->data : NULL;
+    n.shift = s->in[2] ? s->in[2]->data : NULL;
+    #pragma omp parallel for num_threads(plan->threads) if (rows * row > PARALLEL_WORK / 2)
+    for (int64_t r = 0; r < rows; r++) st->kernels->normalize_f32(&n, x + r * row, y + r * row, (size_t)row);
+    return OK;
+}
+
+static Err normalization_prep(Plan *plan, Step *s)
+{
+    NormState *st;
+    TRY(plan_array(plan, 1, sizeof *st, &st));
+    TRY(find_kernels(&st->kernels));
+    st->n = *(const Normalize *)s->fused->own;
+    s->state = st;
+    s->run = normalization_run;
+    return OK;
+}
+
+static const Op op_Normalization = { "Normalization", "", 1, 1, 3, 1, 1, .prep = normalization_prep };
+
+/* What b is the mean of, along the last axis, which stays; NULL: it is something else. */
+static Buffer *mean_of(const Buffer *b, int readers)
+{
+    const Step *s = written_by(b, "ReduceMean", readers);
+    int64_t axes[2 * MAX_RANK];
+    int n, rank = s ? s->in[0]->shape.rank : 0;
+    if (!s || !attr_i(s->node, "keepdims", 1) || ints_param(s, "axes", s->op->max_in > 1 ? 1 : -1, axes, &n) != OK) return NULL;
+    return n == 1 && (axes[0] == -1 || axes[0] == rank - 1) ? s->in[0] : NULL;
+}
+
+/* What b is the square of. */
+static Buffer *square_of(const Buffer *b)
+{
+    const Step *pow = written_by(b, "Pow", 1), *mul = written_by(b, "Mul", 1);
+    if (pow) return is_number(pow, 1, 2) ? pow->in[0] : NULL;
+    return mul && mul->in[0] == mul->in[1] ? mul->in[0] : NULL;
+}
+
+/* sqrt(mean(d^2) + epsilon): d */
+static Buffer *root_of(const Buffer *b, float *epsilon)
+{
+    const Step *root = written_by(b, "Sqrt", 1), *add = root ? only_from(root, 0, "Add") : NULL;
+    for (int k = 0; add && k < 2; k++) {
+        const Buffer *squares = number_of(add, k, epsilon) ? mean_of(add->in[!k], 1) : NULL;
+        if (squares) return square_of(squares);
+    }
+    return NULL;
+}
+
+/* 1 / sqrt(mean(d^2) + epsilon): d */
+static Buffer *inverse_root_of(const Buffer *b, float *epsilon)
+{
+    const Step *reciprocal = written_by(b, "Reciprocal", 1), *div = written_by(b, "Div", 1);
+    if (reciprocal) return root_of(reciprocal->in[0], epsilon);
+    return div && is_number(div, 0, 1) ? root_of(div->in[1], epsilon) : NULL;
+}
+
+/* d / sqrt(mean(d^2) + epsilon): d */
+static Buffer *quotient_of(const Step *s, float *epsilon)
+{
+    if (!strcmp(s->op->type, "Div")) return root_of(s->in[1], epsilon) == s->in[0] ? s->in[0] : NULL;
+    for (int k = 0; !strcmp(s->op->type, "Mul") && k < 2; k++) if (inverse_root_of(s->in[k], epsilon) == s->in[!k]) return s->in[!k];
+    return NULL;
+}
+
+/* What is one step nearer to x than s, when s is `type` of it and a constant with one number for each element of a row. */
+static Step *peel(Step *s, const char *type, Buffer **constant)
+{
+    const Shape *y = &s->out[0]->shape;
+    for (int k = 0; !strcmp(s->op->type, type) && k < 2; k++) {
+        Buffer *c = s->in[k], *x = s->in[!k];
+        bool row = c->constant && c->dtype == DT_F32 && c->shape.rank > 0 && c->shape.rank <= y->rank && c->count == y->dim[y->rank - 1] &&
+                   c->shape.dim[c->shape.rank - 1] == c->count;
+        if (!row || x->readers != 1 || !x->writer) continue;
+        *constant = c;
+        return x->writer;
+    }
+    return s;
+}
+
+static Err fuse_norm(Plan *p, Step *s)
+{
+    Normalize n = { 0 }, *own;
+    Buffer *in[3] = { NULL };
+    Step *t = peel(s, "Add", &in[2]);
+    t = peel(t, "Mul", &in[1]);
+    Buffer *d = quotient_of(t, &n.epsilon);
+    if (!d || !d->shape.rank || d->dtype != DT_F32 || !shape_equal(&d->shape, &s->out[0]->shape)) return OK;
+    const Step *sub = written_by(d, "Sub", 0);
+    bool centered = sub && mean_of(sub->in[1], 1) == sub->in[0];
+    in[0] = centered ? sub->in[0] : d;
+    n.root_mean_square = !centered;
+    TRY(step_become(p, s, &op_Normalization, in, 3));
+    TRY(plan_array(p, 1, sizeof *own, &own));
+    *own = n;
+    s->fused->own = own;
+    return OK;
+}
+
+/* Backwards: the last of the nodes that belong together is found first. */
+Err fuse_norms(Plan *p)
+{
+    for (int i = p->n_step - 1; i >= 0; i--) {
+        Step *s = p->step[i];
+        if (s && !s->late && s->n_in == 2 && s->in[0] && s->in[1] && s->out[0]) TRY(fuse_norm(p, s));
+    }
+    return OK;
+}

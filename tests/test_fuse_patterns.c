@@ -1,0 +1,192 @@
+/* Patterns that become one step: the same numbers as node by node (PlanOptions.keep), and the nodes are gone; or stay, where one of their values is wanted. */
+#include "engine/op.h"
+#include "engine/plan.h"
+#include "tests/build_model.h"
+#include "tests/cmocka.h"
+#include "tests/random.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_INPUTS = 4 };
+
+/* A graph: inputs "name:dims" separated by blanks, nodes "Type in,in out attributes" separated by semicolons, the output, an output in between (NULL: none). */
+typedef struct Graphic { const char *inputs, *nodes, *output, *also; } Graphic;
+
+static void number(Build *b, const char *name, float value) { build_init(b, name, DT_F32, "", &value); }
+
+static void whole(Build *b, const char *name, const char *count, const int64_t *v) { build_init(b, name, DT_I64, count, v); }
+
+static void constants(Build *b)
+{
+    static const float SCALE[] = { 0.5f, -1, 2, 1.5f, 1, 0.25f, 3 }, SHIFT[] = { 1, 2, -3, 0, 0.5f, 4, -1 };
+    number(b, "half", 0.5f); number(b, "one", 1); number(b, "two", 2); number(b, "three", 3); number(b, "six", 6); number(b, "eps", 1e-5f);
+    number(b, "root", 1.41421356f); number(b, "iroot", 0.70710678f); number(b, "c", 0.044715f); number(b, "s", 0.79788456f); number(b, "quick", 1.702f);
+    number(b, "zero", 0); number(b, "scale", 0.35f);
+    build_init(b, "g", DT_F32, "7", SCALE);
+    build_init(b, "h", DT_F32, "7", SHIFT);
+    whole(b, "split", "4", (int64_t[]){ 0, 0, 2, 3 });
+    whole(b, "split1", "4", (int64_t[]){ 0, 0, 1, 3 });
+    whole(b, "join", "3", (int64_t[]){ 0, 0, -1 });
+    whole(b, "axis2", "1", (int64_t[]){ 2 });
+    whole(b, "copies", "5", (int64_t[]){ 1, 1, 2, 1, 1 });
+    whole(b, "merge", "4", (int64_t[]){ 0, 2, -1, 3 });
+}
+
+static Bytes model_of(const Graphic *g)
+{
+    Build *b = build_new();
+    char text[2000], *rest, *name, *dims;
+    snprintf(text, sizeof text, "%s", g->inputs);
+    for (char *in = strtok_r(text, " ", &rest); in; in = strtok_r(NULL, " ", &rest)) {
+        name = in;
+        dims = strchr(in, ':');
+        *dims++ = '\0';
+        build_input(b, name, DT_F32, dims);
+    }
+    constants(b);
+    snprintf(text, sizeof text, "%s", g->nodes);
+    for (char *node = strtok_r(text, ";", &rest); node; node = strtok_r(NULL, ";", &rest)) {
+        char type[32], in[200], out[32], attributes[100] = "";
+        assert_true(sscanf(node, " %31s %199s %31s %99[^;]", type, in, out, attributes) >= 3);
+        build_node(b, type, in, out, attributes);
+    }
+    build_output(b, g->output, DT_F32, NULL);
+    if (g->also) build_output(b, g->also, DT_F32, NULL);
+    return build_finish(b, 8, 13);
+}
+
+typedef struct Data { int n; PlanInput shape[MAX_INPUTS]; Tensor tensor[MAX_INPUTS]; } Data;
+
+static void draw(Model *m, Data *d, Random *r)
+{
+    const Value **input;
+    assert_int_equal(plan_inputs(m, &input, &d->n), OK);
+    for (int i = 0; i < d->n; i++) {
+        Shape s = input[i]->stated.shape;
+        int64_t count;
+        assert_int_equal(shape_count(&s, &count), OK);
+        float *x = calloc((size_t)count + 1, sizeof *x);
+        assert_non_null(x);
+        for (int64_t k = 0; k < count; k++) x[k] = 3 * random_float(r);
+        d->shape[i] = (PlanInput){ input[i]->name, DT_F32, s };
+        d->tensor[i] = (Tensor){ .dtype = DT_F32, .shape = s, .bytes = (size_t)count * sizeof *x, .data = x };
+    }
+}
+
+static bool has_step(const Plan *p, const char *type)
+{
+    for (int i = 0; i < p->n_step; i++) if (!strcmp(p->step[i]->op->type, type)) return true;
+    return false;
+}
+
+static void same_numbers(const Plan *a, const Plan *b)
+{
+    assert_int_equal(a->n_out, b->n_out);
+    for (int o = 0; o < a->n_out; o++) {
+        const float *x = a->out[o]->data, *y = b->out[o]->data;
+        float most = 1;
+        assert_true(shape_equal(&a->out[o]->shape, &b->out[o]->shape));
+        for (int64_t i = 0; i < a->out[o]->count; i++) if (fabsf(x[i]) > most) most = fabsf(x[i]);
+        for (int64_t i = 0; i < a->out[o]->count; i++) assert_true(fabsf(x[i] - y[i]) <= 1e-5f * most);
+    }
+}
+
+/* `type` is among the node's types and is gone, or stays, from the fused plan. */
+static void check(const Graphic *g, const char *type, bool gone)
+{
+    Random r = { 5 };
+    Model *m;
+    Data d;
+    Bytes bytes = model_of(g);
+    assert_int_equal(model_parse(bytes.at, bytes.size, &m), OK);
+    assert_int_equal(ops_bind(m), OK);
+    draw(m, &d, &r);
+    for (int threads = 1; threads <= 2; threads++) {
+        Plan *plain, *fused;
+        if (plan_build(m, d.shape, d.n, &(PlanOptions){ .threads = threads, .keep = true }, &plain) != OK) fail_msg("%s: %s", g->nodes, err_text());
+        if (plan_build(m, d.shape, d.n, &(PlanOptions){ .threads = threads }, &fused) != OK) fail_msg("%s: %s", g->nodes, err_text());
+        assert_int_equal(plan_run(plain, d.tensor, d.n), OK);
+        assert_int_equal(plan_run(fused, d.tensor, d.n), OK);
+        same_numbers(plain, fused);
+        assert_true(has_step(plain, type));
+        if (has_step(fused, type) == gone) fail_msg("%s: %s %s", g->nodes, type, gone ? "is still there" : "is gone");
+        plan_free(plain);
+        plan_free(fused);
+    }
+    for (int i = 0; i < d.n; i++) free(d.tensor[i].data);
+    model_free(m);
+    bytes_free(bytes);
+}
+
+#define X "x:2,5,7"
+#define MOMENTS "ReduceMean x m axes:is=-1; Sub x,m d; Pow d,two p; ReduceMean p v axes:is=-1; Add v,eps w; Sqrt w r;"
+
+static void test_norms(void **state)
+{
+    (void)state;
+    check(&(Graphic){ X, MOMENTS "Div d,r n; Mul n,g k; Add k,h y", "y", NULL }, "Sqrt", true);
+    check(&(Graphic){ X, MOMENTS "Div d,r n; Mul g,n k; Add h,k y", "y", NULL }, "ReduceMean", true);
+    check(&(Graphic){ X, MOMENTS "Reciprocal r i; Mul d,i y", "y", NULL }, "Reciprocal", true);
+    check(&(Graphic){ X, MOMENTS "Div one,r i; Mul i,d n; Mul n,g y", "y", NULL }, "Div", true);
+    check(&(Graphic){ X, MOMENTS "Div d,r n; Mul n,g k; Add k,h y", "y", "k" }, "Add", false);
+    check(&(Graphic){ X, MOMENTS "Div d,r n; Mul n,g k; Add k,h y", "y", "v" }, "Sqrt", false);
+    check(&(Graphic){ X, "Mul x,x p; ReduceMean p v axes:is=2; Add eps,v w; Sqrt w r; Div x,r n; Mul n,g y", "y", NULL }, "Sqrt", true);
+    check(&(Graphic){ X, "Pow x,two p; ReduceMean p v axes:is=-1; Add v,eps w; Sqrt w r; Reciprocal r i; Mul x,i n; Mul g,n y", "y", NULL }, "Pow", true);
+    check(&(Graphic){ X, "Pow x,two p; ReduceMean p v axes:is=1; Add v,eps w; Sqrt w r; Div x,r y", "y", NULL }, "Pow", false);
+    check(&(Graphic){ X, "Pow x,three p; ReduceMean p v axes:is=-1; Abs v a; Add a,eps w; Sqrt w r; Div x,r y", "y", NULL }, "Pow", false);
+}
+
+static void test_activations(void **state)
+{
+    (void)state;
+    check(&(Graphic){ X, "Div x,root a; Erf a b; Add b,one c1; Mul x,c1 d; Mul d,half y", "y", NULL }, "Erf", true);
+    check(&(Graphic){ X, "Mul x,iroot a; Erf a b; Add one,b c1; Mul half,c1 d; Mul x,d y", "y", NULL }, "Erf", true);
+    check(&(Graphic){ X, "Div x,root a; Erf a b; Add b,one c1; Mul half,x d; Mul d,c1 y", "y", NULL }, "Erf", true);
+    check(&(Graphic){ X, "Div x,root a; Erf a b; Add b,two c1; Mul half,x d; Mul d,c1 y", "y", NULL }, "Erf", false);
+    check(&(Graphic){ X, "Div x,root a; Erf a b; Add b,one c1; Mul x,c1 d; Mul d,half y", "y", "b" }, "Erf", false);
+    check(&(Graphic){ X, "Pow x,three p; Mul p,c a; Add x,a b; Mul b,s t; Tanh t u; Add u,one v; Mul x,v w; Mul half,w y", "y", NULL }, "Tanh", true);
+    check(&(Graphic){ X, "Mul x,x p; Mul x,p z; Mul c,z a; Add a,x b; Mul s,b t; Tanh t u; Add one,u v; Mul x,half w; Mul w,v y", "y", NULL }, "Tanh", true);
+    check(&(Graphic){ X, "Mul x,quick a; Sigmoid a b; Mul x,b y", "y", NULL }, "Sigmoid", true);
+    check(&(Graphic){ X, "Softplus x a; Tanh a b; Mul x,b y", "y", NULL }, "Tanh", true);
+    check(&(Graphic){ X, "Add x,three a; Clip a,zero,six b; Mul x,b d; Div d,six y", "y", NULL }, "Clip", true);
+}
+
+#define HEADS "Reshape q,split a; Transpose a aq perm:is=0,2,1,3; Reshape k,split b; Transpose b bk perm:is=0,2,3,1; Reshape v,split d; Transpose d dv perm:is=0,2,1,3;"
+#define RESULT "Transpose o t perm:is=0,2,1,3; Reshape t,join y"
+#define QKV "q:2,50,6 k:2,130,6 v:2,130,6 mask:2,1,50,130"
+
+static void test_attention(void **state)
+{
+    (void)state;
+    const char *simple = "Softmax s1 p axis:i=-1; MatMul p,dv o;" RESULT;
+    char text[1500];
+    static const char *const SCORES[] = { "Mul s0,scale s1;", "Div s0,two s1;", "Mul scale,s0 z; Add z,mask s1;", "Add mask,s0 s1;", "Identity s0 s1;" };
+    for (int i = 0; i < 5; i++) {
+        snprintf(text, sizeof text, HEADS "MatMul aq,bk s0; %s %s", SCORES[i], simple);
+        check(&(Graphic){ QKV, text, "y", NULL }, "Softmax", i != 4);
+        check(&(Graphic){ QKV, text, "y", NULL }, "Transpose", i != 4);
+    }
+    snprintf(text, sizeof text, HEADS "MatMul aq,bk s1; %s", simple);
+    check(&(Graphic){ QKV, text, "y", NULL }, "Transpose", true);
+    check(&(Graphic){ QKV, text, "y", "s1" }, "Softmax", false);
+    check(&(Graphic){ QKV, text, "y", "t" }, "Softmax", true);
+    snprintf(text, sizeof text, HEADS "Mul aq,scale e; Mul bk,two f; MatMul e,f s1; %s", simple);
+    check(&(Graphic){ QKV, text, "y", NULL }, "Mul", true);
+    check(&(Graphic){ "q:9,3 k:9,3 v:9,3", "Transpose k kt perm:is=1,0; MatMul q,kt s1; Softmax s1 p axis:i=-1; MatMul p,v y", "y", NULL }, "Softmax", false);
+    check(&(Graphic){ "q:4,9,3 k:4,300,3 v:4,300,5", "Transpose k kt perm:is=0,2,1; MatMul q,kt s1; Softmax s1 p axis:i=2; MatMul p,v o;"
+                      "Transpose o y perm:is=1,0,2", "y", NULL },
+          "Softmax", true);
+    check(&(Graphic){ "q:4,9,3 k:4,9,3 v:4,9,5", "Transpose k kt perm:is=0,2,1; MatMul q,kt s1; Softmax s1 p axis:i=1; MatMul p,v y", "y", NULL }, "Softmax", false);
+    check(&(Graphic){ "q:1,2,40,3 k:1,40,3 v:1,40,3", "Reshape k,split1 b; Transpose b bt perm:is=0,2,1,3; Unsqueeze bt,axis2 bu; Tile bu,copies bx; Reshape bx,merge bm;"
+                      "Transpose bm bk perm:is=0,1,3,2; Reshape v,split1 d; Transpose d dt perm:is=0,2,1,3; Unsqueeze dt,axis2 du;"
+                      "Expand du,copies dx; Reshape dx,merge dv;"
+                      "MatMul q,bk s1; Softmax s1 p axis:i=-1; MatMul p,dv o;" RESULT, "y", NULL }, "Tile", true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_norms), cmocka_unit_test(test_activations), cmocka_unit_test(test_attention) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
