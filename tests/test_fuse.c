@@ -1,0 +1,197 @@
+/* What steps take over from the steps behind them: how many steps are left, and that the results stay those of a plan where nothing is fused. */
+#include "engine/infer.h"
+#include "engine/plan.h"
+#include "tests/build_model.h"
+#include "tests/cmocka.h"
+#include "tests/random.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SOME = 4096 };
+static float numbers[SOME];
+
+/* An initializer of random numbers in [low, low + 2). */
+static void add_constant(Build *b, const char *name, const char *dims, float low)
+{
+    static Random r = { 5 };
+    for (int i = 0; i < SOME; i++) numbers[i] = low + 1 + random_float(&r);
+    build_init(b, name, DT_F32, dims, numbers);
+}
+
+static void add_conv(Build *b, const char *x, const char *y, const char *w_dims, const char *attributes)
+{
+    char w[32], in[64];
+    snprintf(w, sizeof w, "w_%s", y);
+    snprintf(in, sizeof in, "%s,%s", x, w);
+    add_constant(b, w, w_dims, -1);
+    build_node(b, "Conv", in, y, attributes);
+}
+
+static void add_norm(Build *b, const char *x, const char *y)
+{
+    char in[256], name[4][32];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name[i], sizeof name[i], "%s_%d", y, i);
+        add_constant(b, name[i], "8", i == 3 ? 0.5f : -1);
+    }
+    snprintf(in, sizeof in, "%s,%s,%s,%s,%s", x, name[0], name[1], name[2], name[3]);
+    build_node(b, "BatchNormalization", in, y, NULL);
+}
+
+static void build_and_run(Model *m, const PlanInput *input, const Tensor *x, bool keep, Plan **out)
+{
+    if (plan_build(m, input, 1, &(PlanOptions){ .threads = 1, .keep = keep }, out) != OK || plan_run(*out, x, 1) != OK) fail_msg("%s", err_text());
+}
+
+/* Runs fused and kept apart; the fused plan must have `steps` steps, and its outputs be those of the other up to rounding. */
+static void check(Build *b, Shape shape, int steps)
+{
+    Bytes bytes = build_finish(b, 8, 20);
+    Model *m;
+    Plan *fused, *apart;
+    int64_t n;
+    if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK || shape_count(&shape, &n) != OK) fail_msg("%s", err_text());
+    for (int i = 0; i < SOME; i++) numbers[i] = sinf((float)i * 0.7f);
+    Tensor x = { .dtype = DT_F32, .shape = shape, .bytes = (size_t)n * sizeof(float), .data = numbers };
+    PlanInput input = { "x", DT_F32, shape };
+    build_and_run(m, &input, &x, false, &fused);
+    build_and_run(m, &input, &x, true, &apart);
+    assert_int_equal(fused->n_step, steps);
+    for (int i = 0; i < fused->n_out; i++) {
+        const float *y = fused->out[i]->data, *z = apart->out[i]->data;
+        float most = 0;
+        for (int64_t k = 0; k < fused->out[i]->count; k++) most = fmaxf(most, fabsf(z[k]));
+        assert_true(most > 0);
+        for (int64_t k = 0; k < fused->out[i]->count; k++)
+            if (!(fabsf(y[k] - z[k]) <= 2e-6f * most)) fail_msg("output %d element %lld: %g, apart %g", i, (long long)k, (double)y[k], (double)z[k]);
+    }
+    plan_free(fused);
+    plan_free(apart);
+    model_free(m);
+    bytes_free(bytes);
+}
+
+static Build *begin(const char *dims)
+{
+    Build *b = build_new();
+    build_input(b, "x", DT_F32, dims);
+    return b;
+}
+
+static const Shape image = { 4, { 2, 8, 6, 7 } };
+
+static void test_residual(void **state)
+{
+    (void)state;
+    Build *b = begin("2,8,6,7");
+    add_conv(b, "x", "a", "8,8,3,3", "pads:is=1,1,1,1");
+    add_norm(b, "a", "an");
+    add_conv(b, "x", "c", "8,8,1,1", NULL);                    /* the shortcut comes later: the first convolution moves behind it */
+    add_norm(b, "c", "cn");
+    build_node(b, "Add", "an,cn", "sum", NULL);
+    build_node(b, "Relu", "sum", "y", NULL);
+    build_output(b, "y", DT_F32, "2,8,6,7");
+    check(b, image, 2);
+}
+
+static void test_depthwise_and_gates(void **state)
+{
+    (void)state;
+    Build *b = begin("2,8,6,7");
+    add_conv(b, "x", "a", "8,1,3,3", "pads:is=1,1,1,1 group:i=8");
+    add_norm(b, "a", "an");
+    build_node(b, "Sigmoid", "an", "s", NULL);
+    build_node(b, "Mul", "s,an", "silu", NULL);
+    add_conv(b, "silu", "c", "8,8,1,1", NULL);
+    build_node(b, "HardSigmoid", "c", "h", "alpha:f=0.16666667");
+    build_node(b, "Mul", "c,h", "swish", NULL);
+    build_node(b, "Sub", "swish,x", "y", NULL);
+    build_output(b, "y", DT_F32, "2,8,6,7");
+    check(b, image, 2);
+}
+
+static void test_decomposed_hard_swish(void **state)
+{
+    (void)state;
+    Build *b = begin("2,8,6,7");
+    build_init(b, "three", DT_F32, "", &(float){ 3 });
+    build_init(b, "six", DT_F32, "", &(float){ 6 });
+    build_init(b, "zero", DT_F32, "", &(float){ 0 });
+    add_conv(b, "x", "a", "8,8,1,1", NULL);
+    build_node(b, "Add", "a,three", "p", NULL);
+    build_node(b, "Clip", "p,zero,six", "q", NULL);
+    build_node(b, "Mul", "a,q", "r", NULL);
+    build_node(b, "Div", "r,six", "y", NULL);
+    build_output(b, "y", DT_F32, "2,8,6,7");
+    check(b, image, 1);
+}
+
+static void test_constants_of_channels(void **state)
+{
+    (void)state;
+    Build *b = begin("2,8,6,7");
+    add_constant(b, "scale", "8,1,1", 0.5f);
+    add_constant(b, "shift", "1,8,1,1", -1);
+    add_conv(b, "x", "a", "8,8,1,1", NULL);
+    build_node(b, "Mul", "scale,a", "p", NULL);
+    build_node(b, "Sub", "p,shift", "q", NULL);
+    build_node(b, "Div", "q,scale", "r", NULL);
+    build_node(b, "Clip", "r", "y", NULL);
+    build_output(b, "y", DT_F32, "2,8,6,7");
+    check(b, image, 1);
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    Build *b = begin("3,5,8");
+    add_constant(b, "w", "8,8", -1);
+    add_constant(b, "u", "8,8", -1);
+    add_constant(b, "bias", "8", -1);
+    build_node(b, "MatMul", "x,w", "a", NULL);
+    build_node(b, "Add", "bias,a", "p", NULL);
+    build_node(b, "Gelu", "p", "q", NULL);
+    build_node(b, "MatMul", "q,u", "r", NULL);
+    build_node(b, "Add", "x,r", "y", NULL);
+    build_output(b, "y", DT_F32, "3,5,8");
+    check(b, (Shape){ 3, { 3, 5, 8 } }, 2);
+}
+
+/* What is read twice, or is an output, stays. */
+static void test_kept(void **state)
+{
+    (void)state;
+    Build *b = begin("2,8,6,7");
+    add_conv(b, "x", "a", "8,8,1,1", NULL);
+    build_node(b, "Relu", "a", "p", NULL);
+    build_node(b, "Relu", "p", "q", NULL);
+    build_node(b, "Add", "p,q", "y", NULL);
+    build_output(b, "a", DT_F32, "2,8,6,7");
+    build_output(b, "y", DT_F32, "2,8,6,7");
+    check(b, image, 4);
+}
+
+/* One image: both halves of the Split and what was made of one of them are joined without a copy. */
+static void test_join(void **state)
+{
+    (void)state;
+    Build *b = begin("1,8,6,7");
+    add_conv(b, "x", "a", "8,8,1,1", NULL);
+    build_node(b, "Split", "a", "l,r", "axis:i=1 num_outputs:i=2");
+    add_conv(b, "r", "c", "8,4,3,3", "pads:is=1,1,1,1");
+    build_node(b, "Concat", "l,r,c", "all", "axis:i=1");
+    build_node(b, "Concat", "x,all", "y", "axis:i=1");
+    build_output(b, "y", DT_F32, "1,24,6,7");
+    check(b, (Shape){ 4, { 1, 8, 6, 7 } }, 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_residual), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
+        cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
