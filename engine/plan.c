@@ -228,7 +228,7 @@ static Err check_graph(const Model *m, const Graph *g, int depth)
 
 /* Whole plans ------------------------------------------------------------------------------------------------------------------------- */
 
-static Err plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out)
+Err plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out)
 {
     Arena *arena = arena_new(), *late = arena_new();
     Plan *p = arena ? arena_alloc(arena, sizeof *p) : NULL;
@@ -251,6 +251,7 @@ void plan_free(Plan *p)
     if (!p) return;
     for (int i = 0; i < p->n_step; i++)
         for (int k = 0; k < 2; k++) plan_free(p->step[i]->body[k]);
+    for (int i = p->n_piece - 1; i >= 0; i--) plan_free(p->piece[i]);
     arena_free(p->late);
     arena_free(p->arena);
 }
@@ -274,6 +275,8 @@ static Err plan_graph(Plan *p, const Graph *g)
     p->out = arena_array(p->arena, (size_t)g->n_out + 1, sizeof *p->out);
     if (!p->out) return err_set(ERR_NOMEM, "Out of memory while planning.");
     for (int i = 0; i < g->n_out; i++) TRY(buffer_of(p, g->out[i], &p->out[p->n_out++]));
+    TRY(batch_split(p));
+    if (p->n_piece) return OK;
     if (!p->options.keep) TRY(fuse(p));
     TRY(prepare(p));
     TRY(place(p));

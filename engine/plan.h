@@ -28,6 +28,7 @@ struct Buffer {
     Fact    fact;              /* what infer functions are told; element or real set for small constants */
     Buffer *base;              /* not NULL: a view, data is base's from byte base_at on; planning keeps the base alive */
     size_t base_at;
+    int number;                /* among the plan's buffers */
     Step *writer; int readers; /* while steps are fused: who makes it (NULL: nobody, or a late step), and how many steps and outputs read it */
     int first, last;           /* memory planning: steps between which it must keep its bytes */
     size_t offset;
@@ -87,6 +88,7 @@ struct Plan {
     Buffer **in, **out; int n_in, n_out;
     Capture *capture; int n_capture, room_capture; /* what a body's plan reads from outer plans */
     char   *block; size_t block_bytes;
+    Plan  **piece; int n_piece;        /* of a batch that is split: one plan for each thread instead of steps */
     int     depth;             /* of nested bodies and functions */
 };
 

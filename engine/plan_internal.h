@@ -30,3 +30,10 @@ const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call *
 Err  fuse(Plan *p);
 /* Gives every planned value its place in the block. */
 Err  place(Plan *p);
+Err  plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out);
+Err  plan_run_steps(Plan *p);
+/* A plan that shares what p prepared, for another thread; to be freed before p. p has no late steps. */
+Err  plan_clone(const Plan *p, Plan **out);
+/* Makes p a plan of pieces where its batch can be split: engine/batch.c. */
+Err  batch_split(Plan *p);
+Err  batch_run(Plan *p);

@@ -80,6 +80,7 @@ Err buffer_new(Plan *p, const char *name, Buffer **out)
     Buffer *b = arena_alloc(p->arena, sizeof *b);
     if (!b) return err_set(ERR_NOMEM, "Out of memory while planning.");
     TRY(grow(p, &p->buffer, p->n_buffer, &p->room_buffer, sizeof *p->buffer));
+    b->number = p->n_buffer;
     p->buffer[p->n_buffer++] = b;
     b->name = name;
     buffer_forget(b);

@@ -159,7 +159,7 @@ Err find_kernels(const Kernels **out)
     return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
 }
 
-static Err run_steps(Plan *p)
+Err plan_run_steps(Plan *p)
 {
     arena_reset(p->late, p->late_start);
     for (int i = 0; i < p->n_step; i++) {
@@ -184,7 +184,7 @@ Err plan_run(Plan *p, const Tensor *in, int n_in)
         b->data = in[i].data;
     }
     plan_start(p);
-    return run_steps(p);
+    return p->n_piece ? batch_run(p) : plan_run_steps(p);
 }
 
 Err plan_body_run(Plan *p, Buffer *const *in, int n_in)
@@ -192,5 +192,5 @@ Err plan_body_run(Plan *p, Buffer *const *in, int n_in)
     for (int i = 0; i < n_in; i++) p->in[i]->data = in[i]->data;
     p->used_by_outer = plan_used(p->outer);
     plan_start(p);
-    return run_steps(p);
+    return plan_run_steps(p);
 }

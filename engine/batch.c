@@ -1,0 +1,215 @@
+/* Large batches, a few samples at a time: when the samples of a batch (axis 0 of all inputs) do not meet anywhere, the plan holds one smaller plan for each
+ * thread, which take pieces of the batch from input to output. Activations then stay in caches, and threads do not wait for each other after each step. */
+#include <stdio.h>
+#include <string.h>
+#include <omp.h>
+#include "engine/move.h"
+#include "engine/plan_internal.h"
+
+/* How an operator treats axis 0 of its first input, when that is the batch. */
+typedef enum Treatment {
+    MIXES,                     /* not known: samples may meet */
+    EACH,                      /* sample by sample; other inputs are constants, or lie along the batch as well */
+    ALONG_AXIS,                /* works along the attribute `axis` (and axes after it) */
+    RESHAPES,                  /* row-major elements under another shape */
+    TRANSPOSES,
+    REDUCES,                   /* the axes of attribute or input 1 */
+    SLICES, PADS,
+    MULTIPLIES,                /* rows of A, whose leading axes are the batch */
+} Treatment;
+
+static Treatment treatment_of(const Op *op)
+{
+    static const struct { Treatment treatment; const char *types; } ROW[] = {
+        { EACH, " Abs Activation Add And AveragePool BatchNormalization BiasGelu Cast Ceil Celu Clip Conv ConvTranspose Cos DepthToSpace DequantizeLinear Div Dropout "
+                "Elu Equal Erf Exp Expand FastGelu Floor Gelu GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity "
+                "InstanceNormalization LRN LeakyRelu Less LessOrEqual Log Max MaxPool Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear QuickGelu Reciprocal Relu "
+                "Resize Round Selu Sigmoid Sign Sin Softplus Softsign SpaceToDepth Sqrt Sub Sum Swish Tanh Tile Upsample Where Xor " },
+        { ALONG_AXIS, " ArgMax ArgMin Concat Gather LayerNormalization LogSoftmax RMSNormalization Softmax Split TopK " },
+        { RESHAPES, " Flatten Reshape Squeeze Unsqueeze " },
+        { TRANSPOSES, " Transpose " },
+        { REDUCES, " ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare " },
+        { SLICES, " Slice " }, { PADS, " Pad " },
+        { MULTIPLIES, " Gemm MatMul " },
+    };
+    char word[64];
+    snprintf(word, sizeof word, " %s ", op->type);
+    for (size_t i = 0; i < sizeof ROW / sizeof *ROW; i++) if (strstr(ROW[i].types, word)) return ROW[i].treatment;
+    return MIXES;
+}
+
+static bool is_batched(const Buffer *b, int64_t batch) { return b->shape.rank > 0 && b->shape.dim[0] == batch; }
+
+/* Operands that are no batch may not lie along axis 0 of one. */
+static bool each_fits(const Step *s, int64_t batch)
+{
+    int rank = s->out[0]->shape.rank;
+    for (int i = 0; i < s->n_in; i++) {
+        const Buffer *b = s->in[i];
+        if (b && !b->constant && (b->shape.rank != rank || !is_batched(b, batch))) return false;
+        if (b && i > 0 && b->constant && b->shape.rank == rank && b->count > 1 && b->shape.dim[0] != 1 && !s->op->roles) return false;
+    }
+    return true;
+}
+
+static bool axis_fits(const Step *s)
+{
+    static const struct { const char *type; int axis; } DEFAULT[] = {
+        { "Concat", 1 }, { "LayerNormalization", -1 }, { "RMSNormalization", -1 }, { "TopK", -1 },
+    };
+    bool softmax = strstr(s->op->type, "Softmax") != NULL;
+    int64_t given = softmax ? s->opset < 13 ? 1 : -1 : 0;
+    int axis = 0;
+    for (size_t i = 0; i < sizeof DEFAULT / sizeof *DEFAULT; i++) if (!strcmp(DEFAULT[i].type, s->op->type)) given = DEFAULT[i].axis;
+    return axis_of(attr_i(s->node, "axis", given), s->in[0]->shape.rank, &axis) == OK && axis > 0;
+}
+
+/* Rows of a constant by the indices of each sample. */
+static bool looks_up(const Step *s, int64_t batch)
+{
+    return !strcmp(s->op->type, "Gather") && s->in[0]->constant && is_batched(s->in[1], batch) && attr_i(s->node, "axis", 0) == 0;
+}
+
+static bool others_constant(const Step *s)
+{
+    for (int i = 1; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) return false;
+    return true;
+}
+
+static bool axes_fit(const Step *s, const char *name, int input)
+{
+    int64_t axes[2 * MAX_RANK];
+    int n, axis = 0;
+    if (ints_param(s, name, input, axes, &n) != OK || n < 1) return false;
+    for (int i = 0; i < n; i++) if (axis_of(axes[i], s->in[0]->shape.rank, &axis) != OK || axis == 0) return false;
+    return true;
+}
+
+/* All samples in their order: the output has as many. */
+static bool slice_fits(const Step *s)
+{
+    int64_t start[2 * MAX_RANK], axes[2 * MAX_RANK], steps[2 * MAX_RANK];
+    int n, n_axes, n_steps, axis = 0;
+    if (ints_param(s, "starts", 1, start, &n) != OK || ints_param(s, "axes", 3, axes, &n_axes) != OK || ints_param(s, NULL, 4, steps, &n_steps) != OK) return false;
+    for (int i = 0; i < n; i++) {
+        if (axis_of(n_axes == n ? axes[i] : i, s->in[0]->shape.rank, &axis) != OK) return false;
+        if (axis == 0 && (start[i] || (n_steps == n && steps[i] != 1))) return false;
+    }
+    return true;
+}
+
+/* Nothing before or after the samples. Pads for some axes only are not looked into. */
+static bool pads_fit(const Step *s)
+{
+    int64_t pads[2 * MAX_RANK];
+    int n, rank = s->in[0]->shape.rank;
+    return ints_param(s, "pads", 1, pads, &n) == OK && n == 2 * rank && !pads[0] && !pads[rank];
+}
+
+static bool product_fits(const Step *s, int64_t batch)
+{
+    const Buffer *a = s->in[0], *b = s->in[1], *c = s->n_in > 2 ? s->in[2] : NULL;
+    if (!is_batched(a, batch) || a->constant || a->shape.rank < 2 || (c && c->shape.rank > 1 && c->shape.dim[0] != 1 && c->constant)) return false;
+    if (!strcmp(s->op->type, "Gemm")) return b->constant && !attr_i(s->node, "transA", 0);
+    return b->constant ? b->shape.rank <= 2 : a->shape.rank > 2 && a->shape.rank == b->shape.rank && is_batched(b, batch);
+}
+
+static bool concat_fits(const Step *s, int64_t batch)
+{
+    for (int i = 0; i < s->n_in; i++) if (s->in[i]->constant || !is_batched(s->in[i], batch)) return false;
+    return axis_fits(s);
+}
+
+static bool step_splits(const Step *s, int64_t batch)
+{
+    if (s->late || s->n_capture || s->n_in < 1 || !s->in[0]) return false;
+    for (int i = 0; i < s->n_out; i++) if (s->out[i] && !is_batched(s->out[i], batch)) return false;
+    if (looks_up(s, batch)) return true;
+    Treatment t = treatment_of(s->op);
+    if (t == EACH) return each_fits(s, batch);
+    if (t == MULTIPLIES) return product_fits(s, batch);
+    if (!strcmp(s->op->type, "Concat")) return concat_fits(s, batch);
+    if (t == MIXES || s->in[0]->constant || !is_batched(s->in[0], batch) || !others_constant(s)) return false;
+    if (t == ALONG_AXIS) return axis_fits(s);
+    if (t == REDUCES) return axes_fit(s, "axes", 1);
+    if (t == PADS) return pads_fit(s);
+    if (t == SLICES) return slice_fits(s);
+    const int64_t *perm;
+    return t == RESHAPES || (attr_is(s->node, "perm", &perm) > 0 && perm[0] == 0);
+}
+
+/* The size of the batch when samples do not meet, else 0. */
+static int64_t batch_of(const Plan *p)
+{
+    int64_t batch = p->n_in && p->in[0]->shape.rank > 0 ? p->in[0]->shape.dim[0] : 0;
+    for (int i = 0; i < p->n_in; i++) if (!is_batched(p->in[i], batch)) return 0;
+    for (int i = 0; i < p->n_out; i++) if (p->out[i]->constant || !is_batched(p->out[i], batch)) return 0;
+    for (int i = 0; i < p->n_step; i++) if (!step_splits(p->step[i], batch)) return 0;
+    return batch;
+}
+
+/* How many samples a piece has: all threads get as many pieces, or so many that one more or less is a small matter. */
+static int64_t piece_of(int64_t batch, int threads)
+{
+    enum { MOST = 2, PIECES = 6 };
+    for (int64_t n = MOST; n > 0; n--)
+        if (batch % n == 0 && (batch / n % threads == 0 || batch / n >= (int64_t)PIECES * threads)) return n;
+    return 0;
+}
+
+static Err plan_pieces(Plan *p, int64_t n)
+{
+    PlanInput *input;
+    PlanOptions options = p->options;
+    int pieces = (int)(p->in[0]->shape.dim[0] / n);
+    TRY(plan_array(p, p->n_in + 1, sizeof *input, &input));
+    for (int i = 0; i < p->n_in; i++) {
+        input[i] = (PlanInput){ p->in[i]->name, p->in[i]->dtype, p->in[i]->shape };
+        input[i].shape.dim[0] = n;
+    }
+    options.threads = 1;
+    pieces = pieces < p->threads ? pieces : p->threads;
+    TRY(plan_array(p, pieces, sizeof *p->piece, &p->piece));
+    Err e = plan_build(p->model, input, p->n_in, &options, &p->piece[0]);
+    if (e == ERR_SHAPE || e == ERR_UNSUPPORTED) return OK;             /* a model that knows its batch runs as a whole */
+    TRY(e);
+    for (p->n_piece = 1; p->n_piece < pieces; p->n_piece++) TRY(plan_clone(p->piece[0], &p->piece[p->n_piece]));
+    return OK;
+}
+
+Err batch_split(Plan *p)
+{
+    bool watched = p->options.tap || p->options.timed || p->options.keep;
+    int64_t batch = watched || p->outer ? 0 : batch_of(p), n = batch > 1 ? piece_of(batch, p->threads) : 0;
+    if (!n || n == batch) return OK;
+    TRY(plan_pieces(p, n));
+    if (!p->n_piece) return OK;
+    for (int i = 0; i < p->n_out; i++) {
+        const Buffer *whole = p->out[i], *part = p->piece[0]->out[i];
+        if (part->dtype != whole->dtype || part->bytes * (size_t)(batch / n) != whole->bytes) return err_set(ERR_SHAPE, "A batch cannot be split.");
+    }
+    p->n_step = 0;
+    for (int i = 0; i < p->n_out; i++) TRY(plan_alloc(p, p->out[i]->bytes, &p->out[i]->data));
+    return OK;
+}
+
+Err batch_run(Plan *p)
+{
+    int64_t pieces = p->in[0]->shape.dim[0] / p->piece[0]->in[0]->shape.dim[0];
+    Err first = OK;
+    char text[1024] = "";
+    #pragma omp parallel for schedule(dynamic) num_threads(p->n_piece)
+    for (int64_t i = 0; i < pieces; i++) {
+        Plan *piece = p->piece[omp_get_thread_num()];
+        for (int k = 0; k < p->n_in; k++) piece->in[k]->data = (char *)p->in[k]->data + (size_t)i * piece->in[k]->bytes;
+        Err e = plan_run_steps(piece);
+        for (int k = 0; e == OK && k < p->n_out; k++) memcpy((char *)p->out[k]->data + (size_t)i * piece->out[k]->bytes, piece->out[k]->data, piece->out[k]->bytes);
+        if (e == OK) continue;
+        #pragma omp critical
+        {
+            first = e;
+            snprintf(text, sizeof text, "%s", err_text());     /* messages belong to their thread */
+        }
+    }
+    return first == OK ? OK : err_set(first, "%s", text);
+}

@@ -1,0 +1,155 @@
+/* Batches that are run in pieces: when they are, when they must not be, and that the results stay. */
+#include "engine/infer.h"
+#include "engine/plan.h"
+#include "tests/build_model.h"
+#include "tests/cmocka.h"
+#include "tests/random.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 1 << 16 };
+
+static Plan *run(Model *m, const PlanInput *input, const Tensor *x, const PlanOptions *options)
+{
+    Plan *p;
+    if (plan_build(m, input, 1, options, &p) != OK || plan_run(p, x, 1) != OK) fail_msg("%s", err_text());
+    return p;
+}
+
+/* Whether the model is split for 2 threads; compares its outputs with those of a plan that is watched, and so is not. */
+static bool splits(Build *b, Shape shape, int64_t opset)
+{
+    static float numbers[MOST];
+    Bytes bytes = build_finish(b, 8, opset);
+    Model *m;
+    int64_t n;
+    Random r = { 3 };
+    if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK || shape_count(&shape, &n) != OK) fail_msg("%s", err_text());
+    assert_true(n <= MOST);
+    for (int64_t i = 0; i < n; i++) numbers[i] = random_float(&r);
+    Tensor x = { .dtype = DT_F32, .shape = shape, .bytes = (size_t)n * sizeof(float), .data = numbers };
+    PlanInput input = { "x", DT_F32, shape };
+    Plan *pieces = run(m, &input, &x, &(PlanOptions){ .threads = 2 }), *whole = run(m, &input, &x, &(PlanOptions){ .threads = 2, .timed = true });
+    assert_int_equal(whole->n_piece, 0);
+    assert_int_equal(pieces->n_out, whole->n_out);
+    for (int i = 0; i < whole->n_out; i++) {
+        assert_true(shape_equal(&pieces->out[i]->shape, &whole->out[i]->shape));
+        const float *y = pieces->out[i]->data, *z = whole->out[i]->data;
+        for (int64_t k = 0; k < whole->out[i]->count; k++) assert_true(y[k] - z[k] <= 1e-5f && z[k] - y[k] <= 1e-5f);
+    }
+    bool split = pieces->n_piece > 0;
+    plan_free(pieces);
+    plan_free(whole);
+    model_free(m);
+    bytes_free(bytes);
+    return split;
+}
+
+static Build *begin(const char *dims)
+{
+    Build *b = build_new();
+    build_input(b, "x", DT_F32, dims);
+    return b;
+}
+
+static void test_network(void **state)
+{
+    static float w[8 * 3 * 9];
+    Random r = { 9 };
+    (void)state;
+    for (int sizes = 1; sizes < 10; sizes++) {
+        Build *b = begin("n,3,8,8");
+        for (size_t i = 0; i < sizeof w / sizeof *w; i++) w[i] = random_float(&r) / 4;
+        build_init(b, "w", DT_F32, "8,3,3,3", w);
+        build_init(b, "u", DT_F32, "8,5", w);
+        build_init(b, "axes", DT_I64, "2", (int64_t[]){ 2, 3 });
+        build_node(b, "Conv", "x,w", "a", "pads:is=1,1,1,1");
+        build_node(b, "Relu", "a", "p", NULL);
+        build_node(b, "Concat", "a,p", "c", "axis:i=1");
+        build_node(b, "Split", "c", "l,q", "axis:i=1 num_outputs:i=2");
+        build_node(b, "Add", "l,q", "s", NULL);
+        build_node(b, "ReduceMean", "s,axes", "mean", "keepdims:i=0");
+        build_node(b, "MatMul", "mean,u", "y", NULL);
+        build_node(b, "Softmax", "y", "z", NULL);
+        build_output(b, "z", DT_F32, "n,5");
+        build_output(b, "s", DT_F32, "n,8,8,8");
+        assert_int_equal(splits(b, (Shape){ 4, { sizes, 3, 8, 8 } }, 18), sizes > 1 && sizes != 3 && sizes != 5 && sizes != 7 && sizes != 9);
+    }
+}
+
+/* Samples meet: along axis 0, or because it is not the batch any more. */
+static void test_mixing(void **state)
+{
+    static const struct { const char *op, *attributes; } MIXING[] = {
+        { "Softmax", "axis:i=0" }, { "Transpose", "perm:is=1,0,2" }, { "CumSum", NULL }, { "Concat", "axis:i=0" }, { "Slice", NULL }, { "Gather", "axis:i=0" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof MIXING / sizeof *MIXING; i++) {
+        Build *b = begin("n,4,4");
+        const char *in = "x";
+        build_init(b, "zero", DT_I64, "", (int64_t[]){ 0 });
+        build_init(b, "last", DT_I64, "1", (int64_t[]){ -1 });
+        build_init(b, "least", DT_I64, "1", (int64_t[]){ INT64_MIN + 1 });
+        build_init(b, "axis", DT_I64, "1", (int64_t[]){ 0 });
+        build_init(b, "order", DT_I64, "4", (int64_t[]){ 3, 0, 1, 2 });
+        if (!strcmp(MIXING[i].op, "CumSum")) in = "x,zero";
+        if (!strcmp(MIXING[i].op, "Concat")) in = "x,x";
+        if (!strcmp(MIXING[i].op, "Slice")) in = "x,last,least,axis,last";
+        if (!strcmp(MIXING[i].op, "Gather")) in = "x,order";
+        build_node(b, MIXING[i].op, in, "y", MIXING[i].attributes);
+        build_output(b, "y", DT_F32, "?,4,4");
+        if (splits(b, (Shape){ 3, { 4, 4, 4 } }, 17)) fail_msg("%s is split", MIXING[i].op);
+    }
+}
+
+/* A constant with a row for each sample; a shape that names the batch. */
+static void test_constants(void **state)
+{
+    (void)state;
+    Build *b = begin("4,4,4");
+    build_init(b, "rows", DT_F32, "4,4,4", NULL);
+    build_node(b, "Add", "x,rows", "y", NULL);
+    build_output(b, "y", DT_F32, "4,4,4");
+    assert_false(splits(b, (Shape){ 3, { 4, 4, 4 } }, 17));
+    b = begin("n,4,4");
+    build_init(b, "shape", DT_I64, "2", (int64_t[]){ 4, 16 });
+    build_node(b, "Reshape", "x,shape", "y", NULL);
+    build_output(b, "y", DT_F32, "4,16");
+    assert_false(splits(b, (Shape){ 3, { 4, 4, 4 } }, 17));
+}
+
+static void test_models(void **state)
+{
+    static const struct { const char *name; Shape shape; } ROW[] = {
+        { "resnet18", { 4, { 4, 3, 224, 224 } } }, { "resnet50", { 4, { 4, 3, 224, 224 } } }, { "squeezenet_sparse", { 4, { 4, 3, 227, 227 } } },
+        { "resnet20_cifar10", { 4, { 4, 3, 32, 32 } } }, { "stories260k_llama", { 2, { 4, 32 } } }, { "magika", { 2, { 4, 2048 } } },
+    };
+    const char *folder = getenv("ONESHOT_MODELS");
+    (void)state;
+    for (size_t i = 0; i < sizeof ROW / sizeof *ROW; i++) {
+        Model *m;
+        Plan *p;
+        const Value **input;
+        int n;
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s.onnx", folder ? folder : "", ROW[i].name);
+        if (!folder || model_load(path, &m) != OK) {
+            print_message("skipped: no real models in ONESHOT_MODELS\n");
+            skip();
+        }
+        if (ops_bind(m) != OK || plan_inputs(m, &input, &n) != OK) fail_msg("%s", err_text());
+        if (plan_build(m, &(PlanInput){ input[0]->name, input[0]->stated.dtype, ROW[i].shape }, 1, &(PlanOptions){ .threads = 2 }, &p) != OK) fail_msg("%s", err_text());
+        if (!p->n_piece) fail_msg("%s is not split", ROW[i].name);
+        plan_free(p);
+        model_free(m);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_network), cmocka_unit_test(test_mixing), cmocka_unit_test(test_constants), cmocka_unit_test(test_models),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
