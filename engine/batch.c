@@ -171,7 +171,7 @@ static Err plan_pieces(Plan *p, int64_t n)
     pieces = pieces < p->threads ? pieces : p->threads;
     TRY(plan_array(p, pieces, sizeof *p->piece, &p->piece));
     Err e = plan_build(p->model, input, p->n_in, &options, &p->piece[0]);
-    if (e == ERR_SHAPE || e == ERR_UNSUPPORTED) return OK;             /* a model that knows its batch runs as a whole */
+    if (e == ERR_ARG || e == ERR_SHAPE || e == ERR_UNSUPPORTED) return OK;             /* a model that knows its batch runs as a whole */
     TRY(e);
     for (p->n_piece = 1; p->n_piece < pieces; p->n_piece++) TRY(plan_clone(p->piece[0], &p->piece[p->n_piece]));
     return OK;

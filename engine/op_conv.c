@@ -123,7 +123,7 @@ const Op op_Conv = { "Conv", "", 1, 2, 3, 1, 1, .infer = conv_infer, .prep = con
 const Op op_ConvInteger = { "ConvInteger", "", 10, 2, 4, 1, 1, .infer = conv_infer, .prep = conv_integer_prep,
     .roles = conv_roles, .macs = conv_macs, .quant = INTEGER };
 const Op op_ConvTranspose = { "ConvTranspose", "", 1, 2, 3, 1, 1, .infer = conv_transpose_infer, .prep = conv_transpose_prep,
-    .roles = conv_transpose_roles, .macs = conv_transpose_macs };
+    .roles = conv_transpose_roles, .macs = conv_transpose_macs, .fuses = conv_transpose_fuses };
 const Op op_DeformConv = { "DeformConv", "", 19, 3, 5, 1, 1, .infer = conv_infer, .roles = conv_roles, .macs = conv_macs };
 const Op op_QLinearConv = { "QLinearConv", "", 10, 8, 9, 1, 1, .infer = conv_infer, .prep = qlinear_conv_prep,
     .roles = conv_roles, .macs = conv_macs, .quant = LINEAR };

@@ -5,26 +5,20 @@
 #include "engine/element.h"
 #include "engine/fuse.h"
 #include "engine/run_ops.h"
+#include "engine/conv.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
 #include "engine/window.h"
 #include "engine/winograd.h"
 
-typedef struct ConvShape {
-    int64_t batch, group, channels, outputs;       /* channels: of one group; outputs: of all */
-    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3];
-} ConvShape;
-
 #define REAL float
 #define NAME(x) x##_f32
 #include "engine/loops_conv.inc"
-#include "engine/loops_deconv.inc"
 #undef REAL
 #undef NAME
 #define REAL double
 #define NAME(x) x##_f64
 #include "engine/loops_conv.inc"
-#include "engine/loops_deconv.inc"
 #undef REAL
 #undef NAME
 #define REAL int32_t
@@ -33,7 +27,7 @@ typedef struct ConvShape {
 #undef REAL
 #undef NAME
 
-static Err conv_shape(const Step *s, const Buffer *x, const Buffer *w, ConvShape *c)
+Err conv_shape(const Step *s, const Buffer *x, const Buffer *w, ConvShape *c)
 {
     const Shape *y = &s->out[0]->shape;
     int rank = x->shape.rank - 2, pad = 3 - rank;
@@ -72,15 +66,10 @@ static void flatten_pointwise(ConvShape *c)
     { \
         conv_##SUFFIX(plan, s->state, s->in[0]->data, s->in[1]->data, s->in[2] ? s->in[2]->data : NULL, s->out[0]->data); \
         return OK; \
-    } \
-    static Err conv_transpose_run_##SUFFIX(Plan *plan, Step *s) \
-    { \
-        conv_transpose_##SUFFIX(plan, s->state, s->in[0]->data, s->in[1]->data, s->in[2] ? s->in[2]->data : NULL, s->out[0]->data); \
-        return OK; \
     }
 CONV_RUN(float, f32) CONV_RUN(double, f64)
 
-static Err check_operands(const Step *s, const ConvShape *c)
+Err conv_operands(const Step *s, const ConvShape *c)
 {
     for (int i = 1; i < 3; i++) if (s->in[i] && s->in[i]->dtype != s->in[0]->dtype) return err_set(ERR_SHAPE, "The operands have different types.");
     if (s->in[2] && s->in[2]->count != c->outputs)
@@ -215,7 +204,7 @@ int conv_fuses(const Step *s)
 {
     ConvShape c;
     if (!s->in[1]->constant || (s->in[2] && !s->in[2]->constant) || s->in[0]->dtype != DT_F32 || s->in[1]->dtype != DT_F32) return -1;
-    if (conv_shape(s, s->in[0], s->in[1], &c) != OK || check_operands(s, &c) != OK) return -1;
+    if (conv_shape(s, s->in[0], s->in[1], &c) != OK || conv_operands(s, &c) != OK) return -1;
     flatten_pointwise(&c);
     return fits_panels(s, &c) || fits_depthwise(s, &c) ? 1 : -1;
 }
@@ -227,44 +216,13 @@ Err conv_prep(Plan *plan, Step *s)
     if (widened(plan, s, conv_prep, &e)) return e;
     TRY(plan_array(plan, 1, sizeof *c, &c));
     TRY(conv_shape(s, s->in[0], s->in[1], c));
-    TRY(check_operands(s, c));
+    TRY(conv_operands(s, c));
     flatten_pointwise(c);
     if (fits_panels(s, c)) return conv_prep_panels(plan, s, c);
     if (fits_depthwise(s, c)) return conv_prep_depthwise(plan, s, c);
     s->state = c;
     if (s->in[0]->dtype == DT_F32) s->run = conv_run_f32;
     else if (s->in[0]->dtype == DT_F64) s->run = conv_run_f64;
-    else return step_refuse(s, "input", s->in[0]);
-    return OK;
-}
-
-/* Padding of a transposed convolution whose output size is given (output_shape, SAME_*): what is too much is cut from both ends. */
-static void transpose_pads(const Step *s, ConvShape *c)
-{
-    const int64_t *more, *given;
-    int rank = s->in[0]->shape.rank - 2, n_more = attr_is(s->node, "output_padding", &more);
-    bool upper = attr_s_is(s->node, "auto_pad", "SAME_UPPER", false), lower = attr_s_is(s->node, "auto_pad", "SAME_LOWER", false);
-    if (!attr_is(s->node, "output_shape", &given) && !upper && !lower) return;
-    for (int i = 0; i < rank; i++) {
-        int a = 3 - rank + i;
-        int64_t total = c->stride[a] * (c->in[a] - 1) + (i < n_more ? more[i] : 0) + (c->kernel[a] - 1) * c->dilation[a] + 1 - c->out[a];
-        if (total < 0) total = 0;
-        c->pad[a] = upper ? total / 2 : total - total / 2;
-    }
-}
-
-Err conv_transpose_prep(Plan *plan, Step *s)
-{
-    Err e;
-    ConvShape *c;
-    if (widened(plan, s, conv_transpose_prep, &e)) return e;
-    TRY(plan_array(plan, 1, sizeof *c, &c));
-    TRY(conv_shape(s, s->in[0], s->in[1], c));
-    TRY(check_operands(s, c));
-    transpose_pads(s, c);
-    s->state = c;
-    if (s->in[0]->dtype == DT_F32) s->run = conv_transpose_run_f32;
-    else if (s->in[0]->dtype == DT_F64) s->run = conv_transpose_run_f64;
     else return step_refuse(s, "input", s->in[0]);
     return OK;
 }

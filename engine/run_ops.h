@@ -7,7 +7,7 @@ typedef struct Kernels Kernels;                /* kernels/kernels.h */
 /* The kernels of this machine; ERR_ARG when $ONESHOT_ISA names a level that does not run here. */
 Err find_kernels(const Kernels **out);
 /* Whether a product's prep applies what was fused into the step: Op.fuses. */
-int conv_fuses(const Step *s), matmul_fuses(const Step *s), gemm_fuses(const Step *s);
+int conv_fuses(const Step *s), conv_transpose_fuses(const Step *s), matmul_fuses(const Step *s), gemm_fuses(const Step *s);
 
 
 Err unary_prep(Plan *plan, Step *s), is_what_prep(Plan *plan, Step *s), clip_prep(Plan *plan, Step *s);            /* run_unary.c */
