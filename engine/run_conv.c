@@ -3,13 +3,13 @@
 #include <string.h>
 #include "engine/quant.h"
 #include "engine/element.h"
+#include "engine/choose.h"
 #include "engine/fuse.h"
 #include "engine/run_ops.h"
 #include "engine/conv.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
 #include "engine/window.h"
-#include "engine/winograd.h"
 
 #define REAL float
 #define NAME(x) x##_f32
@@ -158,7 +158,7 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     return OK;
 }
 
-typedef struct PanelConv { bool by_winograd; Multiply multiply; Winograd winograd; const float *bias; } PanelConv;
+typedef struct PanelConv { Columns columns; const float *bias; } PanelConv;
 
 static Err conv_run_panels(Plan *plan, Step *s)
 {
@@ -166,36 +166,23 @@ static Err conv_run_panels(Plan *plan, Step *s)
     (void)plan;
     MultiplyRun run = { .x = s->in[0]->data, .bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
     fused_run(s, true, &run);
-    if (c->by_winograd) winograd_run(&c->winograd, &run);
-    else multiply_run(&c->multiply, &run);
+    columns_run(&c->columns, &run);
     return OK;
 }
 
 static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
     PanelConv *panels;
-    void *packed;
-    const Kernels *kernels;
     const float *w;
     MultiplyShape shape = { .window = window_of(c), .batch = (int)c->batch, .groups = (int)c->group, .columns = c->out[1] * c->out[2] };
     shape.k = (int)(c->channels * c->kernel[1] * c->kernel[2]);
     TRY(fused_weights(plan, s, 0, &w));
     shape.weights = (Weights){ w, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
-    TRY(find_kernels(&kernels));
     TRY(plan_array(plan, 1, sizeof *panels, &panels));
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));
-    Multiply *m = &panels->multiply;
-    multiply_plan(&shape, kernels, plan->threads, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO, m);
-    const int tile = m->sparse ? 0 : winograd_choose(&shape);
-    panels->by_winograd = tile;
-    if (tile) winograd_plan(&shape, kernels, plan->threads, tile, &panels->winograd);
-    TRY(plan_alloc(plan, tile ? panels->winograd.bytes : m->bytes, &packed));
-    if (tile) winograd_pack(&panels->winograd, packed);
-    else multiply_pack(m, packed);
+    TRY(columns_prepare(plan, s, &shape, &panels->columns));
     s->state = panels;
-    s->scratch_bytes = tile ? panels->winograd.scratch : m->scratch;
     s->run = conv_run_panels;
-    s->variant = tile ? "winograd" : m->sparse ? "sparse" : "dense";
     return OK;
 }
 

@@ -2,6 +2,7 @@
  * the taps reach; otherwise plain loops. */
 #include <math.h>
 #include <string.h>
+#include "engine/choose.h"
 #include "engine/conv.h"
 #include "engine/fuse.h"
 #include "engine/run_ops.h"
@@ -27,7 +28,7 @@
     }
 RUN(float, f32) RUN(double, f64)
 
-typedef struct PanelDeconv { ConvShape shape; Multiply multiply; const float *bias; } PanelDeconv;
+typedef struct PanelDeconv { ConvShape shape; Columns columns; const Kernels *kernels; const float *bias; } PanelDeconv;
 
 /* line[o] += row[i] for all pixels i that reach an o inside, o = i * stride + shift. */
 static void add_line(float *line, int64_t out, const float *row, int64_t in, int64_t stride, int64_t shift)
@@ -57,18 +58,19 @@ static Err deconv_run_panels(Plan *plan, Step *s)
     const ConvShape *c = &d->shape;
     const float *bias = d->bias ? d->bias : s->in[2] ? s->in[2]->data : NULL;
     int64_t in = c->in[1] * c->in[2], out = c->out[1] * c->out[2], taps = c->kernel[1] * c->kernel[2];
-    float *rows = (float *)(s->scratch + d->multiply.scratch);
+    float *rows = (float *)s->scratch;
+    char *own = s->scratch + s->scratch_bytes - d->columns.scratch;
     MultiplyRun run = { .y = s->out[0]->data };
     fused_run(s, false, &run);
     for (int64_t n = 0; n < c->batch; n++) {
         const float *x = (const float *)s->in[0]->data + n * c->channels * in;
-        multiply_run(&d->multiply, &(MultiplyRun){ .x = x, .y = rows, .lo = -INFINITY, .hi = INFINITY, .scratch = s->scratch });
+        columns_run(&d->columns, &(MultiplyRun){ .x = x, .y = rows, .lo = -INFINITY, .hi = INFINITY, .scratch = own });
         #pragma omp parallel for num_threads(plan->threads) if (c->outputs * out > PARALLEL_WORK)
         for (int64_t m = 0; m < c->outputs; m++) {
             int64_t at = (n * c->outputs + m) * out;
             gather_taps(c, rows + m * taps * in, bias ? bias[m] : 0, run.y + at);
             for (int64_t i = at; i < at + out; i++) run.y[i] = run.y[i] < run.lo ? run.lo : run.y[i] > run.hi ? run.hi : run.y[i];
-            posts_apply(d->multiply.kernels, &run.posts, &(PostArea){ run.y, (size_t)at, 0, 1, (int)out });
+            posts_apply(d->kernels, &run.posts, &(PostArea){ run.y, (size_t)at, 0, 1, (int)out });
         }
     }
     return OK;
@@ -87,25 +89,19 @@ static bool fits_panels(const Step *s, const ConvShape *c)
 static Err deconv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
     PanelDeconv *d;
-    void *packed;
     const float *w;
-    const Kernels *kernels;
     int pixels = (int)(c->in[1] * c->in[2]), rows = (int)(c->outputs * c->kernel[1] * c->kernel[2]);
-    TRY(find_kernels(&kernels));
     TRY(fused_weights(plan, s, 1, &w));
     TRY(plan_array(plan, 1, sizeof *d, &d));
+    TRY(find_kernels(&d->kernels));
     d->shape = *c;
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &d->bias));
     MultiplyShape shape = { .window = { (size_t)pixels, .in = { 1, pixels }, .out = { 1, pixels }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } },
                             .batch = 1, .groups = 1, .k = (int)c->channels, .columns = pixels, .weights = { w, 1, (size_t)rows, rows } };
-    Multiply *m = &d->multiply;
-    multiply_plan(&shape, kernels, plan->threads, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO, m);
-    TRY(plan_alloc(plan, m->bytes, &packed));
-    multiply_pack(m, packed);
-    s->scratch_bytes = m->scratch + (size_t)rows * (size_t)pixels * sizeof(float);
+    s->scratch_bytes = ((size_t)rows * (size_t)pixels * sizeof(float) + 63) / 64 * 64;        /* what follows is aligned */
+    TRY(columns_prepare(plan, s, &shape, &d->columns));
     s->state = d;
     s->run = deconv_run_panels;
-    s->variant = m->sparse ? "sparse" : "dense";
     return OK;
 }
 

@@ -2,10 +2,10 @@
 #include <math.h>
 #include <string.h>
 #include "engine/element.h"
+#include "engine/choose.h"
 #include "engine/fuse.h"
 #include "engine/quant.h"
 #include "engine/run_ops.h"
-#include "engine/tokens.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
 
@@ -64,7 +64,6 @@ static bool fits_tokens(const Step *s, int64_t k, int64_t features)
 static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool transposed)
 {
     TokenProduct *product;
-    void *packed;
     const Kernels *kernels;
     const float *w;
     TRY(find_kernels(&kernels));
@@ -74,13 +73,9 @@ static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool tr
     Tokens *t = &product->tokens;
     *t = (Tokens){ .tokens = s->out[0]->count / features, .k = (int)k, .kernels = kernels, .threads = plan->threads };
     t->weights = (Weights){ w, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
-    tokens_plan(t, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO);
-    TRY(plan_alloc(plan, t->bytes, &packed));
-    tokens_pack(t, packed);
+    TRY(tokens_prepare(plan, s, t));
     s->state = product;
-    s->scratch_bytes = t->scratch;
     s->run = tokens_step;
-    s->variant = t->sparse ? "sparse" : "dense";
     return OK;
 }
 

@@ -248,6 +248,21 @@ manual() {
     empty unknown
     has "$top/docs/oneshot.1" "oneshot $("$oneshot" --version | cut -d' ' -f2)"
 }
+# What this CPU costs is kept where it is looked for, and a plan then says what it chose without trying.
+tuning() {
+    export XDG_CACHE_HOME=$PWD/cache
+    run 0 tune --dry-run
+    has out "winograd-4"
+    [ ! -e cache ] || problem "--dry-run wrote something"
+    run 0 tune --verbose
+    has out "cache/oneshot/cost.txt"
+    has out "% zeros"
+    has cache/oneshot/cost.txt "tokens-sparse"
+    run 0 bench --model "$top/examples/digits.onnx" --seconds 0.1 --warmup 0 --per-layer
+    has out "times as long"
+    run 8 tune -o /proc/no/cost.txt
+    unset XDG_CACHE_HOME
+}
 # complete_words WORD...: what the completion offers for the last word
 complete_words() {
     COMP_WORDS=("$oneshot" "$@") COMP_CWORD=$# bash -c '
@@ -540,6 +555,7 @@ check "streams" streams
 check "colors" colors
 check "usage" usage
 check "help and version" help_and_version
+check "tuning" tuning
 check "manual" manual
 check "completion" completion
 check "overwriting" overwriting

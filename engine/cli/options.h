@@ -55,4 +55,4 @@ void help_commands(Text *t, const Command *const *all, int n);                  
 void help_completion(Text *t, const Command *c);
 
 /* The commands. sparsify comes first and is the one that runs when no command is named. */
-extern const Command command_sparsify, command_inspect, command_diff, command_convert, command_run, command_compare, command_bench;
+extern const Command command_sparsify, command_inspect, command_diff, command_convert, command_run, command_compare, command_bench, command_tune;

@@ -1,0 +1,195 @@
+#include "engine/choose.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "engine/run_ops.h"
+
+static const double CONTESTED = 1.25;       /* times within this factor of the least are measured */
+static const double WORTH = 10e-6;         /* seconds below which nothing is */
+enum { ROUNDS = 4, MOST = 3 };
+
+typedef struct Candidate { Variant variant; double seconds; } Candidate;
+
+/* What is being chosen: one of columns and tokens is set. */
+typedef struct Choice {
+    Plan *plan;
+    const MultiplyShape *columns;
+    const Tokens *tokens;
+    const Kernels *kernels;
+    ProductSize size;
+    Candidate candidate[MOST];
+    int n;
+} Choice;
+
+/* One candidate, ready to run. */
+typedef struct Trial { Columns columns; Tokens tokens; size_t bytes, scratch; } Trial;
+
+static bool is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE; }
+
+static void plan_as(const Choice *c, Variant v, Trial *t)
+{
+    MultiplyChoice form = is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    t->columns.variant = v;
+    if (c->tokens) {
+        t->tokens = *c->tokens;
+        tokens_plan(&t->tokens, form);
+        t->bytes = t->tokens.bytes;
+        t->scratch = t->tokens.scratch;
+    } else if (v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4) {
+        winograd_plan(c->columns, c->kernels, c->plan->threads, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->columns.winograd);
+        t->bytes = t->columns.winograd.bytes;
+        t->scratch = t->columns.winograd.scratch;
+    } else {
+        multiply_plan(c->columns, c->kernels, c->plan->threads, form, &t->columns.multiply);
+        t->bytes = t->columns.multiply.bytes;
+        t->scratch = t->columns.multiply.scratch;
+    }
+    t->columns.bytes = t->bytes;
+    t->columns.scratch = t->scratch;
+}
+
+static void pack(const Choice *c, Trial *t, void *memory)
+{
+    if (c->tokens) tokens_pack(&t->tokens, memory);
+    else if (t->columns.variant == VARIANT_WINOGRAD_2 || t->columns.variant == VARIANT_WINOGRAD_4) winograd_pack(&t->columns.winograd, memory);
+    else multiply_pack(&t->columns.multiply, memory);
+}
+
+void columns_run(const Columns *c, const MultiplyRun *run)
+{
+    if (c->variant == VARIANT_WINOGRAD_2 || c->variant == VARIANT_WINOGRAD_4) winograd_run(&c->winograd, run);
+    else multiply_run(&c->multiply, run);
+}
+
+/* Elections ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void stand(Choice *c, Variant v)
+{
+    c->candidate[c->n++] = (Candidate){ v, cost_seconds(cost_here(), v, &c->size) };
+}
+
+static double count_nonzeros(Weights w, int groups, int k)
+{
+    double n = 0;
+    for (int g = 0; g < groups; g++, w.w += (size_t)w.rows * w.row) n += (double)weights_nonzeros(&w, 0, k);
+    return n;
+}
+
+/* The fastest but `except`; NULL: there is no other. */
+static const Candidate *least(const Choice *c, const Candidate *except)
+{
+    const Candidate *best = NULL;
+    for (int i = 0; i < c->n; i++)
+        if (&c->candidate[i] != except && (!best || c->candidate[i].seconds < best->seconds)) best = &c->candidate[i];
+    return best;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static Err prepare_trial(const Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
+{
+    void *packed;
+    plan_as(c, candidate->variant, t);
+    TRY(plan_temporary(c->plan, t->bytes, &packed));
+    TRY(plan_temporary(c->plan, t->scratch, &run->scratch));
+    pack(c, t, packed);
+    return OK;
+}
+
+/* Runs the candidates that should take at most CONTESTED times as long as the best in turn, on zeros: x has `in` elements, y `out`. The least times count: what
+ * disturbs a run only adds. */
+static Err measure(Choice *c, size_t in, size_t out)
+{
+    Trial trial[MOST];
+    MultiplyRun run[MOST];
+    void *x, *y;
+    double limit = least(c, NULL)->seconds * CONTESTED;
+    bool runs[MOST];
+    TRY(plan_temporary(c->plan, in * sizeof(float), &x));
+    TRY(plan_temporary(c->plan, out * sizeof(float), &y));
+    for (int i = 0; i < c->n; i++) {
+        runs[i] = c->candidate[i].seconds <= limit;
+        run[i] = (MultiplyRun){ .x = x, .y = y, .lo = -INFINITY, .hi = INFINITY };
+        if (runs[i]) TRY(prepare_trial(c, &c->candidate[i], &trial[i], &run[i]));
+        c->candidate[i].seconds = INFINITY;
+    }
+    for (int round = 0; round < ROUNDS; round++)
+        for (int i = 0; i < c->n; i++) {
+            if (!runs[i]) continue;
+            double start = seconds_now();
+            if (c->tokens) tokens_run(&trial[i].tokens, &run[i]);
+            else columns_run(&trial[i].columns, &run[i]);
+            c->candidate[i].seconds = fmin(c->candidate[i].seconds, seconds_now() - start);
+        }
+    return OK;
+}
+
+static bool is_contested(const Choice *c)
+{
+    const Candidate *best = least(c, NULL), *next = least(c, best);
+    return next && next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH && !cost_here()->measured;
+}
+
+/* "sparse (70 % zeros, dense takes 2.1 times as long)" */
+static Err explain(const Choice *c, Step *s)
+{
+    enum { ROOM = 120 };
+    char *text;
+    const Candidate *best = least(c, NULL), *next = least(c, best);
+    double zeros = 100 * (1 - c->size.nonzeros / (c->size.rows * c->size.k));
+    TRY(plan_array(c->plan, ROOM, 1, &text));
+    int n = snprintf(text, ROOM, "%s (%.0f %% zeros", variant_name(best->variant), zeros);
+    if (next && next->seconds < INFINITY)
+        n += snprintf(text + n, ROOM - (size_t)n, ", %s takes %.2f times as long", variant_name(next->variant), next->seconds / best->seconds);
+    snprintf(text + n, ROOM - (size_t)n, ")");
+    s->variant = text;
+    return OK;
+}
+
+static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
+{
+    void *packed;
+    if (is_contested(c)) TRY(measure(c, in, out));
+    TRY(explain(c, s));
+    plan_as(c, least(c, NULL)->variant, winner);
+    TRY(plan_alloc(c->plan, winner->bytes, &packed));
+    pack(c, winner, packed);
+    s->scratch_bytes += winner->scratch;
+    return OK;
+}
+
+Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *out)
+{
+    Choice c = { .plan = plan, .columns = shape };
+    Trial winner;
+    int tile = winograd_choose(shape);
+    double groups = shape->groups, columns = (double)shape->columns * shape->batch;
+    size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
+    TRY(find_kernels(&c.kernels));
+    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, count_nonzeros(shape->weights, shape->groups, shape->k), shape->batch, shape->window.out[0], shape->window.out[1] };
+    stand(&c, VARIANT_DENSE);
+    if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
+    if (!plan->options.dense && c.size.nonzeros < c.size.rows * c.size.k) stand(&c, VARIANT_SPARSE);
+    size_t in = (size_t)shape->batch * (size_t)shape->groups * channels * shape->window.plane;
+    TRY(elect(&c, s, in, (size_t)(c.size.rows * columns), &winner));
+    *out = winner.columns;
+    return OK;
+}
+
+Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
+{
+    Choice c = { .plan = plan, .tokens = t, .kernels = t->kernels };
+    Trial winner;
+    c.size = (ProductSize){ t->weights.rows, t->k, count_nonzeros(t->weights, 1, t->k), 1, 1, t->tokens };
+    stand(&c, VARIANT_TOKENS_DENSE);
+    if (!plan->options.dense && c.size.nonzeros < c.size.rows * c.size.k) stand(&c, VARIANT_TOKENS_SPARSE);
+    TRY(elect(&c, s, (size_t)t->tokens * (size_t)t->k, (size_t)t->weights.rows * (size_t)t->tokens, &winner));
+    *t = winner.tokens;
+    return OK;
+}

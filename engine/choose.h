@@ -1,0 +1,24 @@
+/* Products with a constant weight in the variant that is fastest here, chosen when a plan is made.
+ *
+ * engine/cost.h says what each variant should take. Where that was not measured on this CPU and two variants are close, they are run against each other. Dense
+ * always stands for election, so zeros never make a layer slower beyond noise. */
+#pragma once
+#include "engine/cost.h"
+#include "engine/plan.h"
+#include "engine/tokens.h"
+#include "engine/winograd.h"
+
+/* Conv and ConvTranspose: pixels are columns. */
+typedef struct Columns {
+    Variant  variant;
+    Multiply multiply;         /* dense, sparse */
+    Winograd winograd;
+    size_t   bytes, scratch;   /* of packed weights; what columns_run needs */
+} Columns;
+
+/* Chooses and packs. s->variant tells what was chosen and why; s->scratch_bytes grows by c->scratch, which lies at its end. */
+Err  columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *c);
+void columns_run(const Columns *c, const MultiplyRun *run);
+
+/* Gemm and MatMul: as tokens_plan and tokens_pack, which `t` is ready for. */
+Err  tokens_prepare(Plan *plan, Step *s, Tokens *t);

@@ -1,0 +1,204 @@
+#include "engine/cost.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "onnx/file.h"
+
+static const char *const NAME[VARIANTS] = { "dense", "winograd-2", "winograd-4", "sparse", "tokens-dense", "tokens-sparse" };
+
+const char *variant_name(Variant variant) { return NAME[variant]; }
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+static double columns_of(Variant v, const ProductSize *s)
+{
+    enum { REGISTER = 16 };
+    int64_t tile = v == VARIANT_WINOGRAD_2 ? 2 : 4;
+    if (v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4) return (double)(s->batch * round_up(s->height, tile) * round_up(s->width, tile));
+    int64_t columns = s->batch * s->height * s->width;
+    return (double)(v == VARIANT_TOKENS_DENSE ? columns : round_up(columns, REGISTER));
+}
+
+static void terms_of(Variant v, const ProductSize *s, double x[COST_TERMS])
+{
+    bool sparse = v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE;
+    double columns = columns_of(v, s), weights = sparse ? s->nonzeros : s->rows * s->k;
+    x[0] = weights * columns;
+    x[1] = s->k * columns;
+    x[2] = s->rows * columns;
+    x[3] = weights;
+}
+
+double cost_seconds(const Cost *cost, Variant variant, const ProductSize *size)
+{
+    double x[COST_TERMS], sum = 0;
+    terms_of(variant, size, x);
+    for (int i = 0; i < COST_TERMS; i++) sum += cost->term[variant][i] * x[i];
+    return sum;
+}
+
+/* Fitting ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Solves the normal equations for the terms that are in use; the others are 0. Gaussian elimination with the largest pivot. */
+static void solve(double a[COST_TERMS][COST_TERMS + 1], const bool used[COST_TERMS], double out[COST_TERMS])
+{
+    int order[COST_TERMS], n = 0;
+    double m[COST_TERMS][COST_TERMS + 1];
+    for (int i = 0; i < COST_TERMS; i++) { out[i] = 0; if (used[i]) order[n++] = i; }
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < n; j++) m[i][j] = a[order[i]][order[j]];
+        m[i][n] = a[order[i]][COST_TERMS];
+    }
+    for (int i = 0; i < n; i++) {
+        int pivot = i;
+        for (int r = i + 1; r < n; r++) if (m[r][i] * m[r][i] > m[pivot][i] * m[pivot][i]) pivot = r;
+        if (m[pivot][i] == 0) continue;
+        for (int j = 0; j <= n; j++) { double t = m[i][j]; m[i][j] = m[pivot][j]; m[pivot][j] = t; }
+        for (int r = 0; r < n; r++) {
+            double f = r == i ? 0 : m[r][i] / m[i][i];
+            for (int j = i; j <= n; j++) m[r][j] -= f * m[i][j];
+        }
+    }
+    for (int i = 0; i < n; i++) if (m[i][i] != 0) out[order[i]] = m[i][n] / m[i][i];
+}
+
+void cost_fit(Variant variant, const CostSample *sample, int n, double term[COST_TERMS])
+{
+    static const double UNIT[COST_TERMS] = { 1e8, 1e6, 1e6, 1e6 };         /* common sizes of the terms, for equations of like numbers */
+    double a[COST_TERMS][COST_TERMS + 1] = { 0 };
+    bool used[COST_TERMS] = { true, true, true, true };
+    for (int k = 0; k < n; k++) {
+        double x[COST_TERMS], scale = 1 / sample[k].seconds;
+        terms_of(variant, &sample[k].size, x);
+        for (int i = 0; i < COST_TERMS; i++) x[i] /= UNIT[i];
+        for (int i = 0; i < COST_TERMS; i++) {
+            for (int j = 0; j < COST_TERMS; j++) a[i][j] += x[i] * x[j] * scale * scale;
+            a[i][COST_TERMS] += x[i] * scale;
+        }
+    }
+    for (int left = COST_TERMS; left > 0; left--) {            /* the most negative term leaves, until none is */
+        int worst = -1;
+        solve(a, used, term);
+        for (int i = 0; i < COST_TERMS; i++) if (term[i] < 0 && (worst < 0 || term[i] * a[i][i] < term[worst] * a[worst][worst])) worst = i;
+        if (worst < 0) break;
+        used[worst] = false;
+    }
+    for (int i = 0; i < COST_TERMS; i++) term[i] /= UNIT[i];
+}
+
+/* The file ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* The line that a file must begin with to count. */
+static void headline(char *text, size_t size)
+{
+    char line[256], cpu[200] = "unknown";
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, "model name", 10) && strchr(line, ':')) {
+            snprintf(cpu, sizeof cpu, "%s", strchr(line, ':') + 2);
+            cpu[strcspn(cpu, "\n")] = 0;
+            break;
+        }
+    if (f) fclose(f);
+    const Kernels *kernels = kernels_best();
+    snprintf(text, size, "oneshot %s, %s, %s\n", ONESHOT_VERSION, kernels ? kernels->isa : "none", cpu);
+}
+
+const char *cost_path(void)
+{
+    static char path[4096];
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    path[0] = 0;
+    if (cache && *cache) snprintf(path, sizeof path, "%s/oneshot/cost.txt", cache);
+    else if (home && *home) snprintf(path, sizeof path, "%s/.cache/oneshot/cost.txt", home);
+    return path;
+}
+
+/* Makes the folders above the file. What cannot be made shows when the file is opened. */
+static void make_folders(const char *path)
+{
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    for (char *at = folder + 1; (at = strchr(at, '/')); at++) {
+        *at = 0;
+        mkdir(folder, 0777);
+        *at = '/';
+    }
+}
+
+Err cost_write(const Cost *cost, const char *path)
+{
+    char text[2048];
+    headline(text, sizeof text);
+    size_t at = strlen(text);
+    for (int f = 0; f < VARIANTS; f++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s %.6g %.6g %.6g %.6g\n", NAME[f], cost->term[f][0], cost->term[f][1], cost->term[f][2], cost->term[f][3]);
+    make_folders(path);
+    Arena *arena = arena_new();
+    if (!arena) return err_set(ERR_NOMEM, "Out of memory.");
+    OutFile file;
+    Err e = out_open(arena, path, &file);
+    if (e == OK) {
+        e = out_write(&file, &(Span){ (const uint8_t *)text, at }, 1);
+        if (e == OK) e = out_sync(&file);
+        if (e == OK) e = out_commit(&file);
+        out_close(&file);
+    }
+    arena_free(arena);
+    return e;
+}
+
+Err cost_read(const char *path, Cost *out)
+{
+    char wanted[512], line[512];
+    Cost cost = { .measured = true };
+    FILE *f = fopen(path, "r");
+    headline(wanted, sizeof wanted);
+    if (!f) return err_set(ERR_IO, "%s cannot be read.", path);
+    bool fits = fgets(line, sizeof line, f) && !strcmp(line, wanted);
+    for (int i = 0; fits && i < VARIANTS; i++) {
+        char name[32];
+        double *t = cost.term[i];
+        fits = fgets(line, sizeof line, f) && sscanf(line, "%31s %lf %lf %lf %lf", name, &t[0], &t[1], &t[2], &t[3]) == 5 && !strcmp(name, NAME[i]);
+        for (int k = 0; fits && k < COST_TERMS; k++) fits = t[k] >= 0 && t[k] < 1;
+    }
+    fclose(f);
+    if (!fits) return err_set(ERR_FORMAT, "%s was not written by this version of oneshot on this CPU.", path);
+    *out = cost;
+    return OK;
+}
+
+/* Built in ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* By `oneshot tune` on an AMD EPYC (Zen 4), November 2026. Instruction sets without a row of their own count as scalar: what they multiply is not known. */
+static const struct { const char *isa; Cost cost; } BUILT_IN[] = {
+    { "avx512", { .term = {
+        { 1.57e-11, 2.21e-10, 1.01e-10, 0 }, { 6.76e-12, 1.09e-10, 5.85e-10, 2.11e-10 }, { 2.54e-12, 1.52e-10, 3.21e-10, 6.37e-10 },
+        { 2.08e-11, 1.47e-10, 8.44e-11, 0 }, { 1.71e-11, 0, 7.75e-11, 2.77e-11 }, { 2.28e-11, 3.98e-10, 7.83e-11, 2.82e-11 } } } },
+    { "avx2", { .term = {
+        { 1.69e-11, 5.34e-10, 8.16e-11, 0 }, { 4.54e-12, 2.31e-10, 7.83e-10, 2.26e-9 }, { 8.24e-13, 2.48e-10, 4.56e-10, 2.60e-9 },
+        { 2.27e-11, 2.15e-10, 1.09e-10, 6.01e-11 }, { 1.81e-11, 0, 5.97e-11, 5.29e-11 }, { 2.19e-11, 4.38e-10, 2.39e-10, 0 } } } },
+    { "", { .term = {
+        { 1.86e-9, 9.41e-9, 0, 0 }, { 9.06e-10, 0, 0, 1.85e-10 }, { 5.63e-10, 0, 0, 5.81e-9 },
+        { 1.03e-9, 1.18e-8, 2.98e-9, 0 }, { 1.19e-9, 0, 0, 0 }, { 7.03e-10, 0, 1.83e-9, 0 } } } },
+};
+
+static Cost here;
+static pthread_once_t here_once = PTHREAD_ONCE_INIT;
+
+static void find_here(void)
+{
+    const Kernels *kernels = kernels_best();
+    int row = 0;
+    if (cost_read(cost_path(), &here) == OK) return;
+    while (kernels && strncmp(kernels->isa, BUILT_IN[row].isa, strlen(BUILT_IN[row].isa))) row++;
+    here = BUILT_IN[row].cost;
+}
+
+const Cost *cost_here(void)
+{
+    pthread_once(&here_once, find_here);
+    return &here;
+}

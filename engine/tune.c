@@ -1,0 +1,154 @@
+#include "engine/tune.h"
+#include <math.h>
+#include <time.h>
+#include "engine/run_ops.h"
+#include "engine/tokens.h"
+#include "engine/winograd.h"
+
+/* A product to time: rows x k weights, k = channels * taps * taps, on size x size pixels; size 0: on `tokens` tokens. */
+typedef struct Size { int rows, channels, taps, size, tokens; } Size;
+
+static const Size SIZES[] = {
+    { 64, 64, 1, 56, 0 }, { 64, 64, 3, 56, 0 }, { 256, 64, 1, 56, 0 }, { 128, 128, 3, 28, 0 }, { 512, 128, 1, 28, 0 }, { 256, 256, 3, 14, 0 }, { 1024, 256, 1, 14, 0 },
+    { 512, 512, 3, 7, 0 }, { 2048, 512, 1, 7, 0 }, { 32, 16, 3, 160, 0 }, { 96, 24, 1, 56, 0 }, { 160, 960, 1, 7, 0 }, { 64, 32, 3, 80, 0 },
+    { 384, 384, 1, 0, 128 }, { 1536, 384, 1, 0, 128 }, { 384, 1536, 1, 0, 128 }, { 768, 768, 1, 0, 32 }, { 1000, 2048, 1, 0, 1 }, { 256, 64, 1, 0, 256 },
+};
+static const double DENSITY[] = { 1, 0.5, 0.3, 0.15 };
+enum { ROUNDS = 7, N_SIZE = sizeof SIZES / sizeof *SIZES, N_DENSITY = sizeof DENSITY / sizeof *DENSITY };
+
+typedef struct Bench { Arena *arena; const Kernels *kernels; float *w, *x, *y; Tuning *out; } Bench;
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A mask that is the same everywhere: a multiplicative hash of the position decides. */
+static size_t fill_weights(float *w, size_t n, double density)
+{
+    size_t nonzeros = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool keep = (double)((uint32_t)i * 2654435769u) < density * 4294967296.0;
+        w[i] = keep ? 0.5f : 0;
+        nonzeros += keep;
+    }
+    return nonzeros;
+}
+
+/* One of the three kinds of product, planned and packed. */
+typedef struct Trial { Variant variant; Multiply multiply; Winograd winograd; Tokens tokens; MultiplyRun run; } Trial;
+
+static bool is_tokens(Variant v) { return v == VARIANT_TOKENS_DENSE || v == VARIANT_TOKENS_SPARSE; }
+
+static bool is_winograd(Variant v) { return v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4; }
+
+static MultiplyShape product_shape(const Size *s, const float *w)
+{
+    int k = s->channels * s->taps * s->taps;
+    return (MultiplyShape){ .window = { .plane = (size_t)(s->size * s->size), .in = { s->size, s->size }, .out = { s->size, s->size }, .kernel = { s->taps, s->taps },
+                                        .stride = { 1, 1 }, .dilation = { 1, 1 }, .pad = { s->taps / 2, s->taps / 2 } },
+                            .batch = 1, .groups = 1, .k = k, .columns = s->size * s->size, .weights = { w, (size_t)k, 1, s->rows } };
+}
+
+static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
+{
+    MultiplyChoice choice = v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    MultiplyShape shape = product_shape(s, b->w);
+    size_t bytes, scratch;
+    *t = (Trial){ .variant = v, .run = { .x = b->x, .y = b->y, .lo = 0, .hi = INFINITY } };
+    if (is_tokens(v)) {
+        t->tokens = (Tokens){ .tokens = s->tokens, .k = shape.k, .kernels = b->kernels, .threads = 1, .weights = shape.weights };
+        tokens_plan(&t->tokens, choice);
+        bytes = t->tokens.bytes;
+        scratch = t->tokens.scratch;
+    } else if (is_winograd(v)) {
+        winograd_plan(&shape, b->kernels, 1, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->winograd);
+        bytes = t->winograd.bytes;
+        scratch = t->winograd.scratch;
+    } else {
+        multiply_plan(&shape, b->kernels, 1, choice, &t->multiply);
+        bytes = t->multiply.bytes;
+        scratch = t->multiply.scratch;
+    }
+    void *packed = arena_alloc(b->arena, bytes + 64);
+    t->run.scratch = arena_alloc(b->arena, scratch + 64);
+    if (!packed || !t->run.scratch) return err_set(ERR_NOMEM, "Out of memory.");
+    if (is_tokens(v)) tokens_pack(&t->tokens, packed);
+    else if (is_winograd(v)) winograd_pack(&t->winograd, packed);
+    else multiply_pack(&t->multiply, packed);
+    return OK;
+}
+
+static void run(const Trial *t)
+{
+    if (is_tokens(t->variant)) tokens_run(&t->tokens, &t->run);
+    else if (is_winograd(t->variant)) winograd_run(&t->winograd, &t->run);
+    else multiply_run(&t->multiply, &t->run);
+}
+
+static Err time_product(Bench *b, const Size *s, Variant v, double nonzeros)
+{
+    Trial t;
+    ArenaMark mark = arena_mark(b->arena);
+    double best = INFINITY;
+    TRY(prepare(b, s, v, &t));
+    for (int i = 0; i < ROUNDS; i++) {
+        double start = seconds_now();
+        run(&t);
+        best = fmin(best, seconds_now() - start);
+    }
+    ProductSize size = { s->rows, s->channels * s->taps * s->taps, nonzeros, 1, s->size ? s->size : 1, s->size ? s->size : s->tokens };
+    b->out->line[b->out->n++] = (TuneLine){ .variant = v, .sample = { size, best } };
+    arena_reset(b->arena, mark);
+    return OK;
+}
+
+static Err time_size(Bench *b, const Size *s)
+{
+    size_t weights = (size_t)(s->rows * s->channels * s->taps * s->taps);
+    bool tokens = !s->size;
+    for (int d = 0; d < N_DENSITY; d++) {
+        size_t nonzeros = fill_weights(b->w, weights, DENSITY[d]);
+        if (d) TRY(time_product(b, s, tokens ? VARIANT_TOKENS_SPARSE : VARIANT_SPARSE, (double)nonzeros));
+        else TRY(time_product(b, s, tokens ? VARIANT_TOKENS_DENSE : VARIANT_DENSE, (double)nonzeros));
+        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_2, (double)nonzeros));
+        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_4, (double)nonzeros));
+    }
+    return OK;
+}
+
+static Err fit(Arena *arena, Tuning *t)
+{
+    CostSample *sample = arena_array(arena, (size_t)t->n + 1, sizeof *sample);
+    if (!sample) return err_set(ERR_NOMEM, "Out of memory.");
+    for (Variant v = 0; v < VARIANTS; v++) {
+        int n = 0;
+        for (int i = 0; i < t->n; i++) if (t->line[i].variant == v) sample[n++] = t->line[i].sample;
+        cost_fit(v, sample, n, t->cost.term[v]);
+    }
+    t->cost.measured = true;
+    for (int i = 0; i < t->n; i++) t->line[i].predicted = cost_seconds(&t->cost, t->line[i].variant, &t->line[i].sample.size);
+    return OK;
+}
+
+Err tune(Arena *arena, void (*step)(void *user, int done, int of), void *user, Tuning *out)
+{
+    enum { MOST_FLOATS = 4 << 20 };            /* of the weights, inputs and outputs above */
+    Tuning t = { 0 };
+    Bench b = { .arena = arena, .out = &t };
+    TRY(find_kernels(&b.kernels));
+    t.line = arena_array(arena, N_SIZE * (N_DENSITY + 2), sizeof *t.line);
+    b.w = arena_array(arena, MOST_FLOATS, sizeof *b.w);
+    b.x = arena_array(arena, MOST_FLOATS, sizeof *b.x);
+    b.y = arena_array(arena, MOST_FLOATS, sizeof *b.y);
+    if (!t.line || !b.w || !b.x || !b.y) return err_set(ERR_NOMEM, "Out of memory.");
+    for (int i = 0; i < N_SIZE; i++) {
+        TRY(time_size(&b, &SIZES[i]));
+        if (step) step(user, i + 1, N_SIZE);
+    }
+    TRY(fit(arena, &t));
+    *out = t;
+    return OK;
+}
