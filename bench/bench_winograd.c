@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define countof(array) (sizeof(array) / sizeof((array)[0]))
@@ -17,7 +18,9 @@ static const Layer layers[] = {
     { "resnet", 64, 64, 56, 4 }, { "resnet", 128, 128, 28, 3 }, { "resnet", 256, 256, 14, 3 }, { "resnet", 512, 512, 7, 3 },
     { "yolov8n", 16, 16, 160, 2 }, { "yolov8n", 32, 32, 80, 4 }, { "yolov8n", 64, 64, 40, 4 }, { "yolov8n", 128, 128, 20, 2 },
     { "yolov8n", 64, 64, 80, 2 }, { "yolov8n", 64, 80, 80, 1 }, { "yolov8n", 80, 80, 80, 1 }, { "yolov8n", 128, 80, 40, 1 }, { "yolov8n", 256, 80, 20, 1 },
-    { "other", 8, 8, 112, 1 }, { "other", 8, 64, 56, 1 }, { "other", 64, 8, 56, 1 }, { "other", 32, 16, 28, 1 }, { "other", 1024, 1024, 14, 1 },
+    { "other", 8, 8, 112, 1 }, { "other", 8, 16, 112, 1 }, { "other", 16, 8, 112, 1 }, { "other", 8, 64, 56, 1 }, { "other", 64, 8, 56, 1 }, { "other", 3, 32, 112, 1 },
+    { "other", 24, 24, 40, 1 }, { "other", 16, 16, 14, 1 }, { "other", 32, 32, 7, 1 }, { "other", 32, 32, 5, 1 }, { "other", 64, 64, 3, 1 }, { "other", 256, 256, 4, 1 },
+    { "other", 256, 256, 7, 1 }, { "other", 1024, 1024, 14, 1 },
 };
 
 /* One thread is timed by its own CPU time: what other processes take does not count, though what they do to caches and clock does. */
@@ -32,11 +35,14 @@ static double now(void)
 
 static void *zeroed(size_t bytes)
 {
-    void *p = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    const size_t page = 2 << 20;                               /* large pages, as plans use */
+    bytes = (bytes + page - 1) / page * page;
+    void *p = aligned_alloc(page, bytes);
     if (!p) {
         fprintf(stderr, "out of memory\n");
         exit(8);
     }
+    madvise(p, bytes, MADV_HUGEPAGE);
     return memset(p, 0, bytes);
 }
 
@@ -55,7 +61,7 @@ typedef struct Case {
     Multiply direct;
     Winograd winograd[2];
     void *packed[VARIANTS], *scratch;
-    double pack_seconds;
+    double pack_seconds[2];
 } Case;
 
 static void prepare(const Layer *l, int threads, int batch, Case *c)
@@ -82,7 +88,7 @@ static void prepare(const Layer *l, int threads, int batch, Case *c)
         c->packed[1 + v] = zeroed(c->winograd[v].bytes);
         double start = now();
         winograd_pack(&c->winograd[v], c->packed[1 + v]);
-        c->pack_seconds = now() - start;
+        c->pack_seconds[v] = now() - start;
         scratch = scratch > c->winograd[v].scratch ? scratch : c->winograd[v].scratch;
     }
     c->scratch = zeroed(scratch);
@@ -190,7 +196,10 @@ static void measure(const Layer *l, int rounds, int threads, int batch)
         printf("   m %d: %7.3f ms %6.1f  %.2f (%.2f-%.2f) %.1e", 2 * v, 1e3 * quantile(seconds[v], rounds, 0.5), 1e-9 * operations / quantile(seconds[v], rounds, 0.5),
                quantile(ratio, rounds, 0.5), quantile(ratio, rounds, 0.25), quantile(ratio, rounds, 0.75), error[v]);
     }
-    printf("  chosen: %d  pack %.1f ms, %.1f MB\n", winograd_choose(&c.shape), 1e3 * c.pack_seconds, 1e-6 * (double)c.winograd[1].bytes);
+    printf("  chosen: %d  weights:", winograd_choose(&c.shape));
+    for (int v = 0; v < 2; v++)
+        printf("  %.1f MB in %.1f ms", 1e-6 * (double)c.winograd[v].bytes, 1e3 * c.pack_seconds[v]);
+    printf("\n");
     discard(&c);
 }
 

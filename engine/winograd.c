@@ -3,12 +3,15 @@
 #include <string.h>
 
 enum {
-    LEAST_CHANNELS = 16,       /* with fewer channels or outputs the transforms cost more than they save */
-    TILES_OF_WEIGHTS = 9,      /* all weights are read for so many tiles at least; m = 4 makes them 4 times as many, and memory is the limit then */
     BLOCK_BYTES = 640 << 10,   /* of a block's transformed input and products of a panel, which are to stay in L2 */
     FEW_TILES = 32,            /* in a block, even if they need more: each block reads all weights */
     LINE = 16,                 /* floats */
 };
+
+/* What the choice counts with, measured with AVX-512 on a Zen 4, whose limit is one vector of 16 multiply-adds a cycle: how near products come to it, cycles to
+ * transform a tile of 16 channels on the way in or out, bytes of weights a cycle. The last is less than what one thread reaches: threads
+ * share the memory, and weights that grow need a reason. */
+static const double DIRECT_RATE = 0.85, PRODUCT_RATE = 0.95, TRANSFORM_2 = 150, TRANSFORM_4 = 300, WEIGHT_BYTES = 4.5;
 
 static int ceil_div(int64_t a, int64_t b)
 {
@@ -26,16 +29,27 @@ static size_t odd_lines(size_t floats)
     return ((floats + LINE - 1) / LINE | 1) * LINE;
 }
 
+static double direct_cycles(const MultiplyShape *s)
+{
+    double products = (double)s->k * ceil_div(s->weights.rows, WINOGRAD_LANES);
+    return (double)s->batch * (double)s->columns * products / DIRECT_RATE + WINOGRAD_LANES * sizeof(float) * products / WEIGHT_BYTES;
+}
+
+static double cycles(const MultiplyShape *s, int m)
+{
+    double inputs = ceil_div(s->k / 9, WINOGRAD_LANES), outputs = ceil_div(s->weights.rows, WINOGRAD_LANES), products = (m + 2) * (m + 2) * (s->k / 9) * outputs;
+    double tiles = (double)s->batch * ceil_div(s->window.out[0], m) * ceil_div(s->window.out[1], m);
+    return tiles * (products / PRODUCT_RATE + (inputs + outputs) * (m == 2 ? TRANSFORM_2 : TRANSFORM_4)) + WINOGRAD_LANES * sizeof(float) * products / WEIGHT_BYTES;
+}
+
 int winograd_choose(const MultiplyShape *s)
 {
     const PanelWindow *g = &s->window;
     for (int i = 0; i < 2; i++)
         if (g->kernel[i] != 3 || g->stride[i] != 1 || g->dilation[i] != 1)
             return 0;
-    if (s->k / 9 < LEAST_CHANNELS || s->weights.rows < LEAST_CHANNELS)
-        return 0;
-    int64_t tiles = (int64_t)s->batch * ceil_div(g->out[0], 4) * ceil_div(g->out[1], 4);
-    return tiles < TILES_OF_WEIGHTS ? 2 : 4;
+    double direct = direct_cycles(s), two = cycles(s, 2), four = cycles(s, 4);
+    return two < four ? two < direct ? 2 : 0 : four < direct ? 4 : 0;
 }
 
 /* Where the block's bands are cut, and what its parts need. */
@@ -181,6 +195,7 @@ static void multiply_panel(const Winograd *w, const Work *k, int panel)
 {
     Run last = run_at(w, k, k->end - 1);
     WinogradProduct p = { .rows = last.tile + last.tiles, .k = w->channels, .ld = w->pitch };
+    p.outputs = smaller(WINOGRAD_PANEL, w->shape.weights.rows - panel * WINOGRAD_PANEL);
     for (int i = 0; i < w->positions; i++) {
         p.v = k->input + (size_t)i * w->position;
         p.u = w->packed + (size_t)(k->group * w->panels + panel) * panel_floats(w) + (size_t)i * (size_t)w->channels * WINOGRAD_PANEL;

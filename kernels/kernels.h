@@ -49,7 +49,7 @@ typedef struct Kernels {
     void (*interleave_f32)(const float *x, size_t ldx, int rows, int columns, float *y);
     /*   winograd_input_f32:   positions of each tile and lane = B' pixels B */
     void (*winograd_input_f32)(const WinogradTiles *t, const float *pixels, float *positions);
-    /*   winograd_product_f32: y[r][j] = sum over k of v[r * ld + k] * u[k][j] */
+    /*   winograd_product_f32: for j < outputs: y[r][j] = sum over k of v[r * ld + k] * u[k][j] */
     void (*winograd_product_f32)(const WinogradProduct *p);
     /*   winograd_output_f32:  pixels of each tile and lane = A' positions A */
     void (*winograd_output_f32)(const WinogradTiles *t, const float *positions, float *pixels);

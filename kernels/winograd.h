@@ -36,11 +36,11 @@ typedef struct WinogradTiles {
 } WinogradTiles;
 
 typedef struct WinogradProduct {
-    int rows, k;
+    int rows, k, outputs;      /* outputs <= WINOGRAD_PANEL */
     const float *v;            /* rows x k; row r starts at r * ld */
     size_t ld;
     const float *u;            /* [k][WINOGRAD_PANEL] */
-    float *y;                  /* [rows][WINOGRAD_PANEL] */
+    float *y;                  /* [rows][WINOGRAD_PANEL]; anything may become of columns beyond outputs */
 } WinogradProduct;
 
 /* The transformed weights of up to WINOGRAD_PANEL outputs, [(m + 2)^2][k][WINOGRAD_PANEL], 0 for absent ones. Element (output, channel, tap) of the weights

@@ -80,7 +80,7 @@ static void winograd_output_f32(const WinogradTiles *t, const float *positions, 
 static void winograd_product_f32(const WinogradProduct *p)
 {
     for (int r = 0; r < p->rows; r++)
-        for (int j = 0; j < WINOGRAD_PANEL; j++) {
+        for (int j = 0; j < p->outputs; j++) {
             float sum = 0;
             for (int k = 0; k < p->k; k++)
                 sum += p->v[(size_t)r * p->ld + (size_t)k] * p->u[k * WINOGRAD_PANEL + j];
