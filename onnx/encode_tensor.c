@@ -184,11 +184,12 @@ static Err encode_sparse(Encoder *x, uint32_t number, const Constant *c)
     return rope_close(&x->rope, &mark);
 }
 
-/* The attribute of a Constant node whose elements stand in the attribute itself. */
+/* The attribute of a Constant node whose elements stand in the attribute itself. Without a type it was its fields that told the type; it is stated now, since
+ * an empty list has no fields. */
 static Err encode_in_attribute(Encoder *x, uint32_t number, const Constant *c)
 {
     TypedField field;
-    bool done = false;
+    bool done = false, has_type = false;
     RopeMark mark;
     TRY(typed_field(c, &field));
     TRY(rope_open(&x->rope, number, &mark));
@@ -197,9 +198,11 @@ static Err encode_in_attribute(Encoder *x, uint32_t number, const Constant *c)
         if (f.number != field.number) TRY(rope_add(&x->rope, f.whole));
         else if (!done) TRY(encode_typed(x, c));
         done |= f.number == field.number;
+        has_type |= f.tag == WIRE_TAG(ATTR_TYPE_FIELD, WIRE_VARINT) && f.value != 0;
     }
     TRY(w.err);
     if (!done) TRY(encode_typed(x, c));
+    if (!has_type) TRY(rope_varint(&x->rope, ATTR_TYPE_FIELD, field.number - 1));       /* types count as the fields do, from 1 instead of 2 */
     return rope_close(&x->rope, &mark);
 }
 
