@@ -17,7 +17,7 @@ typedef struct Block {
 } Block;
 struct Arena { Block *last; size_t bytes; };
 
-static long fail_after;            /* calls left until the first failure; 0: off, -1: failing */
+static _Atomic long fail_after;    /* calls left until the first failure; 0: off, -1: failing */
 
 void arena_fail_after(long n)
 {
