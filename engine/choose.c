@@ -130,10 +130,11 @@ static Err measure(Choice *c, size_t in, size_t out)
     return OK;
 }
 
+/* Whether a sparse and a dense variant are close. Between dense ones the figures of another CPU of the same instruction set are good enough. */
 static bool is_contested(const Choice *c)
 {
     const Candidate *best = least(c, NULL), *next = least(c, best);
-    return next && next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH && !cost_here()->measured;
+    return next && is_sparse(best->variant) != is_sparse(next->variant) && next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH && !cost_here()->measured;
 }
 
 /* "sparse (70 % zeros, dense takes 2.1 times as long)" */
@@ -172,7 +173,8 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     double groups = shape->groups, columns = (double)shape->columns * shape->batch;
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
     TRY(find_kernels(&c.kernels));
-    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, count_nonzeros(shape->weights, shape->groups, shape->k), shape->batch, shape->window.out[0], shape->window.out[1] };
+    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, count_nonzeros(shape->weights, shape->groups, shape->k), shape->batch, shape->window.out[0],
+                            shape->window.out[1] };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
     if (!plan->options.dense && c.size.nonzeros < c.size.rows * c.size.k) stand(&c, VARIANT_SPARSE);

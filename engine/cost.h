@@ -2,9 +2,9 @@
  *
  *     seconds = a * multiplications * columns + b * k * columns + c * rows * columns + d * multiplications
  *
- * that is multiplying, packing X, finishing Y, and reading the weights. Multiplications are rows * k, or the nonzeros in a sparse variant. The coefficients of each variant
- * are built in for each instruction set; cost_fit replaces them by what was measured (`oneshot tune`), and cost_write keeps that for later runs in a file below
- * $XDG_CACHE_HOME or ~/.cache that counts for one CPU model, instruction set and version of the program. */
+ * that is multiplying, packing X, finishing Y, and reading the weights. Multiplications are rows * k, or the nonzeros in a sparse variant. The
+ * coefficients of each variant are built in for each instruction set; cost_fit replaces them by what was measured (`oneshot tune`), and cost_write keeps that for
+ * later runs in a file below $XDG_CACHE_HOME or ~/.cache that counts for one CPU model, instruction set and version of the program. */
 #pragma once
 #include "kernels/kernels.h"
 #include "onnx/error.h"

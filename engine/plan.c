@@ -256,16 +256,34 @@ void plan_free(Plan *p)
     arena_free(p->arena);
 }
 
-/* Prepares the steps that are not late. What prep needs only meanwhile lies in the late arena. */
+static Err load_inputs(Plan *p, Step *s, int except)
+{
+    for (int i = 0; i < s->n_in; i++) if (s->in[i] && i != except) TRY(buffer_load(p, s->in[i]));
+    return OK;
+}
+
+/* A product that packs its weights, input 1, needs them no longer then. */
+static Err prepare_step(Plan *p, Step *s)
+{
+    bool packs = !s->late && s->op->fuses && s->op->fuses(s) >= 0, temporary = false;
+    TRY(load_inputs(p, s, packs ? 1 : -1));
+    if (s->late) return OK;
+    if (packs) TRY(buffer_load_temporary(p, s->in[1], &temporary));
+    Err e = s->op->prep(p, s);
+    if (temporary) TRY(buffer_unload(p, s->in[1]));
+    return e;
+}
+
+/* What prep needs only meanwhile lies in the late arena. */
 static Err prepare(Plan *p)
 {
     for (int i = 0; i < p->n_step; i++) {
         Step *s = p->step[i];
-        if (s->late) continue;
-        Err e = s->op->prep(p, s);
+        Err e = prepare_step(p, s);
         if (e != OK) return err_in(e, "node '%s' (%s)", s->node->name, s->node->op_type);
         arena_reset(p->late, p->late_start);
     }
+    for (int i = 0; i < p->n_out; i++) TRY(buffer_load(p, p->out[i]));
     return OK;
 }
 

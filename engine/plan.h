@@ -25,6 +25,7 @@ struct Buffer {
     size_t  bytes;
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
+    Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
     Fact    fact;              /* what infer functions are told; element or real set for small constants */
     Buffer *base;              /* not NULL: a view, data is base's from byte base_at on; planning keeps the base alive */
     size_t base_at;

@@ -12,6 +12,11 @@ Err  map_put(Plan *p, const Value *v, Buffer *b);
 Buffer *map_get(const BufferMap *map, const Value *v);  /* NULL: unknown */
 /* The buffer of a value that a node reads: of this plan, of an enclosing one, or a constant met for the first time. */
 Err  buffer_of(Plan *p, const Value *v, Buffer **out);
+/* Reads the elements of a constant that still lies in the file, into p->now. */
+Err  buffer_load(Plan *p, Buffer *b);
+/* The same for the time of a prep; *temporary: buffer_unload has to follow. */
+Err  buffer_load_temporary(Plan *p, Buffer *b, bool *temporary);
+Err  buffer_unload(Plan *p, Buffer *b);
 Buffer *root_of(Buffer *b);                            /* whose memory b's is */
 size_t base_offset(const Buffer *b);                   /* bytes of b behind the start of its root */
 Err  buffer_set(Buffer *b, DType dtype, const Shape *shape);

@@ -118,23 +118,57 @@ Err map_put(Plan *p, const Value *v, Buffer *b)
 
 Buffer *map_get(const BufferMap *map, const Value *v) { return map->room ? map->buffer[slot_of(map, v)] : NULL; }
 
-/* The buffer of a constant. Elements stay in the file's mapping where their address suits their type. */
+/* Elements at an address that suits vectors: where they stand in the file, or a copy in p->now. */
+static Err copy_aligned(Plan *p, const void *from, Buffer *b)
+{
+    void *copy = NULL;
+    if ((uintptr_t)from % 16) {
+        TRY(plan_alloc(p, b->bytes, &copy));
+        memcpy(copy, from, b->bytes);
+    }
+    b->data = copy ? copy : (void *)(uintptr_t)from;
+    return OK;
+}
+
+Err buffer_load(Plan *p, Buffer *b)
+{
+    const void *from;
+    if (!b->stored || b->data) return OK;
+    TRY(constant_read(p->model, b->stored, &from));
+    return copy_aligned(p, from, b);
+}
+
+Err buffer_load_temporary(Plan *p, Buffer *b, bool *temporary)
+{
+    *temporary = b->stored && !b->data;
+    Arena *now = p->now;
+    p->now = p->late;
+    Err e = buffer_load(p, b);
+    p->now = now;
+    return e;
+}
+
+Err buffer_unload(Plan *p, Buffer *b)
+{
+    b->data = NULL;
+    return constant_release(p->model, b->stored);
+}
+
+/* The buffer of a constant. A large matrix is left in the file until a step wants it: most are only read once, to be packed. */
 static Err constant_buffer(Plan *p, const Value *v, Buffer **out)
 {
+    enum { LARGE = 64 << 10 };
     Constant *c = v->constant;
     Buffer *b;
-    TRY(constant_fetch(p->model, c));
     TRY(buffer_new(p, v->name, &b));
     TRY(buffer_set(b, c->tensor.dtype, &c->tensor.shape));
-    b->data = c->tensor.data;
     b->constant = true;
-    if ((uintptr_t)b->data % 16) {
-        void *copy;
-        TRY(plan_alloc(p, b->bytes, &copy));
-        memcpy(copy, b->data, b->bytes);
-        b->data = copy;
+    if (b->dtype == DT_F32 && b->bytes > LARGE && b->shape.rank > 1) b->stored = c;
+    else {
+        TRY(constant_fetch(p->model, c));
+        TRY(copy_aligned(p, c->tensor.data, b));
+        TRY(buffer_learn(p, b));
     }
-    TRY(buffer_learn(p, b));
     TRY(map_put(p, v, b));
     *out = b;
     return OK;
@@ -149,6 +183,16 @@ static Err note_capture(Plan *p, Buffer *b)
     return OK;
 }
 
+/* What bodies read of an enclosing plan lasts as long as that plan. */
+static Err load_for_body(Plan *outer, Buffer *b)
+{
+    Arena *now = outer->now;
+    outer->now = outer->arena;
+    Err e = buffer_load(outer, b);
+    outer->now = now;
+    return e;
+}
+
 /* The buffer of a value that a node reads: of this plan, of an enclosing one, or a constant met for the first time. */
 Err buffer_of(Plan *p, const Value *v, Buffer **out)
 {
@@ -158,12 +202,13 @@ Err buffer_of(Plan *p, const Value *v, Buffer **out)
         if (!b) continue;
         if (q != p) TRY(note_capture(p, b));
         *out = b;
-        return OK;
+        return q == p ? OK : load_for_body(q, b);
     }
     if (!v->constant) return err_set(ERR_FORMAT, "The value '%s' is read before anything produces it.", v->name);
     Arena *now = root->now;
     root->now = root->arena;
     Err e = constant_buffer(root, v, out);
+    if (e == OK && root != p) e = buffer_load(root, *out);
     root->now = now;
     return e;
 }

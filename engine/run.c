@@ -80,7 +80,11 @@ static Err execute(Plan *p, Step *s)
     bool known;
     s->run = NULL; s->state = NULL; s->scratch_bytes = 0;
     for (int i = 0; i < s->n_out; i++) if (s->out[i]) buffer_forget(s->out[i]);
-    for (int i = 0; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) TRY(buffer_learn(p, s->in[i]));
+    for (int i = 0; i < s->n_in; i++) {
+        if (!s->in[i]) continue;
+        TRY(buffer_load(p, s->in[i]));
+        if (!s->in[i]->constant) TRY(buffer_learn(p, s->in[i]));
+    }
     TRY(step_infer(p, s, &known));
     TRY(s->op->prep(p, s));
     for (int i = 0; i < s->n_out; i++) {

@@ -144,13 +144,13 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     TRY(find_kernels(&c->kernels));
     c->window = window_of(shape);
     c->shape = *shape;
-    if (s->fused) {
+    if (s->in[1]->constant) {
         float *own;
         TRY(fused_weights(plan, s, 0, &w));
         TRY(plan_array(plan, s->in[1]->count, sizeof *own, &own));
         memcpy(own, w, s->in[1]->bytes);
         c->w = own;
-        TRY(fused_bias(plan, s, s->in[2], shape->outputs, &c->bias));
+        if (s->fused) TRY(fused_bias(plan, s, s->in[2], shape->outputs, &c->bias));
     }
     s->state = c;
     s->run = conv_run_depthwise;

@@ -4,6 +4,8 @@
 #include "onnx/typed.h"
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 void constant_edited(Constant *c)
 {
@@ -102,8 +104,19 @@ static Err fetch_alone(Model *m, Constant *c)
     return err;
 }
 
+/* Pages of the mapped file that hold only elements of c need no memory until they are read again. */
+static void forget_pages(const Model *m, const Constant *c)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)c->payload.at, to = from + c->tensor.bytes;
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    for (const Mapping *at = m->mapping; at && from < to; at = at->next)
+        if (at->mapped && at->base == m->source.at) madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 static Err release_alone(Model *m, Constant *c)
 {
+    if (!c->tensor.data && c->payload.at) forget_pages(m, c);
     if (!c->tensor.data || !c->mapping) return OK;
     if (c->edited && (c->storage != STORED_EXTERNAL || !m->store)) return OK;
     if (c->edited) TRY(store_put(m, c));

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const Command *const table[] = { &command_sparsify, &command_inspect, &command_diff, &command_convert, &command_run, &command_compare, &command_bench, &command_tune };
+static const Command *const table[] = {
+    &command_sparsify, &command_inspect, &command_diff, &command_convert, &command_run, &command_compare, &command_bench, &command_tune,
+};
 enum { N_COMMAND = sizeof table / sizeof *table };
 
 static const Command *find_command(const char *name)

@@ -11,7 +11,8 @@ static const Option options[] = {
     { "dry-run", 0, OPTION_FLAG, FIELD(dry_run), NULL, NULL, "measure and print, write nothing", "Measure and print, but do not keep the result." },
     { "output", 'o', OPTION_FILE, FIELD(output), "FILE", NULL, "default: below the user's cache folder",
       "Write to FILE. Default: $XDG_CACHE_HOME/oneshot/cost.txt or ~/.cache/oneshot/cost.txt, which is where every other command looks." },
-    { "verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, NULL, "list every product that was timed", "List every product that was timed, and what the result says of it." },
+    { "verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, NULL, "list every product that was timed",
+      "List every product that was timed, and what the result says of it." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "no text", "Print no text; warnings and errors remain." },
     { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
 };
@@ -52,8 +53,8 @@ static void add_lines(Text *text, const Tuning *t)
     for (int i = 0; i < t->n; i++) {
         const TuneLine *l = &t->line[i];
         const ProductSize *s = &l->sample.size;
-        text_add(text, "%-14s %4.0f x %4.0f, %5lld columns, %5.1f %% zeros: %8.1f us, fitted %8.1f\n", variant_name(l->variant), s->rows, s->k, (long long)(s->height * s->width),
-                 100 * (1 - s->nonzeros / (s->rows * s->k)), l->sample.seconds * 1e6, l->predicted * 1e6);
+        text_add(text, "%-14s %4.0f x %4.0f, %5lld columns, %5.1f %% zeros: %8.1f us, fitted %8.1f\n", variant_name(l->variant), s->rows, s->k,
+                 (long long)(s->height * s->width), 100 * (1 - s->nonzeros / (s->rows * s->k)), l->sample.seconds * 1e6, l->predicted * 1e6);
     }
 }
 
@@ -66,7 +67,8 @@ static int run(Arena *arena, const Settings *s)
     Err e = tune(arena, show_step, &progress, &t);
     progress_end(&progress);
     const char *path = s->output ? s->output : cost_path();
-    if (e == OK && !s->dry_run) e = *path ? cost_write(&t.cost, path) : err_set(ERR_ARG, "There is no cache folder ($XDG_CACHE_HOME, $HOME): -o FILE says where to write.");
+    if (e == OK && !s->dry_run && !*path) e = err_set(ERR_ARG, "There is no cache folder ($XDG_CACHE_HOME, $HOME): -o FILE says where to write.");
+    if (e == OK && !s->dry_run) e = cost_write(&t.cost, path);
     if (e != OK) return console_error(arena, e, false);
     if (s->verbose) add_lines(&text, &t);
     add_summary(&text, &t);
