@@ -7,6 +7,7 @@
 
 static const double CONTESTED = 1.25;       /* times within this factor of the least are measured */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
+static const double FEWEST = 0.15;         /* share of zeros below which sparse variants do not stand */
 enum { ROUNDS = 4, MOST = 3 };
 
 typedef struct Candidate { Variant variant; double seconds; } Candidate;
@@ -68,6 +69,8 @@ static void stand(Choice *c, Variant v)
 {
     c->candidate[c->n++] = (Candidate){ v, cost_seconds(cost_here(), v, &c->size) };
 }
+
+static bool has_zeros(const Choice *c) { return !c->plan->options.dense && c->size.nonzeros <= (1 - FEWEST) * c->size.rows * c->size.k; }
 
 static double count_nonzeros(Weights w, int groups, int k)
 {
@@ -177,7 +180,7 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
                             shape->window.out[1] };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
-    if (!plan->options.dense && c.size.nonzeros < c.size.rows * c.size.k) stand(&c, VARIANT_SPARSE);
+    if (has_zeros(&c)) stand(&c, VARIANT_SPARSE);
     size_t in = (size_t)shape->batch * (size_t)shape->groups * channels * shape->window.plane;
     TRY(elect(&c, s, in, (size_t)(c.size.rows * columns), &winner));
     *out = winner.columns;
@@ -190,7 +193,7 @@ Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
     Trial winner;
     c.size = (ProductSize){ t->weights.rows, t->k, count_nonzeros(t->weights, 1, t->k), 1, 1, t->tokens };
     stand(&c, VARIANT_TOKENS_DENSE);
-    if (!plan->options.dense && c.size.nonzeros < c.size.rows * c.size.k) stand(&c, VARIANT_TOKENS_SPARSE);
+    if (has_zeros(&c)) stand(&c, VARIANT_TOKENS_SPARSE);
     TRY(elect(&c, s, (size_t)t->tokens * (size_t)t->k, (size_t)t->weights.rows * (size_t)t->tokens, &winner));
     *t = winner.tokens;
     return OK;
