@@ -2,9 +2,11 @@
  * along one or two axes, run in the loops of kernels/plane.h. */
 #include <math.h>
 #include <string.h>
+#include <omp.h>
 #include "engine/element.h"
 #include "engine/floats.h"
 #include "engine/run_ops.h"
+#include "engine/slide.h"
 #include "engine/walk.h"
 #include "engine/window.h"
 
@@ -122,17 +124,36 @@ static Err pool_whole_run(Plan *plan, Step *s)
     return OK;
 }
 
+static PanelWindow pool_plane(const Pool *p)
+{
+    PanelWindow w = { .plane = (size_t)plane_of(p->in) };
+    for (int i = 0; i < 2; i++) {
+        w.in[i] = (int)p->in[i + 1]; w.out[i] = (int)p->out[i + 1]; w.kernel[i] = (int)p->kernel[i + 1];
+        w.stride[i] = (int)p->stride[i + 1]; w.dilation[i] = (int)p->dilation[i + 1]; w.pad[i] = (int)p->pad[i + 1];
+    }
+    return w;
+}
+
+/* Large windows that move by one pixel. */
+static Err pool_slide_run(Plan *plan, Step *s)
+{
+    const Pool *p = s->state;
+    const PanelWindow w = pool_plane(p);
+    int64_t planes = s->in[0]->shape.dim[0] * s->in[0]->shape.dim[1];
+    size_t own = slide_scratch(&w);
+    #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count * p->kernel[1] > PARALLEL_WORK)
+    for (int64_t c = 0; c < planes; c++)
+        slide_max(kernels_best(), &w, (const float *)s->in[0]->data + c * plane_of(p->in), (float *)s->scratch + own * (size_t)omp_get_thread_num(),
+                  (float *)s->out[0]->data + c * plane_of(p->out));
+    return OK;
+}
+
 static Err pool_planes_run(Plan *plan, Step *s)
 {
     const Pool *p = s->state;
     const Kernels *k = kernels_best();
     int64_t planes = s->in[0]->shape.dim[0] * s->in[0]->shape.dim[1], in = plane_of(p->in), out = plane_of(p->out);
-    PanelWindow w;
-    for (int i = 0; i < 2; i++) {
-        w.in[i] = (int)p->in[i + 1]; w.out[i] = (int)p->out[i + 1]; w.kernel[i] = (int)p->kernel[i + 1];
-        w.stride[i] = (int)p->stride[i + 1]; w.dilation[i] = (int)p->dilation[i + 1]; w.pad[i] = (int)p->pad[i + 1];
-    }
-    w.plane = (size_t)in;
+    const PanelWindow w = pool_plane(p);
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count * p->kernel[1] * p->kernel[2] > PARALLEL_WORK)
     for (int64_t c = 0; c < planes; c++) {
         float *y = (float *)s->out[0]->data + c * out;
@@ -183,7 +204,11 @@ static Err choose_planes(Plan *plan, Step *s, Pool *p, bool *chosen)
     *chosen = fits_planes(s, p);
     if (!*chosen) return OK;
     for (int i = 0; i < 3; i++) whole = whole && p->kernel[i] == p->in[i] && !p->pad[i] && p->dilation[i] == 1;
-    s->run = whole ? pool_whole_run : pool_planes_run;
+    const PanelWindow w = pool_plane(p);
+    bool slides = p->kind == POOL_MAX && p->kernel[1] * p->kernel[2] > 9;
+    for (int i = 1; i < 3; i++) slides = slides && p->stride[i] == 1 && p->dilation[i] == 1;
+    s->run = whole ? pool_whole_run : slides ? pool_slide_run : pool_planes_run;
+    if (slides) s->scratch_bytes = slide_scratch(&w) * sizeof(float) * (size_t)plan->threads;
     if (p->kind == POOL_AVERAGE && !whole) TRY(count_windows(plan, p));
     return floats_ready();
 }
