@@ -7,6 +7,7 @@
 
 typedef struct Inference Inference;            /* engine/infer.h */
 typedef struct Plan Plan; typedef struct Step Step;    /* engine/plan.h */
+typedef struct Expand Expand;                  /* engine/expand.h */
 
 typedef struct AttrSpec { const char *name; AttrKind kind; bool required; } AttrSpec;
 
@@ -32,6 +33,8 @@ typedef struct Op {
     Err (*infer)(Inference *x, const Node *n, const Fact *const *in, Fact *out);
     /* Makes the step runnable for the shapes of this plan: engine/plan.h. NULL: cannot be run, can still be pruned and saved. */
     Err (*prep)(Plan *plan, Step *step);
+    /* In place of prep: writes the node as several simpler ones. */
+    Err (*expand)(Expand *x);
     /* The meaning of each axis of input `input`; false when that input is not the weight of a product. NULL: no weights. */
     bool (*roles)(const Node *n, int input, const Fact *weight, AxisRole role[MAX_RANK]);
     /* Multiply-adds of the node with dense weights. ERR_SHAPE while shapes are unknown or symbolic. NULL: not counted. */

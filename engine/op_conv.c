@@ -1,5 +1,6 @@
 /* Convolutions.   X (N,C,spatial)  W (M,C/group,kernel)  Y (N,M,spatial')
  *   Y[n,m,o] = B[m] + sum_{c,k} W[m,c,k] * X[n, g(m)*C/group + c, o*stride + k*dilation - pad]     https://onnx.ai/onnx/operators/onnx__Conv.html */
+#include "engine/expand.h"
 #include "engine/product.h"
 #include "engine/window.h"
 #include "engine/run_ops.h"
@@ -128,4 +129,5 @@ const Op op_DeformConv = { "DeformConv", "", 19, 3, 5, 1, 1, .infer = conv_infer
 const Op op_QLinearConv = { "QLinearConv", "", 10, 8, 9, 1, 1, .infer = conv_infer, .prep = qlinear_conv_prep,
     .roles = conv_roles, .macs = conv_macs, .quant = LINEAR };
 /* X, W, B, and Z that is added before the activation. */
-const Op op_ms_FusedConv = { "FusedConv", "com.microsoft", 1, 2, 4, 1, 1, .infer = conv_infer, .roles = conv_roles, .macs = conv_macs };
+const Op op_ms_FusedConv = { "FusedConv", "com.microsoft", 1, 2, 4, 1, 1, .infer = conv_infer, .expand = fused_conv_expand,
+    .roles = conv_roles, .macs = conv_macs };

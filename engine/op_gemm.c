@@ -1,4 +1,5 @@
 /* Matrix products: Gemm, MatMul, and their quantized forms. */
+#include "engine/expand.h"
 #include "engine/product.h"
 #include "engine/run_ops.h"
 #include <string.h>
@@ -147,12 +148,16 @@ const Op op_MatMulInteger = { "MatMulInteger", "", 10, 2, 4, 1, 1, .infer = matm
     .roles = matmul_roles, .macs = matmul_macs, .quant = INTEGER };
 const Op op_QLinearMatMul = { "QLinearMatMul", "", 10, 8, 8, 1, 1, .infer = matmul_infer, .prep = qlinear_matmul_prep,
     .roles = matmul_roles, .macs = matmul_macs, .quant = LINEAR };
-const Op op_ms_DynamicQuantizeMatMul = { "DynamicQuantizeMatMul", "com.microsoft", 1, 3, 5, 1, 1, .infer = matmul_infer, .roles = matmul_roles,
+const Op op_ms_DynamicQuantizeMatMul = { "DynamicQuantizeMatMul", "com.microsoft", 1, 3, 5, 1, 1, .infer = matmul_infer,
+    .expand = dynamic_matmul_expand, .roles = matmul_roles,
     .macs = matmul_macs, .quant = DYNAMIC };
-const Op op_ms_FusedGemm = { "FusedGemm", "com.microsoft", 1, 2, 3, 1, 1, .infer = gemm_infer, .roles = gemm_roles, .macs = gemm_macs,
-    .fuses = gemm_fuses };
-const Op op_ms_FusedMatMul = { "FusedMatMul", "com.microsoft", 1, 2, 2, 1, 1, .infer = matmul_infer, .roles = matmul_roles, .macs = matmul_macs };
-const Op op_ms_MatMulIntegerToFloat = { "MatMulIntegerToFloat", "com.microsoft", 1, 4, 7, 1, 1, .infer = matmul_infer, .roles = matmul_roles,
+const Op op_ms_FusedGemm = { "FusedGemm", "com.microsoft", 1, 2, 3, 1, 1, .infer = gemm_infer, .expand = fused_gemm_expand,
+    .roles = gemm_roles, .macs = gemm_macs };
+const Op op_ms_FusedMatMul = { "FusedMatMul", "com.microsoft", 1, 2, 2, 1, 1, .infer = matmul_infer, .prep = matmul_prep,
+    .roles = matmul_roles, .macs = matmul_macs };
+const Op op_ms_MatMulIntegerToFloat = { "MatMulIntegerToFloat", "com.microsoft", 1, 4, 7, 1, 1, .infer = matmul_infer,
+    .expand = integer_to_float_expand, .roles = matmul_roles,
     .macs = matmul_macs, .quant = TO_FLOAT };
 const Op op_ms_MatMulNBits = { "MatMulNBits", "com.microsoft", 1, 3, 6, 1, 1, .attrs = NBITS_ATTRS, .infer = matmul_nbits_infer };
-const Op op_ms_QGemm = { "QGemm", "com.microsoft", 1, 6, 9, 1, 1, .infer = gemm_infer, .roles = gemm_roles, .macs = gemm_macs, .quant = LINEAR };
+const Op op_ms_QGemm = { "QGemm", "com.microsoft", 1, 6, 9, 1, 1, .infer = gemm_infer, .expand = qgemm_expand,
+    .roles = gemm_roles, .macs = gemm_macs, .quant = LINEAR };

@@ -1,5 +1,6 @@
 /* Operators on quantized numbers: real = (q - zero) * scale.     https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html
  * Products of quantized numbers stand with the other products. */
+#include "engine/expand.h"
 #include "engine/infer.h"
 #include "engine/run_ops.h"
 #include <string.h>
@@ -43,6 +44,17 @@ static Err pair_infer(Inference *x, const Node *n, const Fact *const *in, Fact *
     return shape_broadcast(x, &in[0]->shape, &in[3]->shape, &out[0].shape);
 }
 
+/* condition, triple, triple */
+static Err where_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
+{
+    (void)n;
+    Shape pair;
+    if (!in[0] || !in[1] || !in[4]) return OK;
+    out[0].dtype = in[1]->dtype;
+    TRY(shape_broadcast(x, &in[1]->shape, &in[4]->shape, &pair));
+    return shape_broadcast(x, &in[0]->shape, &pair, &out[0].shape);
+}
+
 /* Scale and zero point of the result, then (tensor, scale, zero point) for each input. */
 static Err concat_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
 {
@@ -77,9 +89,10 @@ const Op op_DynamicQuantizeLinear = { "DynamicQuantizeLinear", "", 11, 1, 1, 3, 
 const Op op_QuantizeLinear = { "QuantizeLinear", "", 10, 2, 3, 1, 1, .infer = quantize_infer, .prep = quantize_prep, .passes_weight = true };
 const Op op_ms_DequantizeLinear = { "DequantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = dequantize_infer, .prep = dequantize_prep,
     .quant = DEQUANTIZE, .passes_weight = true };
-const Op op_ms_QLinearAdd = { "QLinearAdd", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer };
-const Op op_ms_QLinearConcat = { "QLinearConcat", "com.microsoft", 1, 3, -1, 1, 1, .infer = concat_infer };
-const Op op_ms_QLinearLeakyRelu = { "QLinearLeakyRelu", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same };
-const Op op_ms_QLinearMul = { "QLinearMul", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer };
-const Op op_ms_QLinearSigmoid = { "QLinearSigmoid", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same };
+const Op op_ms_QLinearAdd = { "QLinearAdd", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer, .prep = qlinear_pair_prep };
+const Op op_ms_QLinearConcat = { "QLinearConcat", "com.microsoft", 1, 3, -1, 1, 1, .infer = concat_infer, .expand = qlinear_concat_expand };
+const Op op_ms_QLinearLeakyRelu = { "QLinearLeakyRelu", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same, .expand = qlinear_leaky_expand };
+const Op op_ms_QLinearMul = { "QLinearMul", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer, .prep = qlinear_pair_prep };
+const Op op_ms_QLinearSigmoid = { "QLinearSigmoid", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same, .expand = qlinear_sigmoid_expand };
+const Op op_ms_QLinearWhere = { "QLinearWhere", "com.microsoft", 1, 9, 9, 1, 1, .infer = where_infer, .expand = qlinear_where_expand };
 const Op op_ms_QuantizeLinear = { "QuantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = quantize_infer, .prep = quantize_prep, .passes_weight = true };

@@ -1,4 +1,5 @@
 /* Element-wise operators of one input: activations, functions, conversions. */
+#include "engine/expand.h"
 #include "engine/infer.h"
 #include "engine/run_ops.h"
 #include <math.h>
@@ -204,7 +205,7 @@ const Op op_Tanh = { "Tanh", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = una
 const Op op_ThresholdedRelu = { "ThresholdedRelu", "", 10, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 
 /* com.microsoft: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md */
-const Op op_ms_BiasGelu = { "BiasGelu", "com.microsoft", 1, 2, 2, 1, 1, .infer = infer_same };
-const Op op_ms_FastGelu = { "FastGelu", "com.microsoft", 1, 1, 2, 1, 1, .infer = infer_same };
+const Op op_ms_BiasGelu = { "BiasGelu", "com.microsoft", 1, 2, 2, 1, 1, .infer = infer_same, .expand = bias_gelu_expand };
+const Op op_ms_FastGelu = { "FastGelu", "com.microsoft", 1, 1, 2, 1, 1, .infer = infer_same, .expand = fast_gelu_expand };
 const Op op_ms_Gelu = { "Gelu", "com.microsoft", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 const Op op_ms_QuickGelu = { "QuickGelu", "com.microsoft", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };

@@ -176,7 +176,10 @@ static Err plan_node(Plan *p, const Node *n)
     if (function) return plan_call(p, n, function);
     if (n->n_out == 1 && n->n_in == 0 && n->out[0] && n->out[0]->constant) return OK;    /* a Constant node: read where it is used */
     TRY(plan_known_if(p, n, &done));
-    return done ? OK : plan_step(p, n);
+    if (done || !n->op->expand) return done ? OK : plan_step(p, n);
+    Graph *nodes;
+    TRY(node_expand(p->arena, p->model, n, &nodes));
+    return plan_nodes(p, nodes);
 }
 
 /* Whether anything reads what the node produces. */
@@ -206,7 +209,7 @@ static Err check_node(const Model *m, const Node *n, int depth)
     const Graph *function = function_of(m, n);
     if (function) return depth < MAX_DEPTH ? check_graph(m, function, depth + 1) : OK;
     const char *domain = *n->domain ? n->domain : "ai.onnx";
-    if (!n->op || !n->op->prep)
+    if (!n->op || !(n->op->prep || n->op->expand))
         return err_set(ERR_UNSUPPORTED, "The operator %s (domain %s, opset %lld; node '%s') cannot be run by this version of oneshot.", n->op_type, domain,
                        (long long)graph_opset(n->graph, n->domain), n->name);
     for (int i = 0; i < n->n_attr; i++) {

@@ -30,6 +30,8 @@ Err  step_execute(Plan *p, Step *s);
 bool step_has_bodies(const Step *s);                   /* If, Loop, Scan ... */
 /* The function's nodes as a graph of their own, attributes resolved against the call, values new. Bodies inside are copied too. */
 Err  function_expand(Arena *arena, const Graph *function, const Node *call, Graph **out);
+/* The nodes that n's row expands to. Everything lives in the arena. */
+Err  node_expand(Arena *arena, Model *m, const Node *n, Graph **out);
 const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call */
 /* Lets steps that can share one pass over their values become one: engine/fuse.h. */
 Err  fuse(Plan *p);

@@ -38,3 +38,4 @@ Err loss_prep(Plan *plan, Step *s);                                             
 Err nms_prep(Plan *plan, Step *s);                                                                                 /* run_boxes.c */
 Err einsum_prep(Plan *plan, Step *s);                                                                              /* run_einsum.c */
 Err grid_prep(Plan *plan, Step *s);                                                                                /* run_sample.c */
+Err qlinear_pair_prep(Plan *plan, Step *s), qlinear_average_prep(Plan *plan, Step *s);                              /* run_qlinear.c */

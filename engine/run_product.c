@@ -84,15 +84,19 @@ typedef struct MatMul {
     int64_t m, n, k;
     Walk batch;                    /* of a's and b's leading axes */
     int64_t products;
+    bool ta, tb;                   /* com.microsoft FusedMatMul: the last two axes of a, of b are swapped ... */
+    double alpha;                  /* ... and the product is multiplied by this */
 } MatMul;
 
 static Err matmul_shape(const Shape *a, const Shape *b, const Shape *y, MatMul *mm)
 {
     if (a->rank < 1 || b->rank < 1) return err_set(ERR_SHAPE, "A product needs operands of rank 1 or more.");
-    mm->m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
-    mm->k = a->dim[a->rank - 1];
-    mm->n = b->rank > 1 ? b->dim[b->rank - 1] : 1;
-    int64_t kb = b->rank > 1 ? b->dim[b->rank - 2] : b->dim[0];
+    if (a->rank < 2) mm->ta = false;
+    if (b->rank < 2) mm->tb = false;
+    mm->m = a->rank > 1 ? a->dim[a->rank - (mm->ta ? 1 : 2)] : 1;
+    mm->k = a->dim[a->rank - (mm->ta ? 2 : 1)];
+    mm->n = b->rank > 1 ? b->dim[b->rank - (mm->tb ? 2 : 1)] : 1;
+    int64_t kb = b->rank > 1 ? b->dim[b->rank - (mm->tb ? 1 : 2)] : b->dim[0];
     if (mm->k != kb) return err_set(ERR_SHAPE, "A has %lld columns where B has %lld rows.", (long long)mm->k, (long long)kb);
     Shape batch = { .rank = y->rank - (a->rank > 1) - (b->rank > 1) }, ba = { .rank = a->rank > 2 ? a->rank - 2 : 0 }, bb = { .rank = b->rank > 2 ? b->rank - 2 : 0 };
     memcpy(batch.dim, y->dim, sizeof batch.dim);
@@ -120,8 +124,8 @@ static void matmul_at(const MatMul *mm, int64_t i, int64_t at[2])
         for (int64_t i = 0; i < mm->products; i++) { \
             int64_t at[2]; \
             matmul_at(mm, i, at); \
-            Product_##SUFFIX p = { mm->m, mm->n, mm->k, (const T *)s->in[0]->data + at[0] * mm->m * mm->k, mm->k, 1, \
-                (const T *)s->in[1]->data + at[1] * mm->k * mm->n, mm->n, false, (T *)s->out[0]->data + i * mm->m * mm->n, 1 }; \
+            Product_##SUFFIX p = { mm->m, mm->n, mm->k, (const T *)s->in[0]->data + at[0] * mm->m * mm->k, mm->ta ? 1 : mm->k, mm->ta ? mm->m : 1, \
+                (const T *)s->in[1]->data + at[1] * mm->k * mm->n, mm->tb ? mm->k : mm->n, mm->tb, (T *)s->out[0]->data + i * mm->m * mm->n, (T)mm->alpha }; \
             if (mm->n == 1) { p.b_transposed = true; p.b_row = mm->k; } \
             product_##SUFFIX(plan, &p); \
         } \
@@ -145,9 +149,12 @@ Err matmul_prep(Plan *plan, Step *s)
     MatMul *mm;
     DType t = s->in[0]->dtype;
     if (t != s->in[1]->dtype) return err_set(ERR_SHAPE, "MatMul has operands of different types.");
+    if (attr_i(s->node, "transBatchA", 0) || attr_i(s->node, "transBatchB", 0))
+        return err_set(ERR_UNSUPPORTED, "%s with transBatchA or transBatchB cannot be run.", s->op->type);
     TRY(plan_array(plan, 1, sizeof *mm, &mm));
+    *mm = (MatMul){ .ta = attr_i(s->node, "transA", 0), .tb = attr_i(s->node, "transB", 0), .alpha = (double)attr_f(s->node, "alpha", 1) };
     TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
-    if (fits_tokens(s, mm->k, mm->n)) return tokens_prep(plan, s, mm->k, mm->n, false);
+    if (fits_tokens(s, mm->k, mm->n) && !mm->ta && mm->alpha == 1) return tokens_prep(plan, s, mm->k, mm->n, mm->tb);
     s->state = mm;
     switch (t) {
     case DT_F32: s->run = matmul_run_f32; return OK;

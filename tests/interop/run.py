@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Interoperability: what oneshot writes, judged by onnx.checker, ONNX Runtime and NumPy. The last line is "N passed, N failed, N skipped".
+"""Interoperability: what oneshot writes and computes, judged by onnx.checker, ONNX Runtime and NumPy. The last line is "N passed, N failed, N skipped".
 
     run.py [WORD]...        only checks whose title contains all the words
 
@@ -13,7 +13,9 @@ import tempfile
 import traceback
 
 import checks
+import execution
 import made
+import operators
 import runtime
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -48,6 +50,8 @@ def tasks(made_models):
         yield f"prune {source.parent.name}/{source.name}", checks.pruned, (f"{PRUNINGS[0]} {EVERYTHING}", False), [source]
     for source in own + [m for m in real if m.parent.name != "ezkl"]:
         yield f"store {source.name}", checks.conversion, STORAGE, [source]
+    for title, model, inputs, tolerance in operators.cases():
+        yield f"run {title}", execution.case, (model, inputs, tolerance), [None]
     everything = own + real + backend
     for i in range(0, len(everything), BATCH):
         yield f"round trip {i} to {min(i + BATCH, len(everything)) - 1}", checks.round_trip, (), everything[i:i + BATCH]

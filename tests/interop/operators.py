@@ -1,0 +1,127 @@
+"""One-node models of operators that ONNX's node tests do not cover: com.microsoft's, and quantized ones whose rounding is to be ONNX Runtime's."""
+import numpy as np
+from made import F, model
+from onnx import TensorProto, helper, numpy_helper
+
+U8, I8, I32, I64 = TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64
+KIND = {np.dtype(np.float32): F, np.dtype(np.uint8): U8, np.dtype(np.int8): I8, np.dtype(np.int32): I32, np.dtype(np.int64): I64, np.dtype(np.bool_): TensorProto.BOOL,
+        np.dtype(np.float16): TensorProto.FLOAT16, np.dtype(np.float64): TensorProto.DOUBLE}
+MS = "com.microsoft"
+rng = np.random.default_rng(11)
+
+
+def normal(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def byte(*shape, dtype=np.uint8):
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, info.max + 1, shape).astype(dtype)
+
+
+def node(op, operands, outputs=(F,), fixed=(), domain=MS, version=21, **attributes):
+    """(model, inputs): operands None are left out, those whose number stands in `fixed` are constants. Outputs are types; None: left out."""
+    names = [f"x{i}" if v is not None else "" for i, v in enumerate(operands)]
+    out = [f"y{i}" if t is not None else "" for i, t in enumerate(outputs)]
+    inputs = {n: v for i, (n, v) in enumerate(zip(names, operands)) if v is not None and i not in fixed}
+    constants = [numpy_helper.from_array(operands[i], names[i]) for i in fixed if operands[i] is not None]
+    made = model(op, [helper.make_node(op, names, out, "it", domain=domain, **attributes)],
+                 [helper.make_tensor_value_info(n, KIND[v.dtype], v.shape) for n, v in inputs.items()],
+                 [helper.make_tensor_value_info(n, t, None) for n, t in zip(out, outputs) if t is not None], constants, opset=version, ir_version=10, domains=[MS])
+    return made, inputs
+
+
+def fused():
+    x, w, b, z = normal(2, 6, 9, 9), normal(8, 6, 3, 3), normal(8), normal(2, 8, 9, 9)
+    for name, p in (("Relu", []), ("Tanh", []), ("Sigmoid", []), ("LeakyRelu", [0.2]), ("Clip", [-0.5, 1.0]), ("HardSigmoid", [0.3, 0.4])):
+        yield f"FusedConv {name}", *node("FusedConv", [x, w, b], fixed=(1, 2), pads=[1] * 4, activation=name,
+                                          **({"activation_params": p} if p else {})), 1e-5
+    yield "FusedConv with a sum", *node("FusedConv", [x, w, b, z], fixed=(1, 2), pads=[1] * 4, activation="Relu"), 1e-5
+    for a, b_ in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        yield f"FusedGemm {a} {b_}", *node("FusedGemm", [normal(*(7, 5)[::1 - 2 * a]), normal(*(5, 4)[::1 - 2 * b_]), normal(4)], transA=a, transB=b_,
+                                           activation="LeakyRelu", activation_alpha=0.3, alpha=0.5), 1e-5
+        yield f"FusedMatMul {a} {b_}", *node("FusedMatMul", [normal(3, 2, *(7, 5)[::1 - 2 * a]), normal(3, 2, *(5, 4)[::1 - 2 * b_])], transA=a, transB=b_,
+                                             alpha=0.25), 1e-5
+    yield "FusedMatMul of a weight", *node("FusedMatMul", [normal(3, 7, 5), normal(4, 5)], fixed=(1,), transB=1), 1e-5
+    yield "BiasGelu", *node("BiasGelu", [normal(3, 4, 32), normal(32)]), 1e-5
+    yield "Gelu", *node("Gelu", [normal(3, 40)]), 1e-5
+    yield "QuickGelu", *node("QuickGelu", [normal(3, 40)], alpha=1.5), 1e-5
+    yield "FastGelu", *node("FastGelu", [normal(3, 40)]), 1e-5
+    yield "FastGelu with a bias", *node("FastGelu", [normal(3, 40), normal(40)]), 1e-5
+
+
+def norms():
+    x, skip, g, b, bias = normal(2, 5, 48), normal(2, 5, 48), normal(48), normal(48), normal(48)
+    yield "SkipLayerNormalization", *node("SkipLayerNormalization", [x, skip, g, b, bias], [F, None, None, F], epsilon=1e-5), 1e-5
+    yield "SkipLayerNormalization without beta", *node("SkipLayerNormalization", [x, skip, g]), 1e-5
+    yield "SkipLayerNormalization with one skip for all", *node("SkipLayerNormalization", [x, skip[:1], g, b], epsilon=1e-5), 1e-5
+    yield "SkipSimplifiedLayerNormalization", *node("SkipSimplifiedLayerNormalization", [x, skip, g, bias], [F, None, None, F], epsilon=1e-6), 1e-5
+    yield "SimplifiedLayerNormalization", *node("SimplifiedLayerNormalization", [x, g], domain="", axis=-1, epsilon=1e-6), 1e-5
+    ids, kinds = rng.integers(0, 30, (2, 7)).astype(np.int32), rng.integers(0, 2, (2, 7)).astype(np.int32)
+    mask = (np.arange(7) < np.array([[7], [4]])).astype(np.int32)
+    tables = [normal(30, 24), normal(12, 24), normal(2, 24), normal(24), normal(24)]
+    yield "EmbedLayerNormalization", *node("EmbedLayerNormalization", [ids, kinds, *tables, mask], [F, I32, F], fixed=range(2, 7), epsilon=1e-5), 1e-5
+    alone = [ids, None, tables[0], tables[1], None, *tables[3:]]
+    yield "EmbedLayerNormalization without segments", *node("EmbedLayerNormalization", alone, [F, I32], fixed=(2, 3, 5, 6)), 1e-5
+    positions = rng.integers(0, 12, (2, 7)).astype(np.int32)
+    yield "EmbedLayerNormalization of positions", *node("EmbedLayerNormalization", [ids, kinds, *tables, mask, positions], [F, I32], fixed=range(2, 7)), 1e-5
+
+
+def scale(v):
+    return np.float32(v)
+
+
+def quantized():
+    for dtype in (np.uint8, np.int8):
+        zero, name, t = (lambda v: np.array(v, dtype)), np.dtype(dtype).name, KIND[np.dtype(dtype)]
+        a, b = byte(3, 40, 50, dtype=dtype), byte(3, 40, 50, dtype=dtype)
+        pair = [a, scale(0.0217), zero(7), b, scale(0.0131), zero(11), scale(0.0299), zero(5)]
+        for op in ("QLinearAdd", "QLinearMul"):
+            yield f"{op} {name}", *node(op, pair, [t], fixed=(1, 2, 4, 5, 6, 7)), 0
+            yield f"{op} {name} of a row", *node(op, [*pair[:3], b[0, :1], *pair[4:]], [t], fixed=(1, 2, 4, 5, 6, 7)), 0
+            yield f"{op} {name} of one", *node(op, [*pair[:3], b[0, 0, :1], *pair[4:]], [t], fixed=(1, 2, 4, 5, 6, 7)), 0
+        image = byte(2, 8, 13, 11, dtype=dtype)
+        yield f"QLinearSigmoid {name}", *node("QLinearSigmoid", [a, scale(0.05), zero(3), scale(1 / 256), zero(0)], [t], fixed=range(1, 5)), 0
+        yield f"QLinearLeakyRelu {name}", *node("QLinearLeakyRelu", [a, scale(0.05), zero(3), scale(0.04), zero(20)], [t], fixed=range(1, 5), alpha=0.1), 0
+        yield f"QLinearGlobalAveragePool {name}", *node("QLinearGlobalAveragePool", [image, scale(0.05), zero(3), scale(0.04), zero(20)], [t], fixed=range(1, 5)), 0
+        yield f"QLinearAveragePool {name}", *node("QLinearAveragePool", [image, scale(0.05), zero(3), scale(0.04), zero(20)], [t], fixed=range(1, 5), kernel_shape=[3, 3],
+                                                  pads=[1] * 4, strides=[2, 2]), -1
+        parts = [scale(0.04), zero(20), a, scale(0.05), zero(3), b, scale(0.04), zero(20)]
+        yield f"QLinearConcat {name}", *node("QLinearConcat", parts, [t], fixed=(0, 1, 3, 4, 6, 7), axis=1), 0
+        yield f"QLinearSoftmax {name}", *node("QLinearSoftmax", [a, scale(0.05), zero(3), scale(1 / 256), zero(0)], [t], fixed=range(1, 5), opset=13, axis=-1), -1
+        yield f"QLinearWhere {name}", *node("QLinearWhere", [a > zero(9), a, scale(0.05), zero(3), b, scale(0.03), zero(2), scale(0.04), zero(20)], [t],
+                                            fixed=(2, 3, 5, 6, 7, 8)), 0
+        w, bias = byte(12, 8, 3, 3, dtype=np.int8), rng.integers(-9999, 9999, 12).astype(np.int32)
+        per_channel = (rng.random(12).astype(np.float32) + 0.5) / 100
+        conv = [image, scale(0.05), zero(3), w, per_channel, np.zeros(12, np.int8), scale(1.37), zero(20), bias]
+        yield f"QLinearConv {name}", *node("QLinearConv", conv, [t], fixed=range(1, 9), domain="", pads=[1] * 4), 0
+        depthwise = [image, scale(0.05), zero(3), byte(8, 1, 3, 3, dtype=np.int8), per_channel[:8], np.zeros(8, np.int8), scale(0.31), zero(20), bias[:8]]
+        yield f"QLinearConv depthwise {name}", *node("QLinearConv", depthwise, [t], fixed=range(1, 9), domain="", pads=[1] * 4, group=8), 0
+        m, k = byte(9, 33, dtype=dtype), byte(33, 14, dtype=np.int8)
+        product = [m, scale(0.05), zero(3), k, scale(0.01), np.array(0, np.int8), scale(0.61), zero(20)]
+        yield f"QLinearMatMul {name}", *node("QLinearMatMul", product, [t], fixed=range(1, 8), domain=""), 0
+        columns = [*product[:4], per_channel[[0] * 14] * np.arange(1, 15, dtype=np.float32), np.zeros(14, np.int8), *product[6:]]
+        yield f"QLinearMatMul per column {name}", *node("QLinearMatMul", columns, [t], fixed=range(1, 8), domain=""), 0
+        c = rng.integers(-9999, 9999, 14).astype(np.int32)
+        yield f"QGemm {name}", *node("QGemm", [*product[:6], c, *product[6:]], [t], fixed=range(1, 9)), 0
+        yield f"QGemm to float {name}", *node("QGemm", [m, scale(0.05), zero(3), k.T.copy(), columns[4], columns[5], c], [F], fixed=range(1, 7), transB=1), 0
+        yield f"QuantizeLinear {name}", *node("QuantizeLinear", [normal(40, 50) * 4, scale(0.0217), zero(7)], [t], fixed=(1, 2), domain=""), 0
+        yield f"DequantizeLinear {name}", *node("DequantizeLinear", [a, scale(0.0217), zero(7)], [F], fixed=(1, 2), domain=""), 0
+
+
+def products():
+    x, w, w_scale = normal(2, 9, 33) * 3, byte(33, 14, dtype=np.int8), (rng.random(14).astype(np.float32) + 0.5) / 100
+    yield "DynamicQuantizeLinear", *node("DynamicQuantizeLinear", [x], [U8, F, U8], domain=""), 0
+    yield "DynamicQuantizeMatMul", *node("DynamicQuantizeMatMul", [x, w, w_scale, None, normal(14)], fixed=range(1, 5)), 1e-6
+    yield "DynamicQuantizeMatMul, one scale", *node("DynamicQuantizeMatMul", [x, w, w_scale[:1], np.array([4], np.int8)], fixed=range(1, 4)), 1e-6
+    a = byte(2, 9, 33)
+    yield "MatMulIntegerToFloat", *node("MatMulIntegerToFloat", [a, w, scale(0.03), w_scale, np.uint8(9), None, normal(14)], fixed=range(1, 7)), 1e-6
+    yield "MatMulInteger", *node("MatMulInteger", [a, w, np.uint8(9), np.int8(0)], [I32], fixed=range(1, 4), domain=""), 0
+    image = byte(2, 8, 13, 11)
+    yield "ConvInteger", *node("ConvInteger", [image, byte(12, 8, 3, 3), np.uint8(9), np.uint8(101)], [I32], fixed=range(1, 4), domain="", pads=[1] * 4), 0
+
+
+def cases():
+    """(title, model, inputs, tolerance)"""
+    for family in (fused, norms, quantized, products):
+        yield from family()
