@@ -18,7 +18,7 @@ Err expand_value(Expand *x, Value **out)
     return OK;
 }
 
-Err expand_row(Expand *x, const Op *op, Value *const *out, int n_out, Value *const *in, int n_in, const Attrs *attrs)
+Err expand_row(Expand *x, const Op *op, Values out, Values in, const Attrs *attrs)
 {
     Node *n = arena_alloc(x->arena, sizeof *n);
     Node **list = arena_grow(x->arena, x->graph.node, x->graph.n_node, sizeof *list);
@@ -26,12 +26,12 @@ Err expand_row(Expand *x, const Op *op, Value *const *out, int n_out, Value *con
     x->graph.node = list;
     *n = *x->node;
     n->op_type = op->type; n->domain = op->domain; n->op = op; n->graph = &x->graph;
-    n->n_in = n_in; n->n_out = n_out;
-    n->in = arena_array(x->arena, (size_t)n_in + 1, sizeof *n->in);
-    n->out = arena_array(x->arena, (size_t)n_out + 1, sizeof *n->out);
+    n->n_in = in.n; n->n_out = out.n;
+    n->in = arena_array(x->arena, (size_t)in.n + 1, sizeof *n->in);
+    n->out = arena_array(x->arena, (size_t)out.n + 1, sizeof *n->out);
     if (!n->in || !n->out) return full();
-    if (n_in) memcpy(n->in, in, (size_t)n_in * sizeof *n->in);
-    memcpy(n->out, out, (size_t)n_out * sizeof *n->out);
+    if (in.n) memcpy(n->in, in.at, (size_t)in.n * sizeof *n->in);
+    memcpy(n->out, out.at, (size_t)out.n * sizeof *n->out);
     while (n->n_in && !n->in[n->n_in - 1]) n->n_in--;
     if (attrs) {
         n->n_attr = attrs->n;
@@ -43,26 +43,26 @@ Err expand_row(Expand *x, const Op *op, Value *const *out, int n_out, Value *con
     return OK;
 }
 
-Err expand_node(Expand *x, const char *type, Value *const *out, int n_out, Value *const *in, int n_in, const Attrs *attrs)
+Err expand_node(Expand *x, const char *type, Values out, Values in, const Attrs *attrs)
 {
     const Op *op = op_find("", type);
     if (!op) op = op_find("com.microsoft", type);
     if (!op) return err_set(ERR_UNSUPPORTED, "%s cannot be run with %s in it.", x->node->op_type, type);
-    return expand_row(x, op, out, n_out, in, n_in, attrs);
+    return expand_row(x, op, out, in, attrs);
 }
 
-Err expand_op(Expand *x, const char *type, Value **out, Value *const *in, int n_in, const Attrs *attrs)
+Err expand_op(Expand *x, const char *type, Value **out, Values in, const Attrs *attrs)
 {
     Value *made;
     TRY(expand_value(x, &made));
-    TRY(expand_node(x, type, &made, 1, in, n_in, attrs));
+    TRY(expand_node(x, type, VALUES(made), in, attrs));
     *out = made;               /* last: it may be one of the inputs */
     return OK;
 }
 
-Err expand_last(Expand *x, const char *type, Value *const *in, int n_in, const Attrs *attrs)
+Err expand_last(Expand *x, const char *type, Values in, const Attrs *attrs)
 {
-    return expand_node(x, type, (Value *[]){ x->node->out[0] }, 1, in, n_in, attrs);
+    return expand_node(x, type, VALUES(x->node->out[0]), in, attrs);
 }
 
 Err expand_constant(Expand *x, DType t, int rank, const int64_t *dim, const void *data, Value **out)

@@ -1,10 +1,8 @@
 /* Operators that are made of others: a node becomes a small graph of ordinary nodes when it is planned, so that constants fold, memory is shared and products take
  * their usual form. What an operator expands to stands in expand_*.c.
  *
- *     Err e = expand_op(x, "Add", &t, (Value *[]){ a, b }, 2, NULL);
- *     ...
- *     return expand_last(x, "Gelu", (Value *[]){ t }, 1, GELU_ATTRS);
- */
+ *     TRY(expand_op(x, "Add", &t, VALUES(a, b), NULL));
+ *     return expand_last(x, "Gelu", VALUES(t), NULL); */
 #pragma once
 #include "engine/op.h"
 
@@ -14,17 +12,19 @@ struct Expand {
     Graph  graph;                  /* the new nodes in order; opset 22 */
 };
 
+typedef struct Values { Value *const *at; int n; } Values;     /* NULL: left out */
+#define VALUES(...) ((Values){ (Value *[]){ __VA_ARGS__ }, (int)(sizeof((Value *[]){ __VA_ARGS__ }) / sizeof(Value *)) })
 /* Attributes of a new node. NULL: those of the expanded node. */
 typedef struct Attrs { int n; const Attr *attr; } Attrs;
 
-/* A node with these inputs (NULL: left out) whose only output is a new value. `out` may point at one of the inputs. */
-Err expand_op(Expand *x, const char *type, Value **out, Value *const *in, int n_in, const Attrs *attrs);
+/* A node with these inputs whose only output is a new value. `out` may point at one of the inputs. */
+Err expand_op(Expand *x, const char *type, Value **out, Values in, const Attrs *attrs);
 /* The same with the outputs given. Entries of out may be outputs of the expanded node. */
-Err expand_node(Expand *x, const char *type, Value *const *out, int n_out, Value *const *in, int n_in, const Attrs *attrs);
+Err expand_node(Expand *x, const char *type, Values out, Values in, const Attrs *attrs);
 /* A node whose output is output 0 of the expanded node. */
-Err expand_last(Expand *x, const char *type, Value *const *in, int n_in, const Attrs *attrs);
+Err expand_last(Expand *x, const char *type, Values in, const Attrs *attrs);
 /* A node of any row, also of one that has no name in ONNX. */
-Err expand_row(Expand *x, const Op *op, Value *const *out, int n_out, Value *const *in, int n_in, const Attrs *attrs);
+Err expand_row(Expand *x, const Op *op, Values out, Values in, const Attrs *attrs);
 Err expand_value(Expand *x, Value **out);                                      /* a new value, for expand_node */
 Err expand_constant(Expand *x, DType t, int rank, const int64_t *dim, const void *data, Value **out);  /* data is copied */
 static inline Value *expand_in(const Expand *x, int i) { return i < x->node->n_in ? x->node->in[i] : NULL; }

@@ -23,7 +23,7 @@ static Err clip_last(Expand *x, Value *v, const float *p, int n)
 {
     Value *limit[2] = { NULL, NULL };
     for (int i = 0; i < n && i < 2; i++) TRY(expand_constant(x, DT_F32, 0, NULL, &p[i], &limit[i]));
-    return expand_last(x, "Clip", (Value *[]){ v, limit[0], limit[1] }, 3, &NONE);
+    return expand_last(x, "Clip", VALUES(v, limit[0], limit[1]), &NONE);
 }
 
 static Err activation_last(Expand *x, Value *v, const char *type, const float *p, int n)
@@ -35,7 +35,7 @@ static Err activation_last(Expand *x, Value *v, const char *type, const float *p
         if (strcmp(ACTIVATIONS[i].type, type)) continue;
         for (int k = 0; k < 2 && k < n && ACTIVATIONS[i].parameter[k]; k++) attr[attrs.n++] = float_attr(ACTIVATIONS[i].parameter[k], p[k]);
     }
-    return expand_last(x, type, (Value *[]){ v }, 1, &attrs);
+    return expand_last(x, type, VALUES(v), &attrs);
 }
 
 /* Y = activation(Conv(X, W, B) + Z) */
@@ -44,10 +44,10 @@ Err fused_conv_expand(Expand *x)
     const char *type = activation_name(x);
     const Attr *p = node_attr(x->node, "activation_params");
     Value *in[3] = { expand_in(x, 0), expand_in(x, 1), expand_in(x, 2) }, *z = expand_in(x, 3), *y;
-    if (!type && !z) return expand_last(x, "Conv", in, 3, NULL);
-    TRY(expand_op(x, "Conv", &y, in, 3, NULL));
-    if (z && !type) return expand_last(x, "Add", (Value *[]){ y, z }, 2, &NONE);
-    if (z) TRY(expand_op(x, "Add", &y, (Value *[]){ y, z }, 2, &NONE));
+    if (!type && !z) return expand_last(x, "Conv", (Values){ in, 3 }, NULL);
+    TRY(expand_op(x, "Conv", &y, (Values){ in, 3 }, NULL));
+    if (z && !type) return expand_last(x, "Add", VALUES(y, z), &NONE);
+    if (z) TRY(expand_op(x, "Add", &y, VALUES(y, z), &NONE));
     return activation_last(x, y, type, p && p->kind == ATTR_FS ? p->fs : NULL, p && p->kind == ATTR_FS ? p->n : 0);
 }
 
@@ -60,17 +60,17 @@ Err fused_gemm_expand(Expand *x)
     float p[2];
     int n = 0;
     while (n < 2 && node_attr(x->node, NAME[n])) { p[n] = attr_f(x->node, NAME[n], 0); n++; }
-    if (!type) return expand_last(x, "Gemm", in, 3, NULL);
-    TRY(expand_op(x, "Gemm", &y, in, 3, NULL));
+    if (!type) return expand_last(x, "Gemm", (Values){ in, 3 }, NULL);
+    TRY(expand_op(x, "Gemm", &y, (Values){ in, 3 }, NULL));
     return activation_last(x, y, type, p, n);
 }
 
 static Err gelu_of_sum(Expand *x, const char *gelu)
 {
     Value *v = expand_in(x, 0);
-    if (expand_in(x, 1)) TRY(expand_op(x, "Add", &v, (Value *[]){ v, expand_in(x, 1) }, 2, &NONE));
+    if (expand_in(x, 1)) TRY(expand_op(x, "Add", &v, VALUES(v, expand_in(x, 1)), &NONE));
     Attr tanh = { .name = "approximate", .kind = ATTR_S, .s = { (const uint8_t *)gelu, strlen(gelu) } };
-    return expand_last(x, "Gelu", (Value *[]){ v }, 1, &(Attrs){ 1, &tanh });
+    return expand_last(x, "Gelu", VALUES(v), &(Attrs){ 1, &tanh });
 }
 
 Err bias_gelu_expand(Expand *x) { return gelu_of_sum(x, "none"); }
@@ -86,14 +86,14 @@ Err skip_norm_expand(Expand *x)
     for (int i = 0; i < terms; i++) {
         Value *next = i == terms - 1 && total ? total : NULL;
         if (!next) TRY(expand_value(x, &next));
-        TRY(expand_node(x, "Add", &next, 1, (Value *[]){ sum, term[i] }, 2, &NONE));
+        TRY(expand_node(x, "Add", VALUES(next), VALUES(sum, term[i]), &NONE));
         sum = next;
     }
     Attr epsilon = float_attr("epsilon", attr_f(x->node, "epsilon", 1e-12f));
     const Attrs attrs = { 1, &epsilon };
-    if (simple) return expand_node(x, "SimplifiedLayerNormalization", (Value *[]){ expand_out(x, 0) }, 1, (Value *[]){ sum, expand_in(x, 2) }, 2, &attrs);
+    if (simple) return expand_node(x, "SimplifiedLayerNormalization", VALUES(expand_out(x, 0)), VALUES(sum, expand_in(x, 2)), &attrs);
     Value *out[3] = { expand_out(x, 0), expand_out(x, 1), expand_out(x, 2) };
-    return expand_node(x, "LayerNormalization", out, 3, (Value *[]){ sum, expand_in(x, 2), expand_in(x, 3) }, 3, &attrs);
+    return expand_node(x, "LayerNormalization", (Values){ out, 3 }, VALUES(sum, expand_in(x, 2), expand_in(x, 3)), &attrs);
 }
 
 /* The first S rows of the position embedding, or those that position_ids names. */
@@ -101,11 +101,11 @@ static Err position_rows(Expand *x, Value **out)
 {
     const int64_t one = 1, zero[1] = { 0 };
     Value *ids = expand_in(x, 8), *length, *start;
-    if (ids) return expand_op(x, "Gather", out, (Value *[]){ expand_in(x, 3), ids }, 2, &NONE);
+    if (ids) return expand_op(x, "Gather", out, VALUES(expand_in(x, 3), ids), &NONE);
     const Attr range[2] = { int_attr("start", 1), int_attr("end", 2) };
-    TRY(expand_op(x, "Shape", &length, (Value *[]){ expand_in(x, 0) }, 1, &(Attrs){ 2, range }));
+    TRY(expand_op(x, "Shape", &length, VALUES(expand_in(x, 0)), &(Attrs){ 2, range }));
     TRY(expand_constant(x, DT_I64, 1, &one, zero, &start));
-    return expand_op(x, "Slice", out, (Value *[]){ expand_in(x, 3), start, length, start }, 4, &NONE);
+    return expand_op(x, "Slice", out, VALUES(expand_in(x, 3), start, length, start), &NONE);
 }
 
 /* How many ones each row of the mask has; without a mask 0. */
@@ -117,29 +117,29 @@ static Err mask_index(Expand *x, Value *out)
     Value *axes, *zero, *batch, *mask = expand_in(x, 7);
     if (mask) {
         TRY(expand_constant(x, DT_I64, 1, &one, &axis, &axes));
-        return expand_node(x, "ReduceSum", &out, 1, (Value *[]){ mask, axes }, 2, &(Attrs){ 1, &keep });
+        return expand_node(x, "ReduceSum", VALUES(out), VALUES(mask, axes), &(Attrs){ 1, &keep });
     }
-    TRY(expand_op(x, "Shape", &batch, (Value *[]){ expand_in(x, 0) }, 1, &(Attrs){ 2, range }));
+    TRY(expand_op(x, "Shape", &batch, VALUES(expand_in(x, 0)), &(Attrs){ 2, range }));
     TRY(expand_constant(x, DT_I32, 0, NULL, &nothing, &zero));
-    return expand_node(x, "Expand", &out, 1, (Value *[]){ zero, batch }, 2, &NONE);
+    return expand_node(x, "Expand", VALUES(out), VALUES(zero, batch), &NONE);
 }
 
 /* input_ids, segment_ids, word, position, segment embeddings, gamma, beta, mask, position_ids */
 Err embed_norm_expand(Expand *x)
 {
     Value *word, *position, *segment = expand_in(x, 4), *sum = expand_out(x, 2);
-    TRY(expand_op(x, "Gather", &word, (Value *[]){ expand_in(x, 2), expand_in(x, 0) }, 2, &NONE));
+    TRY(expand_op(x, "Gather", &word, VALUES(expand_in(x, 2), expand_in(x, 0)), &NONE));
     TRY(position_rows(x, &position));
     bool segments = segment && expand_in(x, 1);
     if (!sum) TRY(expand_value(x, &sum));
     Value *first = sum;
     if (segments) TRY(expand_value(x, &first));
-    TRY(expand_node(x, "Add", &first, 1, (Value *[]){ word, position }, 2, &NONE));
+    TRY(expand_node(x, "Add", VALUES(first), VALUES(word, position), &NONE));
     if (segments) {
-        TRY(expand_op(x, "Gather", &segment, (Value *[]){ segment, expand_in(x, 1) }, 2, &NONE));
-        TRY(expand_node(x, "Add", &sum, 1, (Value *[]){ first, segment }, 2, &NONE));
+        TRY(expand_op(x, "Gather", &segment, VALUES(segment, expand_in(x, 1)), &NONE));
+        TRY(expand_node(x, "Add", VALUES(sum), VALUES(first, segment), &NONE));
     }
     if (expand_out(x, 1)) TRY(mask_index(x, expand_out(x, 1)));
     Attr epsilon = float_attr("epsilon", attr_f(x->node, "epsilon", 1e-12f));
-    return expand_last(x, "LayerNormalization", (Value *[]){ sum, expand_in(x, 5), expand_in(x, 6) }, 3, &(Attrs){ 1, &epsilon });
+    return expand_last(x, "LayerNormalization", VALUES(sum, expand_in(x, 5), expand_in(x, 6)), &(Attrs){ 1, &epsilon });
 }

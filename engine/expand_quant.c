@@ -10,13 +10,13 @@ static const Attrs NONE = { 0 };
 /* Inputs at ... at + 2: numbers, scale, zero point. */
 static Err dequantized(Expand *x, int at, Value **out)
 {
-    return expand_op(x, "DequantizeLinear", out, (Value *[]){ expand_in(x, at), expand_in(x, at + 1), expand_in(x, at + 2) }, 3, &NONE);
+    return expand_op(x, "DequantizeLinear", out, VALUES(expand_in(x, at), expand_in(x, at + 1), expand_in(x, at + 2)), &NONE);
 }
 
 /* Output 0, with the scale and zero point of inputs at, at + 1. Without a zero point it is 0 of type uint8, as ONNX says. */
 static Err quantized(Expand *x, Value *v, int at)
 {
-    return expand_last(x, "QuantizeLinear", (Value *[]){ v, expand_in(x, at), expand_in(x, at + 1) }, 3, &NONE);
+    return expand_last(x, "QuantizeLinear", VALUES(v, expand_in(x, at), expand_in(x, at + 1)), &NONE);
 }
 
 /* X, its scale and zero point, scale and zero point of Y: Y = quantized f(X) */
@@ -25,7 +25,7 @@ static Err unary_expand(Expand *x, const char *type)
     Value *v;
     if (attr_i(x->node, "channels_last", 0)) return err_set(ERR_UNSUPPORTED, "%s with channels_last cannot be run.", x->node->op_type);
     TRY(dequantized(x, 0, &v));
-    TRY(expand_op(x, type, &v, &v, 1, NULL));
+    TRY(expand_op(x, type, &v, VALUES(v), NULL));
     return quantized(x, v, 3);
 }
 
@@ -48,7 +48,7 @@ Err qlinear_concat_expand(Expand *x)
     Value **v = arena_array(x->arena, (size_t)n + 1, sizeof *v), *y;
     if (!v) return err_set(ERR_NOMEM, "Out of memory while expanding an operator.");
     for (int i = 0; i < n; i++) TRY(dequantized(x, 2 + 3 * i, &v[i]));
-    TRY(expand_op(x, "Concat", &y, v, n, NULL));
+    TRY(expand_op(x, "Concat", &y, (Values){ v, n }, NULL));
     return quantized(x, y, 0);
 }
 
@@ -58,7 +58,7 @@ Err qlinear_where_expand(Expand *x)
     Value *a, *b, *y;
     TRY(dequantized(x, 1, &a));
     TRY(dequantized(x, 4, &b));
-    TRY(expand_op(x, "Where", &y, (Value *[]){ expand_in(x, 0), a, b }, 3, &NONE));
+    TRY(expand_op(x, "Where", &y, VALUES(expand_in(x, 0), a, b), &NONE));
     return quantized(x, y, 7);
 }
 
@@ -66,7 +66,7 @@ static Err maybe_transposed(Expand *x, const char *attribute, Value **v)
 {
     static const int64_t SWAP[] = { 1, 0 };
     const Attr perm = { .name = "perm", .kind = ATTR_IS, .n = 2, .is = SWAP };
-    return attr_i(x->node, attribute, 0) ? expand_op(x, "Transpose", v, v, 1, &(Attrs){ 1, &perm }) : OK;
+    return attr_i(x->node, attribute, 0) ? expand_op(x, "Transpose", v, VALUES(*v), &(Attrs){ 1, &perm }) : OK;
 }
 
 /* QGemm: triples A, B, then C (int32), scale and zero point of Y.   acc = (A - za) * (B - zb) + C,   Y = acc * (alpha * sa * sb), or rounded to
@@ -78,17 +78,17 @@ Err qgemm_expand(Expand *x)
     Value *a = expand_in(x, 0), *b = expand_in(x, 3), *acc, *scale, *unit;
     TRY(maybe_transposed(x, "transA", &a));
     TRY(maybe_transposed(x, "transB", &b));
-    TRY(expand_op(x, "MatMulInteger", &acc, (Value *[]){ a, b, expand_in(x, 2), expand_in(x, 5) }, 4, &NONE));
-    if (expand_in(x, 6)) TRY(expand_op(x, "Add", &acc, (Value *[]){ acc, expand_in(x, 6) }, 2, &NONE));
-    TRY(expand_op(x, "Cast", &acc, &acc, 1, &(Attrs){ 1, &to_float }));
+    TRY(expand_op(x, "MatMulInteger", &acc, VALUES(a, b, expand_in(x, 2), expand_in(x, 5)), &NONE));
+    if (expand_in(x, 6)) TRY(expand_op(x, "Add", &acc, VALUES(acc, expand_in(x, 6)), &NONE));
+    TRY(expand_op(x, "Cast", &acc, VALUES(acc), &(Attrs){ 1, &to_float }));
     TRY(expand_constant(x, DT_F32, 0, NULL, &alpha, &unit));
-    TRY(expand_op(x, "Mul", &scale, (Value *[]){ unit, expand_in(x, 1) }, 2, &NONE));
-    TRY(expand_op(x, "Mul", &scale, (Value *[]){ scale, expand_in(x, 4) }, 2, &NONE));
-    if (!expand_in(x, 7)) return expand_last(x, "Mul", (Value *[]){ acc, scale }, 2, &NONE);
-    TRY(expand_op(x, "Div", &scale, (Value *[]){ scale, expand_in(x, 7) }, 2, &NONE));
-    TRY(expand_op(x, "Mul", &acc, (Value *[]){ acc, scale }, 2, &NONE));
+    TRY(expand_op(x, "Mul", &scale, VALUES(unit, expand_in(x, 1)), &NONE));
+    TRY(expand_op(x, "Mul", &scale, VALUES(scale, expand_in(x, 4)), &NONE));
+    if (!expand_in(x, 7)) return expand_last(x, "Mul", VALUES(acc, scale), &NONE);
+    TRY(expand_op(x, "Div", &scale, VALUES(scale, expand_in(x, 7)), &NONE));
+    TRY(expand_op(x, "Mul", &acc, VALUES(acc, scale), &NONE));
     TRY(expand_constant(x, DT_F32, 0, NULL, &one, &unit));
-    return expand_last(x, "QuantizeLinear", (Value *[]){ acc, unit, expand_in(x, 8) }, 3, &NONE);
+    return expand_last(x, "QuantizeLinear", VALUES(acc, unit, expand_in(x, 8)), &NONE);
 }
 
 /* Y = (A - za) * (B - zb) * (sa * sb) + bias; operand: A, za, sa, B, zb, sb, bias */
@@ -96,12 +96,12 @@ static Err scaled_product(Expand *x, Value *const operand[7])
 {
     const Attr to_float = int_attr("to", DT_F32);
     Value *whole, *scale, *y, *bias = operand[6];
-    TRY(expand_op(x, "MatMulInteger", &whole, (Value *[]){ operand[0], operand[3], operand[1], operand[4] }, 4, &NONE));
-    TRY(expand_op(x, "Cast", &whole, &whole, 1, &(Attrs){ 1, &to_float }));
-    TRY(expand_op(x, "Mul", &scale, (Value *[]){ operand[2], operand[5] }, 2, &NONE));
-    if (!bias) return expand_last(x, "Mul", (Value *[]){ whole, scale }, 2, &NONE);
-    TRY(expand_op(x, "Mul", &y, (Value *[]){ whole, scale }, 2, &NONE));
-    return expand_last(x, "Add", (Value *[]){ y, bias }, 2, &NONE);
+    TRY(expand_op(x, "MatMulInteger", &whole, VALUES(operand[0], operand[3], operand[1], operand[4]), &NONE));
+    TRY(expand_op(x, "Cast", &whole, VALUES(whole), &(Attrs){ 1, &to_float }));
+    TRY(expand_op(x, "Mul", &scale, VALUES(operand[2], operand[5]), &NONE));
+    if (!bias) return expand_last(x, "Mul", VALUES(whole, scale), &NONE);
+    TRY(expand_op(x, "Mul", &y, VALUES(whole, scale), &NONE));
+    return expand_last(x, "Add", VALUES(y, bias), &NONE);
 }
 
 /* A, B, a_scale, b_scale, a_zero, b_zero, bias */
@@ -115,6 +115,6 @@ Err dynamic_matmul_expand(Expand *x)
 {
     Value *a[3];
     for (int i = 0; i < 3; i++) TRY(expand_value(x, &a[i]));
-    TRY(expand_node(x, "DynamicQuantizeLinear", a, 3, (Value *[]){ expand_in(x, 0) }, 1, &NONE));
+    TRY(expand_node(x, "DynamicQuantizeLinear", (Values){ a, 3 }, VALUES(expand_in(x, 0)), &NONE));
     return scaled_product(x, (Value *[]){ a[0], a[2], a[1], expand_in(x, 1), expand_in(x, 3), expand_in(x, 2), expand_in(x, 4) });
 }

@@ -1,5 +1,6 @@
 /* Attention in its forms: products of activations, and com.microsoft's with the projection's weights inside. */
 #include "engine/product.h"
+#include "engine/run_ops.h"
 
 /* ONNX: Q (B,h,S,d) K (B,k,T,d) V (B,k,T,v), or with heads side by side (B,S,h*d) ...; past keys and values (B,k,P,d) come before K and V.
  * Y like Q with v for d, present keys and values (B,k,P+T,..), scores (B,h,S,P+T).     https://onnx.ai/onnx/operators/onnx__Attention.html */
@@ -109,11 +110,11 @@ static Err packed_macs(const Node *n, const Fact *const *in, const Fact *const *
 
 static const AttrSpec HEADS_ATTRS[] = { { "num_heads", ATTR_I, true }, { 0 } };
 
-const Op op_Attention = { "Attention", "", 23, 3, 7, 1, 4, .infer = attention_infer };
+const Op op_Attention = { "Attention", "", 23, 3, 7, 1, 4, .infer = attention_infer, .prep = attention_prep };
 const Op op_LinearAttention = { "LinearAttention", "", 27, 3, 6, 2, 2, .infer = linear_attention_infer };
-const Op op_RotaryEmbedding = { "RotaryEmbedding", "", 23, 3, 4, 1, 1, .infer = infer_same };
+const Op op_RotaryEmbedding = { "RotaryEmbedding", "", 23, 3, 4, 1, 1, .infer = infer_same, .prep = rotary_prep };
 const Op op_ms_Attention = { "Attention", "com.microsoft", 1, 2, 7, 1, 2, .attrs = HEADS_ATTRS, .infer = packed_infer,
     .roles = packed_roles, .macs = packed_macs };
 const Op op_ms_GroupQueryAttention = { "GroupQueryAttention", "com.microsoft", 1, 7, 14, 1, 4, .attrs = HEADS_ATTRS, .infer = group_query_infer };
 const Op op_ms_MultiHeadAttention = { "MultiHeadAttention", "com.microsoft", 1, 1, 10, 1, 4, .attrs = HEADS_ATTRS, .infer = multi_head_infer };
-const Op op_ms_RotaryEmbedding = { "RotaryEmbedding", "com.microsoft", 1, 4, 4, 1, 1, .infer = infer_same };
+const Op op_ms_RotaryEmbedding = { "RotaryEmbedding", "com.microsoft", 1, 4, 4, 1, 1, .infer = infer_same, .prep = rotary_prep };

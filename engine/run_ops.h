@@ -39,3 +39,4 @@ Err nms_prep(Plan *plan, Step *s);                                              
 Err einsum_prep(Plan *plan, Step *s);                                                                              /* run_einsum.c */
 Err grid_prep(Plan *plan, Step *s);                                                                                /* run_sample.c */
 Err qlinear_pair_prep(Plan *plan, Step *s), qlinear_average_prep(Plan *plan, Step *s);                              /* run_qlinear.c */
+Err attention_prep(Plan *plan, Step *s), rotary_prep(Plan *plan, Step *s);                                         /* run_attention.c */

@@ -16,7 +16,7 @@
 #include "tests/files.h"
 
 /* Cases that passed when this was last changed. The number may only rise. */
-enum { MINIMUM = 1612 };
+enum { MINIMUM = 1684 };
 
 static const char *const SUITES[] = { "node", "simple", "pytorch-operator", "pytorch-converted" };
 enum { MAX_VALUES = 64 };
