@@ -40,4 +40,5 @@ Err fused_conv_expand(Expand *x), fused_gemm_expand(Expand *x), bias_gelu_expand
 Err skip_norm_expand(Expand *x), embed_norm_expand(Expand *x);
 Err qlinear_sigmoid_expand(Expand *x), qlinear_leaky_expand(Expand *x), qlinear_pool_expand(Expand *x), qlinear_softmax_expand(Expand *x);
 Err qlinear_concat_expand(Expand *x), qlinear_where_expand(Expand *x), qgemm_expand(Expand *x);
+Err packed_attention_expand(Expand *x);
 Err integer_to_float_expand(Expand *x), dynamic_matmul_expand(Expand *x);

@@ -1,4 +1,5 @@
 /* Attention in its forms: products of activations, and com.microsoft's with the projection's weights inside. */
+#include "engine/expand.h"
 #include "engine/product.h"
 #include "engine/run_ops.h"
 
@@ -52,13 +53,27 @@ static Err linear_attention_infer(Inference *x, const Node *n, const Fact *const
     return OK;
 }
 
-/* com.microsoft MultiHeadAttention: query (B,S,D), key, value (B,T,V): output (B,S,V) */
+/* com.microsoft MultiHeadAttention: past and present keys or values (B,H,P,d) with those of this run, (B,T,H*d) or (B,H,T,d) */
+static Err present_infer(Inference *x, const Node *n, const Fact *now, const Fact *past, Fact *out)
+{
+    int64_t total, width = DIM_UNKNOWN, heads = attr_i(n, "num_heads", 1);
+    if (!fact_shaped(now) || now->shape.rank < 3 || now->shape.rank > 4 || (past && (!fact_shaped(past) || past->shape.rank != 4))) return OK;
+    total = now->shape.dim[now->shape.rank - 2];
+    if (now->shape.rank == 4) width = now->shape.dim[3];
+    else TRY(dim_arith(x, '/', now->shape.dim[2], heads, &width));
+    if (past) TRY(dim_arith(x, '+', total, past->shape.dim[2], &total));
+    out->shape = shape_of(4, (int64_t[]){ now->shape.dim[0], heads, total, width });
+    return OK;
+}
+
+/* query (B,S,D), key, value (B,T,V): output (B,S,V) */
 static Err multi_head_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
 {
-    (void)x, (void)n;
     for (int i = 0; i < 3 && in[0]; i++) out[i].dtype = in[0]->dtype;
+    for (int i = 1; i < 3; i++) TRY(present_infer(x, n, in[i], in[5 + i], &out[i]));
     if (!fact_shaped(in[0]) || in[0]->shape.rank != 3) return OK;
     out[0].shape = in[0]->shape;
+    if (fact_shaped(in[2]) && in[2]->shape.rank == 4) return dim_arith(x, '*', in[2]->shape.dim[1], in[2]->shape.dim[3], &out[0].shape.dim[2]);
     if (fact_shaped(in[2]) && in[2]->shape.rank == 3) out[0].shape.dim[2] = in[2]->shape.dim[2];
     else if (in[2]) out[0].shape.dim[2] = DIM_UNKNOWN;
     return OK;
@@ -113,8 +128,9 @@ static const AttrSpec HEADS_ATTRS[] = { { "num_heads", ATTR_I, true }, { 0 } };
 const Op op_Attention = { "Attention", "", 23, 3, 7, 1, 4, .infer = attention_infer, .prep = attention_prep };
 const Op op_LinearAttention = { "LinearAttention", "", 27, 3, 6, 2, 2, .infer = linear_attention_infer };
 const Op op_RotaryEmbedding = { "RotaryEmbedding", "", 23, 3, 4, 1, 1, .infer = infer_same, .prep = rotary_prep };
-const Op op_ms_Attention = { "Attention", "com.microsoft", 1, 2, 7, 1, 2, .attrs = HEADS_ATTRS, .infer = packed_infer,
+const Op op_ms_Attention = { "Attention", "com.microsoft", 1, 2, 7, 1, 2, .attrs = HEADS_ATTRS, .infer = packed_infer, .expand = packed_attention_expand,
     .roles = packed_roles, .macs = packed_macs };
 const Op op_ms_GroupQueryAttention = { "GroupQueryAttention", "com.microsoft", 1, 7, 14, 1, 4, .attrs = HEADS_ATTRS, .infer = group_query_infer };
-const Op op_ms_MultiHeadAttention = { "MultiHeadAttention", "com.microsoft", 1, 1, 10, 1, 4, .attrs = HEADS_ATTRS, .infer = multi_head_infer };
+const Op op_ms_MultiHeadAttention = { "MultiHeadAttention", "com.microsoft", 1, 1, 10, 1, 4, .attrs = HEADS_ATTRS, .infer = multi_head_infer,
+    .prep = multi_head_prep };
 const Op op_ms_RotaryEmbedding = { "RotaryEmbedding", "com.microsoft", 1, 4, 4, 1, 1, .infer = infer_same, .prep = rotary_prep };

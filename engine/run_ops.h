@@ -40,3 +40,4 @@ Err einsum_prep(Plan *plan, Step *s);                                           
 Err grid_prep(Plan *plan, Step *s);                                                                                /* run_sample.c */
 Err qlinear_pair_prep(Plan *plan, Step *s), qlinear_average_prep(Plan *plan, Step *s);                              /* run_qlinear.c */
 Err attention_prep(Plan *plan, Step *s), rotary_prep(Plan *plan, Step *s);                                         /* run_attention.c */
+Err multi_head_prep(Plan *plan, Step *s);                                                                           /* run_attention_ms.c */

@@ -121,7 +121,35 @@ def products():
     yield "ConvInteger", *node("ConvInteger", [image, byte(12, 8, 3, 3), np.uint8(9), np.uint8(101)], [I32], fixed=range(1, 4), domain="", pads=[1] * 4), 0
 
 
+def attentions():
+    x, w, b = normal(2, 5, 24), normal(24, 72) / 5, normal(72)
+    masks = {"lengths": np.array([3, 5], np.int32), "ends and starts": np.array([4, 5, 1, 0], np.int32), "keys": (rng.random((2, 5)) < 0.7).astype(np.int32),
+             "pairs": (rng.random((2, 5, 5)) < 0.8).astype(np.int32)}
+    masks["keys"][:, 0] = masks["pairs"][:, :, 0] = 1
+    yield "Attention", *node("Attention", [x, w, b], fixed=(1, 2), num_heads=4), 1e-5
+    for name, mask in masks.items():
+        yield f"Attention with {name}", *node("Attention", [x, w, b, mask], fixed=(1, 2), num_heads=4), 1e-5
+    yield "Attention, causal with a past", *node("Attention", [x, w, b, None, normal(2, 2, 4, 3, 6)], [F, F], fixed=(1, 2), num_heads=4, unidirectional=1), 1e-5
+    yield "Attention with a bias", *node("Attention", [x, w, b, None, None, normal(2, 4, 5, 5)], fixed=(1, 2), num_heads=4, scale=0.3), 1e-5
+    yield "Attention of other sizes", *node("Attention", [x, normal(24, 40) / 5, normal(40)], fixed=(1, 2), num_heads=4, qkv_hidden_sizes=[16, 16, 8]), 1e-5
+    q, k, v = normal(2, 5, 24), normal(2, 7, 24), normal(2, 7, 32)
+    yield "MultiHeadAttention", *node("MultiHeadAttention", [q, k, v], num_heads=4), 1e-5
+    yield "MultiHeadAttention with a bias", *node("MultiHeadAttention", [q, k, v, normal(80)], fixed=(3,), num_heads=4), 1e-5
+    keys = (rng.random((2, 7)) < 0.7).astype(np.int32)
+    keys[:, 0] = 1
+    yield "MultiHeadAttention with a mask", *node("MultiHeadAttention", [q, k, v, None, keys], num_heads=4), 1e-5
+    yield "MultiHeadAttention with a sum", *node("MultiHeadAttention", [q, k, v, None, None, normal(1, 4, 5, 7)], num_heads=4), 1e-5
+    yield "MultiHeadAttention of heads", *node("MultiHeadAttention", [q, normal(2, 4, 7, 6), normal(2, 4, 7, 6)], num_heads=4), 1e-5
+    cache = [normal(2, 4, 3, 6), normal(2, 4, 3, 6)]
+    cached = [q, normal(2, 5, 24), normal(2, 5, 24), normal(72), None, None, *cache]
+    yield "MultiHeadAttention, causal with a past", *node("MultiHeadAttention", cached, [F, F, F], fixed=(3,), num_heads=4, unidirectional=1), 1e-5
+    tables = [normal(16, 3), normal(16, 3)]
+    for turned in (0, 1):
+        yield f"RotaryEmbedding {turned}", *node("RotaryEmbedding", [normal(2, 5, 24), np.array([3], np.int64), *tables], fixed=(2, 3), interleaved=turned), 1e-5
+    yield "RotaryEmbedding of positions", *node("RotaryEmbedding", [normal(2, 4, 5, 6), rng.integers(0, 16, (2, 5)), *tables], fixed=(2, 3)), 1e-5
+
+
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (fused, norms, quantized, products):
+    for family in (fused, norms, quantized, products, attentions):
         yield from family()
