@@ -42,6 +42,7 @@ typedef struct Op {
     /* Whether prep will apply what engine/fuse.h lets the step take over: the axis of the output's channels, or -1. NULL: never. */
     int (*fuses)(const Step *s);
     const QuantSpec *quant;                    /* ends with data -1; NULL: none */
+    bool lists;                                /* may read values that are no tensors; what does not is refused before it sees one */
     bool passes_weight;                        /* out[0] holds in[0]'s elements, moved or converted: Transpose, Reshape, Cast, DequantizeLinear ... */
 } Op;
 

@@ -184,6 +184,6 @@ static const AttrSpec IF_ATTRS[] = { { "then_branch", ATTR_G, true }, { "else_br
 static const AttrSpec LOOP_ATTRS[] = { { "body", ATTR_G, true }, { 0 } };
 static const AttrSpec SCAN_ATTRS[] = { { "body", ATTR_G, true }, { "num_scan_inputs", ATTR_I, true }, { 0 } };
 
-const Op op_If = { "If", "", 1, 1, 1, 1, -1, .attrs = IF_ATTRS, .infer = if_infer, .prep = if_prep, };
-const Op op_Loop = { "Loop", "", 1, 2, -1, 1, -1, .attrs = LOOP_ATTRS, .infer = loop_infer, .prep = loop_prep, };
-const Op op_Scan = { "Scan", "", 9, 1, -1, 1, -1, .attrs = SCAN_ATTRS, .infer = scan_infer, .prep = scan_prep, };
+const Op op_If = { "If", "", 1, 1, 1, 1, -1, .attrs = IF_ATTRS, .infer = if_infer, .prep = if_prep, .lists = true };
+const Op op_Loop = { "Loop", "", 1, 2, -1, 1, -1, .attrs = LOOP_ATTRS, .infer = loop_infer, .prep = loop_prep, .lists = true };
+const Op op_Scan = { "Scan", "", 9, 1, -1, 1, -1, .attrs = SCAN_ATTRS, .infer = scan_infer, .prep = scan_prep };

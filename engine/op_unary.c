@@ -175,7 +175,7 @@ const Op op_Floor = { "Floor", "", 1, 1, 1, 1, 1, .infer = function_infer, .prep
 const Op op_Gelu = { "Gelu", "", 20, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 const Op op_HardSigmoid = { "HardSigmoid", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
 const Op op_HardSwish = { "HardSwish", "", 14, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };
-const Op op_Identity = { "Identity", "", 1, 1, 1, 1, 1, .infer = infer_identity, .prep = view_prep, .passes_weight = true };
+const Op op_Identity = { "Identity", "", 1, 1, 1, 1, 1, .infer = infer_identity, .prep = view_prep, .lists = true, .passes_weight = true };
 const Op op_IsInf = { "IsInf", "", 10, 1, 1, 1, 1, .infer = test_infer, .prep = is_what_prep, };
 const Op op_IsNaN = { "IsNaN", "", 9, 1, 1, 1, 1, .infer = test_infer, .prep = is_what_prep, };
 const Op op_LeakyRelu = { "LeakyRelu", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = unary_prep, };

@@ -309,7 +309,7 @@ static Err add_input(Plan *p, const Value *v, DType dtype, const Shape *shape)
 {
     Buffer *b;
     TRY(buffer_new(p, v->name, &b));
-    TRY(buffer_set(b, dtype, shape));
+    if (shape->rank >= 0) TRY(buffer_set(b, dtype, shape));
     TRY(map_put(p, v, b));
     p->in[p->n_in++] = b;
     return OK;
@@ -332,7 +332,10 @@ static Err check_input(const Model *m, const Value *v, const PlanInput *in)
 {
     char wanted[256], given[256];
     const Fact *f = &v->stated;
-    if (f->is_tensor && f->dtype != DT_NONE && f->dtype != in->dtype)
+    if (f->is_tensor != (in->shape.rank >= 0))
+        return err_set(ERR_ARG, "The input '%s' is %s in the model, the data given for it is not.", v->name, f->is_tensor ? "a tensor" : "a sequence, an optional or a map");
+    if (!f->is_tensor) return OK;
+    if ( f->dtype != DT_NONE && f->dtype != in->dtype)
         return err_set(ERR_ARG, "The input '%s' is %s in the model, the data given for it is %s.", v->name, dtype_name(f->dtype), dtype_name(in->dtype));
     bool fits = f->shape.rank < 0 || f->shape.rank == in->shape.rank;
     for (int i = 0; fits && i < f->shape.rank; i++) fits = dim_is_symbol(f->shape.dim[i]) || f->shape.dim[i] == in->shape.dim[i];

@@ -16,6 +16,8 @@
 typedef struct Buffer Buffer; typedef struct Fused Fused;      /* engine/fuse.h */
 typedef Err StepRun(Plan *plan, Step *step);
 
+typedef struct List List;                      /* engine/list.h */
+
 /* A value as the plan runs it: dense, row-major. */
 struct Buffer {
     const char *name;
@@ -27,6 +29,7 @@ struct Buffer {
     bool    constant;          /* data is known while planning and never changes */
     Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
     Fact    fact;              /* what infer functions are told; element or real set for small constants */
+    List   *list;              /* not NULL: no tensor but a sequence, an optional or a map; then shape.rank is -1 */
     Buffer *base;              /* not NULL: a view, data is base's from byte base_at on; planning keeps the base alive */
     size_t base_at;
     int number;                /* among the plan's buffers */
@@ -93,7 +96,7 @@ struct Plan {
     int     depth;             /* of nested bodies and functions */
 };
 
-/* A shape for a graph input. */
+/* A shape for a graph input. rank -1: the input is no tensor, and the data of its Tensor in plan_run is a List. */
 typedef struct PlanInput { const char *name; DType dtype; Shape shape; } PlanInput;
 
 /* The inputs that a plan of m wants: graph inputs without a default, in order. *names lives in the model's arena. */

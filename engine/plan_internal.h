@@ -21,6 +21,7 @@ Buffer *root_of(Buffer *b);                            /* whose memory b's is */
 size_t base_offset(const Buffer *b);                   /* bytes of b behind the start of its root */
 Err  buffer_set(Buffer *b, DType dtype, const Shape *shape);
 void buffer_forget(Buffer *b);                         /* back to "not known before it runs" */
+void buffer_hold(Buffer *b, List *list);               /* the value is this list */
 /* Writes a small buffer's elements into its fact, in p->now. */
 Err  buffer_learn(Plan *p, Buffer *b);
 /* Asks the operator's row for the outputs and sets their types and shapes; *known: all of them have both. */
@@ -33,6 +34,8 @@ Err  function_expand(Arena *arena, const Graph *function, const Node *call, Grap
 /* The nodes that n's row expands to. Everything lives in the arena. */
 Err  node_expand(Arena *arena, Model *m, const Node *n, Graph **out);
 const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call */
+/* The plan of a body of step s for these inputs, in s->body[slot], and a run of it. */
+Err  run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *const *in, int n_in);
 /* Lets steps that can share one pass over their values become one: engine/fuse.h. */
 Err  fuse(Plan *p);
 /* Gives every planned value its place in the block. */

@@ -69,9 +69,17 @@ Err buffer_set(Buffer *b, DType dtype, const Shape *shape)
     return OK;
 }
 
+void buffer_hold(Buffer *b, List *list)
+{
+    buffer_forget(b);
+    b->list = list;
+    b->dtype = DT_NONE;
+    b->fact = (Fact){ .is_tensor = false, .shape = { .rank = -1 } };
+}
+
 void buffer_forget(Buffer *b)
 {
-    b->shape.rank = -1; b->count = 0; b->bytes = 0; b->data = NULL; b->base = NULL;
+    b->list = NULL; b->shape.rank = -1; b->count = 0; b->bytes = 0; b->data = NULL; b->base = NULL;
     b->fact = (Fact){ .is_tensor = true, .dtype = b->dtype, .shape = { .rank = -1 } };
 }
 

@@ -83,6 +83,8 @@ static Err execute(Plan *p, Step *s)
     for (int i = 0; i < s->n_in; i++) {
         if (!s->in[i]) continue;
         TRY(buffer_load(p, s->in[i]));
+        if (s->in[i]->list && !s->op->lists)
+            return err_set(ERR_UNSUPPORTED, "%s does not run on the sequence, optional or map '%s'.", s->op->type, s->in[i]->name);
         if (!s->in[i]->constant) TRY(buffer_learn(p, s->in[i]));
     }
     TRY(step_infer(p, s, &known));
@@ -185,7 +187,8 @@ Err plan_run(Plan *p, const Tensor *in, int n_in)
         Buffer *b = p->in[i];
         if (in[i].dtype != b->dtype || !shape_equal(&in[i].shape, &b->shape) || (in[i].bytes != b->bytes && b->dtype != DT_STRING))
             return err_set(ERR_ARG, "The data for input '%s' has another type or shape than the plan was made for.", b->name);
-        b->data = in[i].data;
+        if (b->list || b->shape.rank < 0) buffer_hold(b, in[i].data);
+        else b->data = in[i].data;
     }
     plan_start(p);
     return p->n_piece ? batch_run(p) : plan_run_steps(p);
@@ -193,7 +196,10 @@ Err plan_run(Plan *p, const Tensor *in, int n_in)
 
 Err plan_body_run(Plan *p, Buffer *const *in, int n_in)
 {
-    for (int i = 0; i < n_in; i++) p->in[i]->data = in[i]->data;
+    for (int i = 0; i < n_in; i++) {
+        if (in[i]->list) buffer_hold(p->in[i], in[i]->list);
+        else p->in[i]->data = in[i]->data;
+    }
     p->used_by_outer = plan_used(p->outer);
     plan_start(p);
     return plan_run_steps(p);

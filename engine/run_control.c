@@ -2,6 +2,7 @@
  * https://onnx.ai/onnx/operators/onnx__Loop.html , onnx__Scan.html */
 #include <string.h>
 #include "engine/element.h"
+#include "engine/list.h"
 #include "engine/move.h"
 #include "engine/plan_internal.h"
 #include "engine/run_ops.h"
@@ -12,8 +13,7 @@ static const Graph *body_of(const Step *s, const char *name)
     return a && a->kind == ATTR_G ? a->g : NULL;
 }
 
-/* The plan of a body for these inputs, in s->body[slot], and a run of it. */
-static Err run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *const *in, int n_in)
+Err run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *const *in, int n_in)
 {
     if (!s->body[slot] || !plan_body_fits(s->body[slot], in, n_in)) {
         plan_free(s->body[slot]);
@@ -23,19 +23,12 @@ static Err run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *co
     return plan_body_run(s->body[slot], in, n_in);
 }
 
-static Err give(Plan *plan, Step *s, int i, const Buffer *from)
-{
-    TRY(step_output(plan, s, i, from->dtype, &from->shape));
-    if (s->out[i]) memcpy(s->out[i]->data, from->data, from->bytes);
-    return OK;
-}
-
 static Err if_run(Plan *plan, Step *s)
 {
     bool taken = *(const uint8_t *)s->in[0]->data;
     TRY(run_body(plan, s, taken, body_of(s, taken ? "then_branch" : "else_branch"), NULL, 0));
     const Plan *body = s->body[taken];
-    for (int i = 0; i < s->n_out; i++) TRY(give(plan, s, i, body->out[i]));
+    for (int i = 0; i < s->n_out; i++) TRY(step_value(plan, s, i, body->out[i]));
     return OK;
 }
 
@@ -88,9 +81,15 @@ static Err turns_new(Plan *plan, Step *s, const Graph *body, Turns **out)
 
 static Err take_state(Plan *plan, Turns *t, int i, const Buffer *from)
 {
-    Buffer *to = t->in[t->first_state + i];
+    Buffer *to = t->in[t->first_state + i], *copy;
+    if (from->list) {
+        TRY(value_copy(plan, from, &copy));
+        buffer_hold(to, copy->list);
+        return OK;
+    }
     TRY(reserve(plan, &t->memory[t->set][i].data, &t->memory[t->set][i].room, from->bytes));
     memcpy(t->memory[t->set][i].data, from->data, from->bytes);
+    to->list = NULL;
     TRY(buffer_set(to, from->dtype, &from->shape));
     to->data = t->memory[t->set][i].data;
     return OK;
@@ -188,7 +187,7 @@ static Err loop_run(Plan *plan, Step *s)
         if (go_on->dtype != DT_BOOL || go_on->count != 1) return err_set(ERR_SHAPE, "The condition of a Loop should be one bool.");
         *condition = *(const uint8_t *)go_on->data;
     }
-    for (int k = 0; k < t->n_state; k++) if (k < s->n_out) TRY(give(plan, s, k, t->in[2 + k]));
+    for (int k = 0; k < t->n_state; k++) TRY(step_value(plan, s, k, t->in[2 + k]));
     for (int k = 0; k < t->n_grown && t->n_state + k < s->n_out; k++)
         TRY(give_grown(plan, s, t->n_state + k, &t->grown[k], t->body->out[1 + t->n_state + k]));
     return OK;
@@ -261,7 +260,7 @@ static Err scan_run(Plan *plan, Step *s)
         for (int k = 0; k < scanned; k++) TRY(slice_input(plan, s, t, k, i));
         TRY(turn(plan, s, t));
     }
-    for (int k = 0; k < t->n_state && k < s->n_out; k++) TRY(give(plan, s, k, t->in[k]));
+    for (int k = 0; k < t->n_state; k++) TRY(step_value(plan, s, k, t->in[k]));
     for (int k = 0; k < t->n_grown && t->n_state + k < s->n_out; k++) {
         t->grown[k].axis = listed(s, "scan_output_axes", k);
         t->grown[k].reverse = listed(s, "scan_output_directions", k);
@@ -282,5 +281,39 @@ Err scan_prep(Plan *plan, Step *s)
         TRY(movable(s, s->in[i]));
     }
     s->run = scan_run;
+    return OK;
+}
+
+/* SequenceMap: the body for each item of the sequences; inputs that are tensors are the same for all ------------------------------------- */
+
+static Err map_run(Plan *plan, Step *s)
+{
+    const Graph *body = body_of(s, "body");
+    List *first, **given;
+    Buffer **in;
+    TRY(list_of(s, 0, LIST_SEQUENCE, &first));
+    TRY(plan_array(plan, s->n_in + 1, sizeof *in, &in));
+    TRY(plan_array(plan, s->n_out + 1, sizeof *given, &given));
+    for (int k = 0; k < s->n_out; k++) TRY(list_new(plan, LIST_SEQUENCE, first->n, &given[k]));
+    for (int64_t i = 0; i < first->n; i++) {
+        for (int k = 0; k < s->n_in; k++) {
+            const List *l = s->in[k]->list;
+            if (l && i >= l->n) return err_set(ERR_SHAPE, "The sequences of a SequenceMap have different lengths.");
+            in[k] = l ? l->item[i] : s->in[k];
+        }
+        TRY(run_body(plan, s, 0, body, in, s->n_in));
+        for (int k = 0; k < s->n_out; k++) TRY(value_copy(plan, s->body[0]->out[k], &given[k]->item[i]));
+    }
+    for (int k = 0; k < s->n_out; k++) TRY(step_list(s, k, given[k]));
+    return OK;
+}
+
+Err sequence_map_prep(Plan *plan, Step *s)
+{
+    const Graph *body = body_of(s, "body");
+    (void)plan;
+    if (!body || body->n_in != s->n_in || body->n_out < s->n_out) return err_set(ERR_FORMAT, "The body does not fit its SequenceMap.");
+    for (int i = 0; i < s->n_in; i++) if (!s->in[i]) return err_set(ERR_SHAPE, "A SequenceMap needs all of its inputs.");
+    s->run = map_run;
     return OK;
 }

@@ -1,6 +1,7 @@
 /* Operators that move elements and do not compute: Transpose, Concat, Split, Slice, Expand, Tile, Pad, DepthToSpace and the views. */
 #include <string.h>
 #include "engine/element.h"
+#include "engine/list.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
 
@@ -98,10 +99,16 @@ void copy_strided(const Plan *plan, const Copy *given, const void *from, void *t
 
 /* Views ----------------------------------------------------------------------------------------------------------------------------- */
 
+static Err identity_run(Plan *plan, Step *s) { return step_value(plan, s, 0, s->in[0]); }
+
 /* Reshape, Flatten, Squeeze, Unsqueeze, Identity: the same elements under another shape. */
 Err view_prep(Plan *plan, Step *s)
 {
     (void)plan;
+    if (s->in[0]->list) {
+        s->run = identity_run;
+        return OK;
+    }
     if (s->out[0]->shape.rank >= 0 && s->out[0]->count != s->in[0]->count)
         return err_set(ERR_SHAPE, "%lld elements cannot take a shape of %lld.", (long long)s->in[0]->count, (long long)s->out[0]->count);
     step_view(s, 0, 0, 0);
