@@ -33,6 +33,8 @@ Err expand_row(Expand *x, const Op *op, Values out, Values in, const Attrs *attr
     if (in.n) memcpy(n->in, in.at, (size_t)in.n * sizeof *n->in);
     memcpy(n->out, out.at, (size_t)out.n * sizeof *n->out);
     while (n->n_in && !n->in[n->n_in - 1]) n->n_in--;
+    for (int i = 0; i < op->min_in; i++)
+        if (i >= n->n_in || !n->in[i]) return err_set(ERR_SHAPE, "%s needs inputs that are left out.", x->node->op_type);
     if (attrs) {
         n->n_attr = attrs->n;
         n->attr = arena_array(x->arena, (size_t)attrs->n + 1, sizeof *n->attr);

@@ -159,5 +159,5 @@ const Op op_ms_MatMulIntegerToFloat = { "MatMulIntegerToFloat", "com.microsoft",
     .expand = integer_to_float_expand, .roles = matmul_roles,
     .macs = matmul_macs, .quant = TO_FLOAT };
 const Op op_ms_MatMulNBits = { "MatMulNBits", "com.microsoft", 1, 3, 6, 1, 1, .attrs = NBITS_ATTRS, .infer = matmul_nbits_infer };
-const Op op_ms_QGemm = { "QGemm", "com.microsoft", 1, 6, 9, 1, 1, .infer = gemm_infer, .expand = qgemm_expand,
+const Op op_ms_QGemm = { "QGemm", "com.microsoft", 1, 2, 9, 1, 1, .infer = gemm_infer, .expand = qgemm_expand,
     .roles = gemm_roles, .macs = gemm_macs, .quant = LINEAR };

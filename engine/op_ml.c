@@ -1,5 +1,6 @@
 /* ai.onnx.ml: classic machine learning as skl2onnx and others write it.     https://onnx.ai/onnx/operators/index.html#ai-onnx-ml */
 #include "engine/infer.h"
+#include "engine/run_ops.h"
 #include <string.h>
 
 static int list_length(const Node *n, const char *name)
@@ -81,22 +82,22 @@ static Err vectorizer_infer(Inference *x, const Node *n, const Fact *const *in, 
     return OK;
 }
 
-const Op op_ml_ArrayFeatureExtractor = { "ArrayFeatureExtractor", "ai.onnx.ml", 1, 2, 2, 1, 1, .infer = extract_infer };
-const Op op_ml_Binarizer = { "Binarizer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_same };
+const Op op_ml_ArrayFeatureExtractor = { "ArrayFeatureExtractor", "ai.onnx.ml", 1, 2, 2, 1, 1, .infer = extract_infer, .prep = extract_prep };
+const Op op_ml_Binarizer = { "Binarizer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_same, .prep = binarizer_prep };
 const Op op_ml_CastMap = { "CastMap", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_nothing };
-const Op op_ml_CategoryMapper = { "CategoryMapper", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = label_infer };
+const Op op_ml_CategoryMapper = { "CategoryMapper", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = label_infer, .prep = label_prep };
 const Op op_ml_DictVectorizer = { "DictVectorizer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_nothing };
-const Op op_ml_FeatureVectorizer = { "FeatureVectorizer", "ai.onnx.ml", 1, 1, -1, 1, 1, .infer = vectorizer_infer };
-const Op op_ml_Imputer = { "Imputer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_same };
-const Op op_ml_LabelEncoder = { "LabelEncoder", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = label_infer };
-const Op op_ml_LinearClassifier = { "LinearClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer };
-const Op op_ml_LinearRegressor = { "LinearRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer };
-const Op op_ml_Normalizer = { "Normalizer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = float_infer };
-const Op op_ml_OneHotEncoder = { "OneHotEncoder", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = one_hot_infer };
+const Op op_ml_FeatureVectorizer = { "FeatureVectorizer", "ai.onnx.ml", 1, 1, -1, 1, 1, .infer = vectorizer_infer, .prep = vectorizer_prep };
+const Op op_ml_Imputer = { "Imputer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_same, .prep = imputer_prep };
+const Op op_ml_LabelEncoder = { "LabelEncoder", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = label_infer, .prep = label_prep };
+const Op op_ml_LinearClassifier = { "LinearClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer, .prep = linear_classifier_prep };
+const Op op_ml_LinearRegressor = { "LinearRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer, .prep = linear_regressor_prep };
+const Op op_ml_Normalizer = { "Normalizer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = float_infer, .prep = normalizer_prep };
+const Op op_ml_OneHotEncoder = { "OneHotEncoder", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = one_hot_infer, .prep = one_hot_encoder_prep };
 const Op op_ml_SVMClassifier = { "SVMClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer };
 const Op op_ml_SVMRegressor = { "SVMRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer };
-const Op op_ml_Scaler = { "Scaler", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = float_infer };
-const Op op_ml_TreeEnsemble = { "TreeEnsemble", "ai.onnx.ml", 5, 1, 1, 1, 1, .infer = regressor_infer };
-const Op op_ml_TreeEnsembleClassifier = { "TreeEnsembleClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer };
-const Op op_ml_TreeEnsembleRegressor = { "TreeEnsembleRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer };
-const Op op_ml_ZipMap = { "ZipMap", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_not_tensor };
+const Op op_ml_Scaler = { "Scaler", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = float_infer, .prep = scaler_prep };
+const Op op_ml_TreeEnsemble = { "TreeEnsemble", "ai.onnx.ml", 5, 1, 1, 1, 1, .infer = regressor_infer, .prep = trees_prep };
+const Op op_ml_TreeEnsembleClassifier = { "TreeEnsembleClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer, .prep = trees_prep };
+const Op op_ml_TreeEnsembleRegressor = { "TreeEnsembleRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer, .prep = trees_prep };
+const Op op_ml_ZipMap = { "ZipMap", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = infer_not_tensor, .prep = zip_prep };

@@ -68,10 +68,11 @@ const Op op_RMSNormalization = { "RMSNormalization", "", 23, 2, 2, 1, 1, .infer 
 /* ONNX Runtime's tools write it into the default domain, where ONNX does not define it. */
 const Op op_SimplifiedLayerNormalization = { "SimplifiedLayerNormalization", "", 1, 2, 2, 1, 2, .infer = layer_norm_infer, .prep = layer_norm_prep, };
 const Op op_Softmax = { "Softmax", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = softmax_prep, };
-const Op op_ms_EmbedLayerNormalization = { "EmbedLayerNormalization", "com.microsoft", 1, 7, 9, 1, 3, .infer = embed_norm_infer,
+/* Inputs in the middle may be left out. */
+const Op op_ms_EmbedLayerNormalization = { "EmbedLayerNormalization", "com.microsoft", 1, 1, 9, 1, 3, .infer = embed_norm_infer,
     .expand = embed_norm_expand };
 const Op op_ms_GroupNorm = { "GroupNorm", "com.microsoft", 1, 3, 3, 1, 1, .infer = infer_same };
-const Op op_ms_QLinearSoftmax = { "QLinearSoftmax", "com.microsoft", 1, 5, 5, 1, 1, .infer = infer_same, .expand = qlinear_softmax_expand };
+const Op op_ms_QLinearSoftmax = { "QLinearSoftmax", "com.microsoft", 1, 2, 5, 1, 1, .infer = infer_same, .expand = qlinear_softmax_expand };
 const Op op_ms_SkipLayerNormalization = { "SkipLayerNormalization", "com.microsoft", 1, 3, 5, 1, 4, .infer = skip_norm_infer,
     .expand = skip_norm_expand };
 const Op op_ms_SkipSimplifiedLayerNormalization = { "SkipSimplifiedLayerNormalization", "com.microsoft", 1, 3, 4, 1, 4, .infer = skip_norm_infer,

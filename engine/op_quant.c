@@ -89,10 +89,10 @@ const Op op_DynamicQuantizeLinear = { "DynamicQuantizeLinear", "", 11, 1, 1, 3, 
 const Op op_QuantizeLinear = { "QuantizeLinear", "", 10, 2, 3, 1, 1, .infer = quantize_infer, .prep = quantize_prep, .passes_weight = true };
 const Op op_ms_DequantizeLinear = { "DequantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = dequantize_infer, .prep = dequantize_prep,
     .quant = DEQUANTIZE, .passes_weight = true };
-const Op op_ms_QLinearAdd = { "QLinearAdd", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer, .prep = qlinear_pair_prep };
+const Op op_ms_QLinearAdd = { "QLinearAdd", "com.microsoft", 1, 2, 8, 1, 1, .infer = pair_infer, .prep = qlinear_pair_prep };
 const Op op_ms_QLinearConcat = { "QLinearConcat", "com.microsoft", 1, 3, -1, 1, 1, .infer = concat_infer, .expand = qlinear_concat_expand };
-const Op op_ms_QLinearLeakyRelu = { "QLinearLeakyRelu", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same, .expand = qlinear_leaky_expand };
-const Op op_ms_QLinearMul = { "QLinearMul", "com.microsoft", 1, 7, 8, 1, 1, .infer = pair_infer, .prep = qlinear_pair_prep };
-const Op op_ms_QLinearSigmoid = { "QLinearSigmoid", "com.microsoft", 1, 4, 5, 1, 1, .infer = infer_same, .expand = qlinear_sigmoid_expand };
+const Op op_ms_QLinearLeakyRelu = { "QLinearLeakyRelu", "com.microsoft", 1, 2, 5, 1, 1, .infer = infer_same, .expand = qlinear_leaky_expand };
+const Op op_ms_QLinearMul = { "QLinearMul", "com.microsoft", 1, 2, 8, 1, 1, .infer = pair_infer, .prep = qlinear_pair_prep };
+const Op op_ms_QLinearSigmoid = { "QLinearSigmoid", "com.microsoft", 1, 2, 5, 1, 1, .infer = infer_same, .expand = qlinear_sigmoid_expand };
 const Op op_ms_QLinearWhere = { "QLinearWhere", "com.microsoft", 1, 9, 9, 1, 1, .infer = where_infer, .expand = qlinear_where_expand };
 const Op op_ms_QuantizeLinear = { "QuantizeLinear", "com.microsoft", 1, 2, 3, 1, 1, .infer = quantize_infer, .prep = quantize_prep, .passes_weight = true };

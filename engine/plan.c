@@ -333,7 +333,8 @@ static Err check_input(const Model *m, const Value *v, const PlanInput *in)
     char wanted[256], given[256];
     const Fact *f = &v->stated;
     if (f->is_tensor != (in->shape.rank >= 0))
-        return err_set(ERR_ARG, "The input '%s' is %s in the model, the data given for it is not.", v->name, f->is_tensor ? "a tensor" : "a sequence, an optional or a map");
+        return err_set(ERR_ARG, "The input '%s' is %s in the model, the data given for it is not.", v->name,
+                       f->is_tensor ? "a tensor" : "a sequence, an optional or a map");
     if (!f->is_tensor) return OK;
     if ( f->dtype != DT_NONE && f->dtype != in->dtype)
         return err_set(ERR_ARG, "The input '%s' is %s in the model, the data given for it is %s.", v->name, dtype_name(f->dtype), dtype_name(in->dtype));

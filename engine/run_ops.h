@@ -31,7 +31,7 @@ Err reverse_sequence_prep(Plan *plan, Step *s);                                 
 Err constant_prep(Plan *plan, Step *s), shape_prep(Plan *plan, Step *s), size_prep(Plan *plan, Step *s), constant_of_shape_prep(Plan *plan, Step *s);
 Err range_prep(Plan *plan, Step *s), eye_prep(Plan *plan, Step *s), trilu_prep(Plan *plan, Step *s), window_prep(Plan *plan, Step *s);  /* run_fill.c */
 Err topk_prep(Plan *plan, Step *s), unique_prep(Plan *plan, Step *s);                                              /* run_sort.c */
-Err if_prep(Plan *plan, Step *s), loop_prep(Plan *plan, Step *s), scan_prep(Plan *plan, Step *s), sequence_map_prep(Plan *plan, Step *s);                 /* run_control.c */
+Err if_prep(Plan *plan, Step *s), loop_prep(Plan *plan, Step *s), scan_prep(Plan *plan, Step *s), sequence_map_prep(Plan *plan, Step *s); /* run_control.c */
 Err recur_prep(Plan *plan, Step *s);                                                                               /* run_recur.c */
 Err resize_prep(Plan *plan, Step *s);                                                                              /* run_resize.c */
 Err loss_prep(Plan *plan, Step *s);                                                                                /* run_loss.c */
@@ -42,3 +42,8 @@ Err qlinear_pair_prep(Plan *plan, Step *s), qlinear_average_prep(Plan *plan, Ste
 Err attention_prep(Plan *plan, Step *s), rotary_prep(Plan *plan, Step *s);                                         /* run_attention.c */
 Err multi_head_prep(Plan *plan, Step *s);                                                                           /* run_attention_ms.c */
 Err sequence_prep(Plan *plan, Step *s);                                                                             /* run_sequence.c */
+Err linear_classifier_prep(Plan *plan, Step *s), linear_regressor_prep(Plan *plan, Step *s), scaler_prep(Plan *plan, Step *s);
+Err normalizer_prep(Plan *plan, Step *s), binarizer_prep(Plan *plan, Step *s), imputer_prep(Plan *plan, Step *s), extract_prep(Plan *plan, Step *s);
+Err vectorizer_prep(Plan *plan, Step *s), zip_prep(Plan *plan, Step *s);                                           /* run_ml.c */
+Err label_prep(Plan *plan, Step *s), one_hot_encoder_prep(Plan *plan, Step *s);                                    /* run_label.c */
+Err trees_prep(Plan *plan, Step *s);                                                                               /* run_trees.c */

@@ -57,6 +57,7 @@ static Err check_bytes(const Step *s, const Buffer *b)
 Err qlinear_pair_prep(Plan *plan, Step *s)
 {
     Pair *p;
+    for (int i = 0; i < 7; i++) if (i != 2 && i != 5 && !s->in[i]) return err_set(ERR_SHAPE, "%s needs inputs that are left out.", s->op->type);
     TRY(check_bytes(s, s->in[0]));
     TRY(check_bytes(s, s->in[3]));
     if (s->in[0]->dtype != s->in[3]->dtype) return err_set(ERR_SHAPE, "%s has operands of different types.", s->op->type);
@@ -89,6 +90,7 @@ static Err average_run(Plan *plan, Step *s)
 Err qlinear_average_prep(Plan *plan, Step *s)
 {
     (void)plan;
+    if (!s->in[1] || !s->in[3]) return err_set(ERR_SHAPE, "%s needs inputs that are left out.", s->op->type);
     TRY(check_bytes(s, s->in[0]));
     if (attr_i(s->node, "channels_last", 0)) return err_set(ERR_UNSUPPORTED, "%s with channels_last cannot be run.", s->op->type);
     if (s->out[0]->count && s->in[0]->count / s->out[0]->count > 1 << 22) return err_set(ERR_UNSUPPORTED, "%s of so many pixels cannot be run.", s->op->type);

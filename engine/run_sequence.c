@@ -130,7 +130,7 @@ static Err split_run(Plan *plan, Step *s)
     return at == size ? step_list(s, 0, l) : err_set(ERR_SHAPE, "The pieces do not add up to the axis.");
 }
 
-/* ConcatFromSequence ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ConcatFromSequence --------------------------------------------------------- */
 
 static Err concat_shape(const List *l, bool new_axis, int axis, Shape *y)
 {
@@ -178,7 +178,7 @@ static Err concat_run(Plan *plan, Step *s)
     return OK;
 }
 
-/* Optional -------------------------------------------------------------------------------------------------------------------------------------------- */
+/* Optional --------------------------------------------------------- */
 
 static Err optional_run(Plan *plan, Step *s)
 {
@@ -208,8 +208,8 @@ static Err get_run(Plan *plan, Step *s)
 
 Err sequence_prep(Plan *plan, Step *s)
 {
-    static const struct { const char *type; StepRun *run; } RUN[] = { { "ConcatFromSequence", concat_run }, { "Optional", optional_run }, { "OptionalGetElement", get_run },
-        { "OptionalHasElement", has_run }, { "SequenceAt", at_run }, { "SequenceConstruct", construct_run }, { "SequenceEmpty", construct_run },
+    static const struct { const char *type; StepRun *run; } RUN[] = { { "ConcatFromSequence", concat_run }, { "Optional", optional_run },
+        { "OptionalGetElement", get_run }, { "OptionalHasElement", has_run }, { "SequenceAt", at_run }, { "SequenceConstruct", construct_run }, { "SequenceEmpty", construct_run },
         { "SequenceErase", erase_run }, { "SequenceInsert", insert_run }, { "SequenceLength", length_run }, { "SplitToSequence", split_run } };
     (void)plan;
     for (size_t i = 0; i < sizeof RUN / sizeof *RUN; i++) if (!strcmp(RUN[i].type, s->op->type)) s->run = RUN[i].run;

@@ -18,7 +18,7 @@
 #include "tests/files.h"
 
 /* Cases that passed when this was last changed. The number may only rise. */
-enum { MINIMUM = 1726 };
+enum { MINIMUM = 1734 };
 
 static const char *const SUITES[] = { "node", "simple", "pytorch-operator", "pytorch-converted" };
 enum { MAX_VALUES = 64 };
