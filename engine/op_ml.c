@@ -19,7 +19,9 @@ static Err classifier_infer(Inference *x, const Node *n, const Fact *const *in, 
     out[0].dtype = strings ? DT_STRING : DT_I64;
     out[0].shape = shape_of(1, (int64_t[]){ rows(in[0]) });
     out[1].dtype = DT_F32;
-    out[1].shape = shape_of(2, (int64_t[]){ rows(in[0]), strings ? strings : ints ? ints : DIM_UNKNOWN });
+    int64_t scores = strings ? strings : ints ? ints : DIM_UNKNOWN;
+    bool by_pairs = !strcmp(n->op_type, "SVMClassifier") && !list_length(n, "prob_a") && scores > 2;
+    out[1].shape = shape_of(2, (int64_t[]){ rows(in[0]), by_pairs ? scores * (scores - 1) / 2 : scores });
     return OK;
 }
 
@@ -94,8 +96,8 @@ const Op op_ml_LinearClassifier = { "LinearClassifier", "ai.onnx.ml", 1, 1, 1, 2
 const Op op_ml_LinearRegressor = { "LinearRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer, .prep = linear_regressor_prep };
 const Op op_ml_Normalizer = { "Normalizer", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = float_infer, .prep = normalizer_prep };
 const Op op_ml_OneHotEncoder = { "OneHotEncoder", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = one_hot_infer, .prep = one_hot_encoder_prep };
-const Op op_ml_SVMClassifier = { "SVMClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer };
-const Op op_ml_SVMRegressor = { "SVMRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer };
+const Op op_ml_SVMClassifier = { "SVMClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer, .prep = svm_prep };
+const Op op_ml_SVMRegressor = { "SVMRegressor", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = regressor_infer, .prep = svm_prep };
 const Op op_ml_Scaler = { "Scaler", "ai.onnx.ml", 1, 1, 1, 1, 1, .infer = float_infer, .prep = scaler_prep };
 const Op op_ml_TreeEnsemble = { "TreeEnsemble", "ai.onnx.ml", 5, 1, 1, 1, 1, .infer = regressor_infer, .prep = trees_prep };
 const Op op_ml_TreeEnsembleClassifier = { "TreeEnsembleClassifier", "ai.onnx.ml", 1, 1, 1, 2, 2, .infer = classifier_infer, .prep = trees_prep };

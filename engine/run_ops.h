@@ -47,3 +47,4 @@ Err normalizer_prep(Plan *plan, Step *s), binarizer_prep(Plan *plan, Step *s), i
 Err vectorizer_prep(Plan *plan, Step *s), zip_prep(Plan *plan, Step *s);                                           /* run_ml.c */
 Err label_prep(Plan *plan, Step *s), one_hot_encoder_prep(Plan *plan, Step *s);                                    /* run_label.c */
 Err trees_prep(Plan *plan, Step *s);                                                                               /* run_trees.c */
+Err svm_prep(Plan *plan, Step *s);                                                                                 /* run_svm.c */

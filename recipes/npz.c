@@ -1,5 +1,6 @@
 /* NumPy's files.   https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html , zip: PKWARE APPNOTE.TXT 4.3 */
 #include "recipes/samples.h"
+#include "recipes/text.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,12 @@ static Err npy_head(Arena *arena, const Tensor *t, Span *out)
     char text[512], dims[400] = "";
     size_t at = 0;
     const char *descr = NULL;
+    int64_t count;
+    TRY(shape_count(&t->shape, &count));
+    if (t->dtype == DT_STRING) {           /* packed: see npz_write */
+        descr = arena_printf(arena, "<U%zu", count ? t->bytes / 4 / (size_t)count : 1);
+        if (!descr) return err_set(ERR_NOMEM, "out of memory");
+    }
     for (size_t i = 0; i < sizeof NUMPY / sizeof *NUMPY; i++) if (NUMPY[i].type == t->dtype) descr = NUMPY[i].name;
     if (!descr) return err_set(ERR_UNSUPPORTED, "NumPy has no type %s; --format pb writes it", dtype_name(t->dtype));
     for (int i = 0; i < t->shape.rank; i++) at += (size_t)snprintf(dims + at, sizeof dims - at, "%s%lld%s", i ? " " : "",
@@ -316,8 +323,14 @@ static Err write_pieces(Arena *arena, const char *path, const Span *piece, size_
 Err npz_write(Arena *arena, const char *path, const Array *array, int n)
 {
     Span *piece = arena_array(arena, (size_t)n * 4 + 1, sizeof *piece);
-    if (!piece) return err_set(ERR_NOMEM, "out of memory");
-    TRY(npz_pieces(arena, array, n, piece));
+    Array *packed = arena_array(arena, (size_t)n + 1, sizeof *packed);
+    if (!piece || !packed) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < n; i++) {
+        packed[i] = array[i];
+        Err e = array[i].tensor.dtype == DT_STRING ? text_pack(arena, &array[i].tensor, &packed[i].tensor) : OK;
+        if (e != OK) return err_in(e, "the output '%s'", array[i].name);
+    }
+    TRY(npz_pieces(arena, packed, n, piece));
     return write_pieces(arena, path, piece, (size_t)n * 4 + 1);
 }
 

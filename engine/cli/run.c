@@ -1,5 +1,6 @@
 /* `oneshot run`: the model's outputs for samples. */
 #include "engine/cli/console.h"
+#include "engine/list.h"
 #include "recipes/samples.h"
 #include <errno.h>
 #include <stddef.h>
@@ -14,7 +15,7 @@ static const Option options[] = {
       "with input_0.pb, input_1.pb ... The batch dimension may be missing." },
     { "out", 'o', OPTION_FILE, FIELD(output), "DIR", NULL, "where the outputs go, one file a sample", "The folder for the outputs; it is made if it is missing." },
     { "format", 0, OPTION_CHOICE, FIELD(format), "FORM", "npz|pb", "npz: out-0000.npz (default); pb: output_0.pb ...",
-      "npz: one file out-0000.npz a sample, arrays named like the outputs. pb: one folder test_data_set_0 a sample, with output_0.pb, output_1.pb ..." },
+      "npz: one file out-0000.npz a sample, arrays named like the outputs (NAME/0, NAME/1 ... of a sequence, NAME/keys and NAME/values of a map). pb: one folder test_data_set_0 a sample, with output_0.pb, output_1.pb ..." },
     { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing", "Print nothing; warnings and errors remain." },
     { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
@@ -41,23 +42,45 @@ static Err make_folder(const char *path)
     return mkdir(path, 0777) && errno != EEXIST ? err_set(ERR_IO, "cannot make the folder '%s': %s", path, strerror(errno)) : OK;
 }
 
+typedef struct Arrays { Array *at; int n; } Arrays;
+
+/* A tensor under its name; of a sequence or an optional NAME/0, NAME/1 ...; of a map NAME/keys and NAME/values. */
+static Err add_value(Arena *arena, const char *name, const Buffer *b, Arrays *out)
+{
+    static const char *const PART[] = { "keys", "values" };
+    const List *l = b->list;
+    if (!l) {
+        Array *list = arena_grow(arena, out->at, out->n, sizeof *list);
+        if (!list) return err_set(ERR_NOMEM, "out of memory");
+        list[out->n++] = (Array){ name, { b->dtype, b->shape, b->bytes, b->data } };
+        out->at = list;
+        return OK;
+    }
+    for (int64_t i = 0; i < l->n; i++) {
+        const char *part = l->kind == LIST_MAP ? arena_printf(arena, "%s/%s", name, PART[i]) : arena_printf(arena, "%s/%lld", name, (long long)i);
+        if (!part) return err_set(ERR_NOMEM, "out of memory");
+        TRY(add_value(arena, part, l->item[i], out));
+    }
+    return OK;
+}
+
 static Err write_outputs(const Job *j, int sample)
 {
     const Plan *p = j->plan;
-    Array *array = arena_array(j->scratch, (size_t)p->n_out + 1, sizeof *array);
+    Arrays all = { 0 };
     bool pb = j->s->format && !strcmp(j->s->format, "pb");
     const char *path = pb ? arena_printf(j->scratch, "%s/test_data_set_%d", j->s->output, sample) : arena_printf(j->scratch, "%s/out-%04d.npz", j->s->output, sample);
-    if (!array || !path) return err_set(ERR_NOMEM, "out of memory");
+    if (!path) return err_set(ERR_NOMEM, "out of memory");
     for (int i = 0; i < p->n_out; i++) {
-        const Buffer *b = p->out[i];
-        array[i] = (Array){ j->m->graph->out[i]->name, { b->dtype, b->shape, b->bytes, b->data } };
+        if (pb && p->out[i]->list) return err_set(ERR_UNSUPPORTED, "the output '%s' is no tensor; --format npz writes it", j->m->graph->out[i]->name);
+        TRY(add_value(j->scratch, j->m->graph->out[i]->name, p->out[i], &all));
     }
-    if (!pb) return npz_write(j->scratch, path, array, p->n_out);
+    if (!pb) return npz_write(j->scratch, path, all.at, all.n);
     TRY(make_folder(path));
     for (int i = 0; i < p->n_out; i++) {
         const char *file = arena_printf(j->scratch, "%s/output_%d.pb", path, i);
         if (!file) return err_set(ERR_NOMEM, "out of memory");
-        TRY(pb_write(j->scratch, file, &array[i]));
+        TRY(pb_write(j->scratch, file, &all.at[i]));
     }
     return OK;
 }

@@ -26,6 +26,8 @@ def our_outputs(source, work, inputs, names):
 def apart(ours, theirs, tolerance):
     """What is wrong with our array, in words, or None. Floats: largest error relative to the largest magnitude; integers and strings: equal. A tolerance of
     0 asks for equal bits, a negative one allows so many quanta."""
+    if theirs.dtype.kind == "O":
+        theirs = theirs.astype(str)
     if ours.shape != theirs.shape or ours.dtype.kind != theirs.dtype.kind:
         return f"{ours.dtype}{ours.shape}, expected {theirs.dtype}{theirs.shape}"
     if theirs.dtype.kind not in "f":
