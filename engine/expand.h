@@ -37,7 +37,7 @@ static inline Value *expand_out(const Expand *x, int i)
 
 /* How rows expand: the `expand` column. */
 Err fused_conv_expand(Expand *x), fused_gemm_expand(Expand *x), bias_gelu_expand(Expand *x), fast_gelu_expand(Expand *x);
-Err skip_norm_expand(Expand *x), embed_norm_expand(Expand *x);
+Err mean_variance_expand(Expand *x), skip_norm_expand(Expand *x), embed_norm_expand(Expand *x);
 Err qlinear_sigmoid_expand(Expand *x), qlinear_leaky_expand(Expand *x), qlinear_pool_expand(Expand *x), qlinear_softmax_expand(Expand *x);
 Err qlinear_concat_expand(Expand *x), qlinear_where_expand(Expand *x), qgemm_expand(Expand *x);
 Err packed_attention_expand(Expand *x);

@@ -96,6 +96,25 @@ Err skip_norm_expand(Expand *x)
     return expand_node(x, "LayerNormalization", (Values){ out, 3 }, VALUES(sum, expand_in(x, 2), expand_in(x, 3)), &attrs);
 }
 
+/* (X - mean) / sqrt(mean of (X - mean)^2) along axes; 1e-9 keeps the division defined, as in ONNX's own definition. */
+Err mean_variance_expand(Expand *x)
+{
+    static const int64_t USUAL[] = { 0, 2, 3 };
+    const int64_t *axes = USUAL, n = attr_is(x->node, "axes", &axes), count = n ? n : 3;
+    const float tiny = 1e-9f;
+    Value *list, *mean, *rest, *square, *epsilon;
+    TRY(expand_constant(x, DT_I64, 1, &count, axes, &list));
+    TRY(expand_constant(x, DT_F32, 0, NULL, &tiny, &epsilon));
+    TRY(expand_op(x, "CastLike", &epsilon, VALUES(epsilon, expand_in(x, 0)), &NONE));
+    TRY(expand_op(x, "ReduceMean", &mean, VALUES(expand_in(x, 0), list), &NONE));
+    TRY(expand_op(x, "Sub", &rest, VALUES(expand_in(x, 0), mean), &NONE));
+    TRY(expand_op(x, "Mul", &square, VALUES(rest, rest), &NONE));
+    TRY(expand_op(x, "ReduceMean", &square, VALUES(square, list), &NONE));
+    TRY(expand_op(x, "Sqrt", &square, VALUES(square), &NONE));
+    TRY(expand_op(x, "Add", &square, VALUES(square, epsilon), &NONE));
+    return expand_last(x, "Div", VALUES(rest, square), &NONE);
+}
+
 /* The first S rows of the position embedding, or those that position_ids names. */
 static Err position_rows(Expand *x, Value **out)
 {

@@ -126,7 +126,7 @@ static Err packed_macs(const Node *n, const Fact *const *in, const Fact *const *
 static const AttrSpec HEADS_ATTRS[] = { { "num_heads", ATTR_I, true }, { 0 } };
 
 const Op op_Attention = { "Attention", "", 23, 3, 7, 1, 4, .infer = attention_infer, .prep = attention_prep };
-const Op op_LinearAttention = { "LinearAttention", "", 27, 3, 6, 2, 2, .infer = linear_attention_infer };
+const Op op_LinearAttention = { "LinearAttention", "", 27, 3, 6, 2, 2, .infer = linear_attention_infer, .prep = linear_attention_prep };
 const Op op_RotaryEmbedding = { "RotaryEmbedding", "", 23, 3, 4, 1, 1, .infer = infer_same, .prep = rotary_prep };
 const Op op_ms_Attention = { "Attention", "com.microsoft", 1, 2, 7, 1, 2, .attrs = HEADS_ATTRS, .infer = packed_infer, .expand = packed_attention_expand,
     .roles = packed_roles, .macs = packed_macs };

@@ -118,14 +118,14 @@ static Err conv_transpose_macs(const Node *n, const Fact *const *in, const Fact 
 static const QuantSpec INTEGER[] = { { 1, -1, 3 }, { -1, -1, -1 } };
 static const QuantSpec LINEAR[] = { { 3, 4, 5 }, { -1, -1, -1 } };
 
-const Op op_CausalConvWithState = { "CausalConvWithState", "", 27, 2, 4, 2, 2, .infer = causal_infer };
+const Op op_CausalConvWithState = { "CausalConvWithState", "", 27, 2, 4, 2, 2, .infer = causal_infer, .prep = causal_conv_prep };
 const Op op_Conv = { "Conv", "", 1, 2, 3, 1, 1, .infer = conv_infer, .prep = conv_prep, .roles = conv_roles, .macs = conv_macs,
     .fuses = conv_fuses };
 const Op op_ConvInteger = { "ConvInteger", "", 10, 2, 4, 1, 1, .infer = conv_infer, .prep = conv_integer_prep,
     .roles = conv_roles, .macs = conv_macs, .quant = INTEGER };
 const Op op_ConvTranspose = { "ConvTranspose", "", 1, 2, 3, 1, 1, .infer = conv_transpose_infer, .prep = conv_transpose_prep,
     .roles = conv_transpose_roles, .macs = conv_transpose_macs, .fuses = conv_transpose_fuses };
-const Op op_DeformConv = { "DeformConv", "", 19, 3, 5, 1, 1, .infer = conv_infer, .roles = conv_roles, .macs = conv_macs };
+const Op op_DeformConv = { "DeformConv", "", 19, 3, 5, 1, 1, .infer = conv_infer, .roles = conv_roles, .macs = conv_macs, .prep = deform_prep };
 const Op op_QLinearConv = { "QLinearConv", "", 10, 8, 9, 1, 1, .infer = conv_infer, .prep = qlinear_conv_prep,
     .roles = conv_roles, .macs = conv_macs, .quant = LINEAR };
 /* X, W, B, and Z that is added before the activation. */

@@ -137,6 +137,6 @@ const Op op_ConstantOfShape = { "ConstantOfShape", "", 9, 1, 1, 1, 1, .infer = c
 const Op op_EyeLike = { "EyeLike", "", 9, 1, 1, 1, 1, .infer = eye_infer, .prep = eye_prep, };
 const Op op_HammingWindow = { "HammingWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep, };
 const Op op_HannWindow = { "HannWindow", "", 17, 1, 1, 1, 1, .infer = window_infer, .prep = window_prep, };
-const Op op_MelWeightMatrix = { "MelWeightMatrix", "", 17, 5, 5, 1, 1, .infer = mel_infer };
+const Op op_MelWeightMatrix = { "MelWeightMatrix", "", 17, 5, 5, 1, 1, .infer = mel_infer, .prep = mel_prep };
 const Op op_Multinomial = { "Multinomial", "", 7, 1, 1, 1, 1, .infer = multinomial_infer };
 const Op op_Range = { "Range", "", 11, 3, 3, 1, 1, .infer = range_infer, .prep = range_prep, };

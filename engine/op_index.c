@@ -214,7 +214,7 @@ const Op op_ReverseSequence = { "ReverseSequence", "", 10, 2, 2, 1, 1, .infer = 
 const Op op_Scatter = { "Scatter", "", 9, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_prep, };
 const Op op_ScatterElements = { "ScatterElements", "", 11, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_prep, };
 const Op op_ScatterND = { "ScatterND", "", 11, 3, 3, 1, 1, .infer = scatter_infer, .prep = scatter_nd_prep, };
-const Op op_TensorScatter = { "TensorScatter", "", 24, 2, 3, 1, 1, .infer = infer_same };
+const Op op_TensorScatter = { "TensorScatter", "", 24, 2, 3, 1, 1, .infer = infer_same, .prep = cache_scatter_prep };
 const Op op_TopK = { "TopK", "", 1, 1, 2, 2, 2, .infer = topk_infer, .prep = topk_prep, };
 const Op op_Trilu = { "Trilu", "", 14, 1, 2, 1, 1, .infer = infer_same, .prep = trilu_prep, };
 const Op op_Unique = { "Unique", "", 11, 1, 1, 1, 4, .infer = unique_infer, .prep = unique_prep, };

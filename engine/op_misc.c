@@ -127,14 +127,14 @@ static Err image_infer(Inference *x, const Node *n, const Fact *const *in, Fact 
     return OK;
 }
 
-const Op op_DFT = { "DFT", "", 17, 1, 3, 1, 1, .infer = dft_infer };
-const Op op_Det = { "Det", "", 11, 1, 1, 1, 1, .infer = det_infer };
+const Op op_DFT = { "DFT", "", 17, 1, 3, 1, 1, .infer = dft_infer, .prep = dft_prep };
+const Op op_Det = { "Det", "", 11, 1, 1, 1, 1, .infer = det_infer, .prep = det_prep };
 const Op op_ImageDecoder = { "ImageDecoder", "", 20, 1, 1, 1, 1, .infer = image_infer };
 const Op op_NegativeLogLikelihoodLoss = { "NegativeLogLikelihoodLoss", "", 12, 2, 3, 1, 1, .infer = loss_infer, .prep = loss_prep };
 const Op op_RegexFullMatch = { "RegexFullMatch", "", 20, 1, 1, 1, 1, .infer = match_infer };
-const Op op_STFT = { "STFT", "", 17, 2, 4, 1, 1, .infer = stft_infer };
+const Op op_STFT = { "STFT", "", 17, 2, 4, 1, 1, .infer = stft_infer, .prep = stft_prep };
 const Op op_SoftmaxCrossEntropyLoss = { "SoftmaxCrossEntropyLoss", "", 12, 2, 3, 1, 2, .infer = loss_infer, .prep = loss_prep };
-const Op op_StringConcat = { "StringConcat", "", 20, 2, 2, 1, 1, .infer = infer_broadcast };
-const Op op_StringNormalizer = { "StringNormalizer", "", 10, 1, 1, 1, 1, .infer = string_infer };
-const Op op_StringSplit = { "StringSplit", "", 20, 1, 1, 2, 2, .infer = string_split_infer };
-const Op op_TfIdfVectorizer = { "TfIdfVectorizer", "", 9, 1, 1, 1, 1, .infer = tfidf_infer };
+const Op op_StringConcat = { "StringConcat", "", 20, 2, 2, 1, 1, .infer = infer_broadcast, .prep = string_concat_prep };
+const Op op_StringNormalizer = { "StringNormalizer", "", 10, 1, 1, 1, 1, .infer = string_infer, .prep = string_normalizer_prep };
+const Op op_StringSplit = { "StringSplit", "", 20, 1, 1, 2, 2, .infer = string_split_infer, .prep = string_split_prep };
+const Op op_TfIdfVectorizer = { "TfIdfVectorizer", "", 9, 1, 1, 1, 1, .infer = tfidf_infer, .prep = tfidf_prep };

@@ -63,7 +63,7 @@ const Op op_LRN = { "LRN", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = lrn_p
 const Op op_LayerNormalization = { "LayerNormalization", "", 1, 2, 3, 1, 3, .infer = layer_norm_infer, .prep = layer_norm_prep, };
 const Op op_LogSoftmax = { "LogSoftmax", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = softmax_prep, };
 const Op op_LpNormalization = { "LpNormalization", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = lp_norm_prep, };
-const Op op_MeanVarianceNormalization = { "MeanVarianceNormalization", "", 9, 1, 1, 1, 1, .infer = infer_same };
+const Op op_MeanVarianceNormalization = { "MeanVarianceNormalization", "", 9, 1, 1, 1, 1, .infer = infer_same, .expand = mean_variance_expand };
 const Op op_RMSNormalization = { "RMSNormalization", "", 23, 2, 2, 1, 1, .infer = infer_same, .prep = layer_norm_prep, };
 /* ONNX Runtime's tools write it into the default domain, where ONNX does not define it. */
 const Op op_SimplifiedLayerNormalization = { "SimplifiedLayerNormalization", "", 1, 2, 2, 1, 2, .infer = layer_norm_infer, .prep = layer_norm_prep, };

@@ -86,9 +86,9 @@ const Op op_GlobalMaxPool = { "GlobalMaxPool", "", 1, 1, 1, 1, 1, .infer = globa
 /* Opset 1 could leave kernel_shape out and had p as a float. */
 const Op op_LpPool = { "LpPool", "", 2, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
 const Op op_MaxPool = { "MaxPool", "", 1, 1, 1, 1, 2, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
-const Op op_MaxRoiPool = { "MaxRoiPool", "", 1, 2, 2, 1, 1, .infer = roi_pool_infer };
+const Op op_MaxRoiPool = { "MaxRoiPool", "", 1, 2, 2, 1, 1, .infer = roi_pool_infer, .prep = roi_pool_prep };
 const Op op_MaxUnpool = { "MaxUnpool", "", 9, 2, 3, 1, 1, .attrs = POOL_ATTRS, .infer = unpool_infer, .prep = unpool_prep, };
-const Op op_RoiAlign = { "RoiAlign", "", 10, 3, 3, 1, 1, .infer = roi_align_infer };
+const Op op_RoiAlign = { "RoiAlign", "", 10, 3, 3, 1, 1, .infer = roi_align_infer, .prep = roi_align_prep };
 const Op op_ms_QLinearAveragePool = { "QLinearAveragePool", "com.microsoft", 1, 2, 5, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer,
     .expand = qlinear_pool_expand };
 const Op op_ms_QLinearGlobalAveragePool = { "QLinearGlobalAveragePool", "com.microsoft", 1, 2, 5, 1, 1, .infer = global_infer, .prep = qlinear_average_prep };

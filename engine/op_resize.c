@@ -130,7 +130,7 @@ static Err affine_grid_infer(Inference *x, const Node *n, const Fact *const *in,
     return OK;
 }
 
-const Op op_AffineGrid = { "AffineGrid", "", 20, 2, 2, 1, 1, .infer = affine_grid_infer };
+const Op op_AffineGrid = { "AffineGrid", "", 20, 2, 2, 1, 1, .infer = affine_grid_infer, .prep = affine_prep };
 const Op op_GridSample = { "GridSample", "", 16, 2, 2, 1, 1, .infer = grid_sample_infer, .prep = grid_prep };
 const Op op_Resize = { "Resize", "", 10, 1, 4, 1, 1, .infer = resize_infer, .prep = resize_prep, };
 const Op op_Upsample = { "Upsample", "", 1, 1, 2, 1, 1, .infer = upsample_infer, .prep = resize_prep, };

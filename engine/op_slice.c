@@ -278,8 +278,8 @@ static Err col2im_infer(Inference *x, const Node *n, const Fact *const *in, Fact
     return OK;
 }
 
-const Op op_CenterCropPad = { "CenterCropPad", "", 18, 2, 2, 1, 1, .infer = crop_infer };
-const Op op_Col2Im = { "Col2Im", "", 18, 3, 3, 1, 1, .infer = col2im_infer };
+const Op op_CenterCropPad = { "CenterCropPad", "", 18, 2, 2, 1, 1, .infer = crop_infer, .prep = center_prep };
+const Op op_Col2Im = { "Col2Im", "", 18, 3, 3, 1, 1, .infer = col2im_infer, .prep = col2im_prep };
 const Op op_Concat = { "Concat", "", 1, 1, -1, 1, 1, .infer = concat_infer, .prep = concat_prep, };
 const Op op_Pad = { "Pad", "", 2, 1, 4, 1, 1, .infer = pad_infer, .prep = pad_prep, };
 const Op op_Slice = { "Slice", "", 1, 1, 5, 1, 1, .infer = slice_infer, .prep = slice_prep, };

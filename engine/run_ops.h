@@ -48,3 +48,10 @@ Err vectorizer_prep(Plan *plan, Step *s), zip_prep(Plan *plan, Step *s);        
 Err label_prep(Plan *plan, Step *s), one_hot_encoder_prep(Plan *plan, Step *s);                                    /* run_label.c */
 Err trees_prep(Plan *plan, Step *s);                                                                               /* run_trees.c */
 Err svm_prep(Plan *plan, Step *s);                                                                                 /* run_svm.c */
+Err string_concat_prep(Plan *plan, Step *s), equal_prep(Plan *plan, Step *s), string_split_prep(Plan *plan, Step *s);
+Err string_normalizer_prep(Plan *plan, Step *s), tfidf_prep(Plan *plan, Step *s);                                  /* run_string.c */
+Err dft_prep(Plan *plan, Step *s), stft_prep(Plan *plan, Step *s), mel_prep(Plan *plan, Step *s);                  /* run_signal.c */
+Err roi_align_prep(Plan *plan, Step *s), roi_pool_prep(Plan *plan, Step *s), deform_prep(Plan *plan, Step *s);
+Err affine_prep(Plan *plan, Step *s), col2im_prep(Plan *plan, Step *s);                                            /* run_region.c */
+Err linear_attention_prep(Plan *plan, Step *s), causal_conv_prep(Plan *plan, Step *s), det_prep(Plan *plan, Step *s);
+Err cache_scatter_prep(Plan *plan, Step *s), center_prep(Plan *plan, Step *s);                                     /* run_linear.c */

@@ -209,7 +209,8 @@ static Err get_run(Plan *plan, Step *s)
 Err sequence_prep(Plan *plan, Step *s)
 {
     static const struct { const char *type; StepRun *run; } RUN[] = { { "ConcatFromSequence", concat_run }, { "Optional", optional_run },
-        { "OptionalGetElement", get_run }, { "OptionalHasElement", has_run }, { "SequenceAt", at_run }, { "SequenceConstruct", construct_run }, { "SequenceEmpty", construct_run },
+        { "OptionalGetElement", get_run }, { "OptionalHasElement", has_run }, { "SequenceAt", at_run }, { "SequenceConstruct", construct_run },
+        { "SequenceEmpty", construct_run },
         { "SequenceErase", erase_run }, { "SequenceInsert", insert_run }, { "SequenceLength", length_run }, { "SplitToSequence", split_run } };
     (void)plan;
     for (size_t i = 0; i < sizeof RUN / sizeof *RUN; i++) if (!strcmp(RUN[i].type, s->op->type)) s->run = RUN[i].run;

@@ -76,7 +76,8 @@ static Err regressor_prep(Step *s, Svm *m)
 {
     int weights = ml_floats(s->node, "coefficients", &m->weight);
     if (!attr_s_is(s->node, "post_transform", "NONE", true)) return err_set(ERR_UNSUPPORTED, "SVMRegressor with a post_transform cannot be run.");
-    if (ml_floats(s->node, "rho", &m->rho) < 1 || weights != (m->vectors ? m->vectors : m->columns)) return err_set(ERR_FORMAT, "The coefficients of an SVMRegressor do not fit.");
+    if (ml_floats(s->node, "rho", &m->rho) < 1 || weights != (m->vectors ? m->vectors : m->columns))
+        return err_set(ERR_FORMAT, "The coefficients of an SVMRegressor do not fit.");
     s->scratch_bytes = (size_t)m->columns * sizeof(float);
     s->run = regressor_run;
     return OK;

@@ -15,7 +15,8 @@ static const Option options[] = {
       "with input_0.pb, input_1.pb ... The batch dimension may be missing." },
     { "out", 'o', OPTION_FILE, FIELD(output), "DIR", NULL, "where the outputs go, one file a sample", "The folder for the outputs; it is made if it is missing." },
     { "format", 0, OPTION_CHOICE, FIELD(format), "FORM", "npz|pb", "npz: out-0000.npz (default); pb: output_0.pb ...",
-      "npz: one file out-0000.npz a sample, arrays named like the outputs (NAME/0, NAME/1 ... of a sequence, NAME/keys and NAME/values of a map). pb: one folder test_data_set_0 a sample, with output_0.pb, output_1.pb ..." },
+      "npz: one file out-0000.npz a sample, arrays named like the outputs (NAME/0, NAME/1 ... of a sequence, NAME/keys and "
+      "NAME/values of a map). pb: one folder test_data_set_0 a sample, with output_0.pb, output_1.pb ..." },
     { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing", "Print nothing; warnings and errors remain." },
     { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
