@@ -54,7 +54,7 @@ TESTS   := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 FUZZ_MAIN = $(BUILD)/tests/fuzz_replay.o
 # What a fuzz target links where that is not the whole library: kernels take minutes to compile for fuzzing.
 FUZZ_LIB_load := $(filter $(BUILD)/onnx/%,$(LIB_OBJ))
-FUZZ_LIB_npz := $(FUZZ_LIB_load) $(BUILD)/recipes/npz.o
+FUZZ_LIB_npz := $(FUZZ_LIB_load) $(BUILD)/recipes/npz.o $(BUILD)/recipes/text.o
 REPLAYS := $(FUZZ_SRC:tests/%.c=$(BUILD)/%)
 SCRIPTS := $(filter-out tests/run.sh tests/lint.sh,$(wildcard tests/*.sh))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
