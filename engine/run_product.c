@@ -136,7 +136,7 @@ MATMUL_RUN(float, f32) MATMUL_RUN(double, f64) MATMUL_RUN(uint32_t, u32) MATMUL_
 /* A vector as second operand has no axis of output channels. */
 int matmul_fuses(const Step *s)
 {
-    MatMul mm;
+    MatMul mm = { 0 };
     if (s->in[0]->dtype != DT_F32 || s->in[1]->dtype != DT_F32 || s->in[1]->shape.rank < 2) return -1;
     if (matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, &mm) != OK) return -1;
     return fits_tokens(s, mm.k, mm.n) ? s->out[0]->shape.rank - 1 : -1;
