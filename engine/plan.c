@@ -299,6 +299,7 @@ static Err plan_graph(Plan *p, const Graph *g)
     TRY(batch_split(p));
     if (p->n_piece) return OK;
     if (!p->options.keep) TRY(fuse(p));
+    if (!p->options.keep && !p->options.dense) TRY(drop_dead(p));
     TRY(prepare(p));
     TRY(place(p));
     p->now = p->late;

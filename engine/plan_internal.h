@@ -38,6 +38,8 @@ const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call *
 Err  run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *const *in, int n_in);
 /* Lets steps that can share one pass over their values become one: engine/fuse.h. */
 Err  fuse(Plan *p);
+/* Takes the weights out of products whose results are constant or that nobody reads: engine/dead.c. */
+Err  drop_dead(Plan *p);
 /* Gives every planned value its place in the block. */
 Err  place(Plan *p);
 Err  plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out);

@@ -159,6 +159,55 @@ static void test_tokens(void **state)
     check(b, (Shape){ 3, { 3, 5, 8 } }, 2);
 }
 
+/* Weights that are left in step i of a plan. */
+static int64_t weights_left(const Plan *p, int i)
+{
+    const Buffer *w = p->step[i]->in[1];
+    int64_t n = 0;
+    assert_non_null(w->data);
+    for (int64_t k = 0; k < w->count; k++) n += ((const float *)w->data)[k] != 0;
+    return n;
+}
+
+/* Channels 1 and 5 of the first convolution have no weights and are constant through normalization, sum, Relu, pool and join; nobody reads channel 2. */
+static void build_dead(Build *b)
+{
+    static float w[8 * 8], u[8 * 16];
+    Random r = { 21 };
+    for (int i = 0; i < 64; i++) w[i] = i / 8 == 1 || i / 8 == 5 ? 0 : random_float(&r);
+    for (int i = 0; i < 128; i++) u[i] = i % 16 % 8 == 2 ? 0 : random_float(&r);
+    build_init(b, "w", DT_F32, "8,8,1,1", w);
+    build_init(b, "u", DT_F32, "8,16,1,1", u);
+    build_node(b, "Conv", "x,w", "a", NULL);
+    add_norm(b, "a", "an");
+    build_node(b, "Relu", "an", "p", NULL);
+    build_node(b, "MaxPool", "p", "q", "kernel_shape:is=1,1");
+    build_node(b, "Concat", "p,q", "all", "axis:i=1");
+    build_node(b, "Conv", "all,u", "y", NULL);
+    build_output(b, "y", DT_F32, "2,8,6,7");
+}
+
+static void test_dead(void **state)
+{
+    (void)state;
+    Build *b = begin("2,8,6,7");
+    Model *m;
+    Plan *p;
+    build_dead(b);
+    check(b, image, 4);
+    b = begin("2,8,6,7");
+    build_dead(b);
+    Bytes bytes = build_finish(b, 8, 20);
+    Tensor x = { .dtype = DT_F32, .shape = image, .bytes = sizeof(float) * 2 * 8 * 6 * 7, .data = numbers };
+    if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK) fail_msg("%s", err_text());
+    build_and_run(m, &(PlanInput){ "x", DT_F32, image }, &x, false, &p);
+    assert_int_equal(weights_left(p, 0), 5 * 8);                   /* rows 1, 5 and 2 */
+    assert_int_equal(weights_left(p, 3), 8 * (16 - 6));            /* columns 1, 5, 2 of both halves */
+    plan_free(p);
+    model_free(m);
+    bytes_free(bytes);
+}
+
 /* What is read twice, or is an output, stays. */
 static void test_kept(void **state)
 {
@@ -191,7 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_residual), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
-        cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
+        cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join), cmocka_unit_test(test_dead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
