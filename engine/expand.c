@@ -71,10 +71,15 @@ Err expand_constant(Expand *x, DType t, int rank, const int64_t *dim, const void
 {
     Tensor *tensor;
     Shape s = shape_of(rank, dim);
-    Constant *c = arena_alloc(x->arena, sizeof *c);
-    if (!c) return full();
     TRY(tensor_new(x->arena, t, &s, &tensor));
     memcpy(tensor->data, data, tensor->bytes);
+    return expand_tensor(x, tensor, out);
+}
+
+Err expand_tensor(Expand *x, const Tensor *tensor, Value **out)
+{
+    Constant *c = arena_alloc(x->arena, sizeof *c);
+    if (!c) return full();
     *c = (Constant){ .name = "", .tensor = *tensor, .nonzeros = -1, .edited = true };
     TRY(expand_value(x, out));
     (*out)->constant = c;

@@ -27,6 +27,7 @@ Err expand_last(Expand *x, const char *type, Values in, const Attrs *attrs);
 Err expand_row(Expand *x, const Op *op, Values out, Values in, const Attrs *attrs);
 Err expand_value(Expand *x, Value **out);                                      /* a new value, for expand_node */
 Err expand_constant(Expand *x, DType t, int rank, const int64_t *dim, const void *data, Value **out);  /* data is copied */
+Err expand_tensor(Expand *x, const Tensor *tensor, Value **out);                 /* the same of a tensor, whose data lives in the arena */
 static inline Value *expand_in(const Expand *x, int i) { return i < x->node->n_in ? x->node->in[i] : NULL; }
 /* Output i if anything reads it: what nobody reads is not planned, so nothing else may depend on it. */
 static inline Value *expand_out(const Expand *x, int i)
@@ -41,4 +42,4 @@ Err mean_variance_expand(Expand *x), skip_norm_expand(Expand *x), embed_norm_exp
 Err qlinear_sigmoid_expand(Expand *x), qlinear_leaky_expand(Expand *x), qlinear_pool_expand(Expand *x), qlinear_softmax_expand(Expand *x);
 Err qlinear_concat_expand(Expand *x), qlinear_where_expand(Expand *x), qgemm_expand(Expand *x);
 Err packed_attention_expand(Expand *x);
-Err integer_to_float_expand(Expand *x), dynamic_matmul_expand(Expand *x);
+Err matmul_nbits_expand(Expand *x), integer_to_float_expand(Expand *x), dynamic_matmul_expand(Expand *x);

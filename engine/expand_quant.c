@@ -1,6 +1,7 @@
 /* Quantized operators of ONNX Runtime's tools as what they round: dequantized, computed in float, quantized; or integer products and one rounding.
  * https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md */
 #include <string.h>
+#include "engine/element.h"
 #include "engine/expand.h"
 
 static Attr int_attr(const char *name, int64_t v) { return (Attr){ .name = name, .kind = ATTR_I, .i = v }; }
@@ -117,4 +118,81 @@ Err dynamic_matmul_expand(Expand *x)
     for (int i = 0; i < 3; i++) TRY(expand_value(x, &a[i]));
     TRY(expand_node(x, "DynamicQuantizeLinear", (Values){ a, 3 }, VALUES(expand_in(x, 0)), &NONE));
     return scaled_product(x, (Value *[]){ a[0], a[2], a[1], expand_in(x, 1), expand_in(x, 3), expand_in(x, 2), expand_in(x, 4) });
+}
+
+/* MatMulNBits: A, B (N, blocks, bytes), scales (N * blocks), zero points (packed like B along the blocks, or numbers), group index, bias. The weight is dequantized
+ * once: W[k][n] = (q - zero) * scale, bits from the low ones up. */
+typedef struct NBits { int64_t n, k, block, blocks, bits; const uint8_t *q, *packed_zero; const Tensor *scale, *zero; } NBits;
+
+static int64_t bits_at(const uint8_t *row, int64_t i, int64_t bits) { return row[i * bits / 8] >> i * bits % 8 & ((1 << bits) - 1); }
+
+static double nbits_zero(const NBits *m, int64_t row, int64_t block)
+{
+    double v = (double)(1 << (m->bits - 1));
+    if (m->packed_zero) return (double)bits_at(m->packed_zero + row * ((m->blocks * m->bits + 7) / 8), block, m->bits);
+    if (m->zero) elements_to_f64(m->zero->dtype, m->zero->data, row * m->blocks + block, 1, &v);
+    return v;
+}
+
+static void nbits_unpack(const NBits *m, Tensor *w)
+{
+    for (int64_t row = 0; row < m->n; row++)
+        for (int64_t k = 0; k < m->k; k++) {
+            int64_t block = k / m->block;
+            double scale, q = (double)bits_at(m->q + (row * m->blocks + block) * (m->block * m->bits / 8), k % m->block, m->bits);
+            elements_to_f64(m->scale->dtype, m->scale->data, row * m->blocks + block, 1, &scale);
+            q = (q - nbits_zero(m, row, block)) * scale;
+            elements_from_f64(w->dtype, &q, 1, w->data, k * m->n + row);
+        }
+}
+
+/* The tensor of constant input i with `count` elements; NULL when it is left out. */
+static Err constant_in(const Expand *x, int i, int64_t count, const Tensor **out)
+{
+    const Value *v = expand_in(x, i);
+    int64_t n;
+    *out = NULL;
+    if (!v) return OK;
+    if (!v->constant) return err_set(ERR_UNSUPPORTED, "%s with an input '%s' that is no constant cannot be run.", x->node->op_type, v->name);
+    TRY(constant_fetch(x->graph.model, v->constant));
+    TRY(shape_count(&v->constant->tensor.shape, &n));
+    *out = &v->constant->tensor;
+    return n == count ? OK : err_set(ERR_SHAPE, "'%s' has %lld elements, %lld were expected.", v->name, (long long)n, (long long)count);
+}
+
+static Err nbits_read(const Expand *x, NBits *m)
+{
+    const Tensor *q;
+    const Node *n = x->node;
+    *m = (NBits){ .n = attr_i(n, "N", 0), .k = attr_i(n, "K", 0), .block = attr_i(n, "block_size", 0), .bits = attr_i(n, "bits", 4) };
+    const int64_t most = 1 << 30;
+    bool whole = m->bits == 2 || m->bits == 4 || m->bits == 8;
+    if (!whole || m->n < 1 || m->k < 1 || m->n > most || m->k > most || m->block < 16 || m->block > most || m->block & (m->block - 1) || expand_in(x, 4))
+        return err_set(ERR_UNSUPPORTED, "MatMulNBits with %lld bits, blocks of %lld or a group index cannot be run.", (long long)m->bits, (long long)m->block);
+    m->blocks = (m->k + m->block - 1) / m->block;
+    TRY(constant_in(x, 1, m->n * m->blocks * (m->block * m->bits / 8), &q));
+    TRY(constant_in(x, 2, m->n * m->blocks, &m->scale));
+    const Value *zero = expand_in(x, 3);
+    bool packed = zero && zero->constant && zero->constant->tensor.dtype == DT_U8;
+    TRY(constant_in(x, 3, packed ? m->n * ((m->blocks * m->bits + 7) / 8) : m->n * m->blocks, &m->zero));
+    if (!q || q->dtype != DT_U8 || !m->scale || !dtype_is_float(m->scale->dtype) || (m->zero && !packed && m->zero->dtype != m->scale->dtype))
+        return err_set(ERR_SHAPE, "The operands of a MatMulNBits have types that do not fit.");
+    m->q = q->data;
+    m->packed_zero = packed ? m->zero->data : NULL;
+    return OK;
+}
+
+Err matmul_nbits_expand(Expand *x)
+{
+    NBits m;
+    Tensor *w;
+    Value *weight, *y;
+    TRY(nbits_read(x, &m));
+    Shape shape = { .rank = 2, .dim = { m.k, m.n } };
+    TRY(tensor_new(x->arena, m.scale->dtype, &shape, &w));
+    nbits_unpack(&m, w);
+    TRY(expand_tensor(x, w, &weight));
+    if (!expand_in(x, 5)) return expand_last(x, "MatMul", VALUES(expand_in(x, 0), weight), &NONE);
+    TRY(expand_op(x, "MatMul", &y, VALUES(expand_in(x, 0), weight), &NONE));
+    return expand_last(x, "Add", VALUES(y, expand_in(x, 5)), &NONE);
 }

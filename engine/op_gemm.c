@@ -77,6 +77,14 @@ static Err gemm_macs(const Node *n, const Fact *const *in, const Fact *const *ou
 
 /* ---- MatMul: numpy.matmul; com.microsoft's FusedMatMul may swap the last two axes of each operand ---- */
 
+/* transBatchA, transBatchB: axis 0 goes behind the other leading axes. */
+static void leading_behind(Shape *s)
+{
+    int64_t first = s->dim[0];
+    for (int i = 0; i + 2 < s->rank; i++) s->dim[i] = s->dim[i + 1];
+    if (s->rank > 2) s->dim[s->rank - 2] = first;
+}
+
 static Err matmul_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
 {
     Operands o = operands(n);
@@ -84,6 +92,8 @@ static Err matmul_infer(Inference *x, const Node *n, const Fact *const *in, Fact
     if (!fact_shaped(in[o.a]) || !fact_shaped(in[o.b])) return OK;
     Shape a = in[o.a]->shape, b = in[o.b]->shape, s;
     if (a.rank == 0 || b.rank == 0) return err_set(ERR_SHAPE, "an operand is a scalar");
+    if (attr_i(n, "transBatchA", 0)) leading_behind(&a);
+    if (attr_i(n, "transBatchB", 0)) leading_behind(&b);
     bool row = a.rank == 1, column = b.rank == 1;
     int64_t m = row ? 1 : a.dim[a.rank - 2], k = a.dim[a.rank - 1];
     int64_t inner = column ? b.dim[0] : b.dim[b.rank - 2], last = column ? 1 : b.dim[b.rank - 1];
@@ -158,6 +168,7 @@ const Op op_ms_FusedMatMul = { "FusedMatMul", "com.microsoft", 1, 2, 2, 1, 1, .i
 const Op op_ms_MatMulIntegerToFloat = { "MatMulIntegerToFloat", "com.microsoft", 1, 4, 7, 1, 1, .infer = matmul_infer,
     .expand = integer_to_float_expand, .roles = matmul_roles,
     .macs = matmul_macs, .quant = TO_FLOAT };
-const Op op_ms_MatMulNBits = { "MatMulNBits", "com.microsoft", 1, 3, 6, 1, 1, .attrs = NBITS_ATTRS, .infer = matmul_nbits_infer };
+const Op op_ms_MatMulNBits = { "MatMulNBits", "com.microsoft", 1, 3, 6, 1, 1, .attrs = NBITS_ATTRS, .infer = matmul_nbits_infer,
+    .expand = matmul_nbits_expand };
 const Op op_ms_QGemm = { "QGemm", "com.microsoft", 1, 2, 9, 1, 1, .infer = gemm_infer, .expand = qgemm_expand,
     .roles = gemm_roles, .macs = gemm_macs, .quant = LINEAR };

@@ -84,12 +84,24 @@ typedef struct MatMul {
     int64_t m, n, k;
     Walk batch;                    /* of a's and b's leading axes */
     int64_t products;
-    bool ta, tb;                   /* com.microsoft FusedMatMul: the last two axes of a, of b are swapped ... */
-    double alpha;                  /* ... and the product is multiplied by this */
+    /* com.microsoft FusedMatMul: axis 0 stands behind the leading axes (sa, sb), then the last two are swapped (ta, tb), and the product is multiplied. */
+    bool sa, sb, ta, tb;
+    double alpha;
+    int64_t a_step, a_lead, b_step, b_lead;    /* elements from one matrix to the next, and from one row of it, as it lies, to the next */
 } MatMul;
 
-static Err matmul_shape(const Shape *a, const Shape *b, const Shape *y, MatMul *mm)
+/* Axes 1 ... of s but the last, then axis 0, then the last. */
+static Shape leading_behind(const Shape *s)
 {
+    Shape y = *s;
+    for (int i = 0; i + 2 < s->rank; i++) y.dim[i] = s->dim[i + 1];
+    if (s->rank > 2) y.dim[s->rank - 2] = s->dim[0];
+    return y;
+}
+
+static Err matmul_shape(const Shape *given_a, const Shape *given_b, const Shape *y, MatMul *mm)
+{
+    const Shape as = mm->sa ? leading_behind(given_a) : *given_a, bs = mm->sb ? leading_behind(given_b) : *given_b, *a = &as, *b = &bs;
     if (a->rank < 1 || b->rank < 1) return err_set(ERR_SHAPE, "A product needs operands of rank 1 or more.");
     if (a->rank < 2) mm->ta = false;
     if (b->rank < 2) mm->tb = false;
@@ -103,6 +115,10 @@ static Err matmul_shape(const Shape *a, const Shape *b, const Shape *y, MatMul *
     memcpy(ba.dim, a->dim, sizeof ba.dim);
     memcpy(bb.dim, b->dim, sizeof bb.dim);
     mm->products = shape_span(&batch, 0, batch.rank);
+    mm->a_lead = (mm->ta ? mm->m : mm->k) * (mm->sa ? shape_span(&ba, 0, ba.rank) : 1);
+    mm->b_lead = (mm->tb ? mm->k : mm->n) * (mm->sb ? shape_span(&bb, 0, bb.rank) : 1);
+    mm->a_step = mm->sa ? (mm->ta ? mm->m : mm->k) : mm->m * mm->k;
+    mm->b_step = mm->sb ? (mm->tb ? mm->k : mm->n) : mm->k * mm->n;
     if (ba.rank > batch.rank || bb.rank > batch.rank) return err_set(ERR_SHAPE, "The leading axes of a product do not broadcast.");
     walk_init(&mm->batch, &batch, (const Shape *[]){ &ba, &bb }, 2);
     return OK;
@@ -124,9 +140,9 @@ static void matmul_at(const MatMul *mm, int64_t i, int64_t at[2])
         for (int64_t i = 0; i < mm->products; i++) { \
             int64_t at[2]; \
             matmul_at(mm, i, at); \
-            Product_##SUFFIX p = { mm->m, mm->n, mm->k, (const T *)s->in[0]->data + at[0] * mm->m * mm->k, mm->ta ? 1 : mm->k, mm->ta ? mm->m : 1, \
-                (const T *)s->in[1]->data + at[1] * mm->k * mm->n, mm->tb ? mm->k : mm->n, mm->tb, (T *)s->out[0]->data + i * mm->m * mm->n, (T)mm->alpha }; \
-            if (mm->n == 1) { p.b_transposed = true; p.b_row = mm->k; } \
+            Product_##SUFFIX p = { mm->m, mm->n, mm->k, (const T *)s->in[0]->data + at[0] * mm->a_step, mm->ta ? 1 : mm->a_lead, mm->ta ? mm->a_lead : 1, \
+                (const T *)s->in[1]->data + at[1] * mm->b_step, mm->b_lead, mm->tb, (T *)s->out[0]->data + i * mm->m * mm->n, (T)mm->alpha }; \
+            if (mm->n == 1 && !mm->sb) { p.b_transposed = true; p.b_row = mm->k; } \
             product_##SUFFIX(plan, &p); \
         } \
         return OK; \
@@ -149,12 +165,11 @@ Err matmul_prep(Plan *plan, Step *s)
     MatMul *mm;
     DType t = s->in[0]->dtype;
     if (t != s->in[1]->dtype) return err_set(ERR_SHAPE, "MatMul has operands of different types.");
-    if (attr_i(s->node, "transBatchA", 0) || attr_i(s->node, "transBatchB", 0))
-        return err_set(ERR_UNSUPPORTED, "%s with transBatchA or transBatchB cannot be run.", s->op->type);
     TRY(plan_array(plan, 1, sizeof *mm, &mm));
-    *mm = (MatMul){ .ta = attr_i(s->node, "transA", 0), .tb = attr_i(s->node, "transB", 0), .alpha = (double)attr_f(s->node, "alpha", 1) };
+    *mm = (MatMul){ .ta = attr_i(s->node, "transA", 0), .tb = attr_i(s->node, "transB", 0), .alpha = (double)attr_f(s->node, "alpha", 1),
+        .sa = attr_i(s->node, "transBatchA", 0), .sb = attr_i(s->node, "transBatchB", 0) };
     TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
-    if (fits_tokens(s, mm->k, mm->n) && !mm->ta && mm->alpha == 1) return tokens_prep(plan, s, mm->k, mm->n, mm->tb);
+    if (fits_tokens(s, mm->k, mm->n) && !mm->ta && !mm->sa && !mm->sb && mm->alpha == 1) return tokens_prep(plan, s, mm->k, mm->n, mm->tb);
     s->state = mm;
     switch (t) {
     case DT_F32: s->run = matmul_run_f32; return OK;

@@ -42,6 +42,9 @@ def fused():
                                            activation="LeakyRelu", activation_alpha=0.3, alpha=0.5), 1e-5
         yield f"FusedMatMul {a} {b_}", *node("FusedMatMul", [normal(3, 2, *(7, 5)[::1 - 2 * a]), normal(3, 2, *(5, 4)[::1 - 2 * b_])], transA=a, transB=b_,
                                              alpha=0.25), 1e-5
+    for a, b_ in ((0, 0), (0, 1), (1, 0), (1, 1)):                  # axis 0 behind the leading ones
+        spread = [normal(*((7, 3, 5), (5, 3, 7))[a]), normal(*((5, 3, 4), (4, 3, 5))[b_])]
+        yield f"FusedMatMul spread {a} {b_}", *node("FusedMatMul", spread, transBatchA=1, transBatchB=1, transA=a, transB=b_), 1e-5
     yield "FusedMatMul of a weight", *node("FusedMatMul", [normal(3, 7, 5), normal(4, 5)], fixed=(1,), transB=1), 1e-5
     yield "BiasGelu", *node("BiasGelu", [normal(3, 4, 32), normal(32)]), 1e-5
     yield "Gelu", *node("Gelu", [normal(3, 40)]), 1e-5
@@ -121,6 +124,15 @@ def products():
     yield "ConvInteger", *node("ConvInteger", [image, byte(12, 8, 3, 3), np.uint8(9), np.uint8(101)], [I32], fixed=range(1, 4), domain="", pads=[1] * 4), 0
 
 
+def packed_weights():
+    x, bias = normal(3, 5, 80), normal(24)
+    for bits in (4, 8):
+        q, scales, zeros = byte(24, 3, 32 * bits // 8), normal(24 * 3) / 20, byte(24 * ((3 * bits + 7) // 8))
+        sizes = {"K": 80, "N": 24, "bits": bits, "block_size": 32}
+        yield f"MatMulNBits {bits}", *node("MatMulNBits", [x, q, scales], fixed=(1, 2), **sizes), 1e-5
+        yield f"MatMulNBits {bits} with zero points and a bias", *node("MatMulNBits", [x, q, scales, zeros, None, bias], fixed=(1, 2, 3, 5), **sizes), 1e-5
+
+
 def attentions():
     x, w, b = normal(2, 5, 24), normal(24, 72) / 5, normal(72)
     masks = {"lengths": np.array([3, 5], np.int32), "ends and starts": np.array([4, 5, 1, 0], np.int32), "keys": (rng.random((2, 5)) < 0.7).astype(np.int32),
@@ -151,5 +163,5 @@ def attentions():
 
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (fused, norms, quantized, products, attentions):
+    for family in (fused, norms, quantized, products, packed_weights, attentions):
         yield from family()
