@@ -57,7 +57,10 @@ static bool read_product(const Dead *d, const Step *s, Product *p)
     return true;
 }
 
-static int64_t weight_place(const Product *p, int64_t out, int64_t column) { return out / p->rows * p->group_step + out % p->rows * p->row_step + column * p->column_step; }
+static int64_t weight_place(const Product *p, int64_t out, int64_t column)
+{
+    return out / p->rows * p->group_step + out % p->rows * p->row_step + column * p->column_step;
+}
 
 static float weight_at(const Product *p, int64_t at)
 {
@@ -193,7 +196,8 @@ static bool keeps_channels(const Step *s, const Channels *in)
 {
     const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
     if (s->late || !in->n) return false;
-    if (is_type(s, "Activation") || is_type(s, "MaxPool") || is_type(s, "GlobalAveragePool") || is_type(s, "GlobalMaxPool") || is_type(s, "Identity")) return s->n_out == 1;
+    if (is_type(s, "Activation") || is_type(s, "MaxPool") || is_type(s, "GlobalAveragePool") || is_type(s, "GlobalMaxPool") || is_type(s, "Identity"))
+        return s->n_out == 1;
     if (is_type(s, "AveragePool")) return !attr_i(s->node, "count_include_pad", 0);
     bool view = is_type(s, "Flatten") || is_type(s, "Reshape") || is_type(s, "Squeeze");
     return view && in->axis == 1 && y->rank == 2 && x->dim[0] == y->dim[0] && y->dim[1] == in->n && s->in[0]->count == s->out[0]->count;
