@@ -69,8 +69,8 @@ void ml_two_scores(const Node *n, float s[2], bool probability)
     float score = s[0];
     bool transformed = attr_s_is(n, "post_transform", "LOGISTIC", false);
     if (attr_s_is(n, "post_transform", "PROBIT", false)) { s[1] = probit(score); s[0] = 1 - s[1]; return; }
-    s[1] = !probability && transformed ? logistic(score) : score;
-    s[0] = probability ? 1 - score : transformed ? logistic(-score) : -score;
+    s[1] = transformed ? logistic(score) : score;
+    s[0] = transformed ? logistic(-score) : probability ? 1 - score : -score;
 }
 
 /* Labels are int64s or strings; operators name their lists differently. */

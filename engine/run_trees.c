@@ -29,7 +29,8 @@ typedef struct Trees {
     double *weight, *base;
     int n_base;
     Aggregate aggregate;
-    bool classifier, one_class, positive;      /* one_class: two classes, but leaves for one of them only; positive: no weight is negative */
+    /* one_class: two classes, but leaves for one of them only: the second if `second`; positive: no weight is negative */
+    bool classifier, one_class, second, positive;
     MlLabels labels;
 } Trees;
 
@@ -176,6 +177,8 @@ static Err classic(Plan *plan, Step *s, Trees *t)
         if (t->weight[i] < 0) t->positive = false;
     }
     t->one_class = t->classifier && t->targets == 2 && used[0] != used[1];
+    t->second = used[1];
+    if (t->one_class && t->second && t->n_base) return err_set(ERR_UNSUPPORTED, "%s of two classes with base values for one cannot be run.", s->op->type);
     if (t->n_base && t->n_base != t->targets && !(t->one_class && t->n_base == 1)) return err_set(ERR_FORMAT, "A tree ensemble has %d base values.", t->n_base);
     return OK;
 }
@@ -304,18 +307,21 @@ static Err score_row(const Trees *t, const double *x, double *score, bool *has)
     return OK;
 }
 
-/* Two classes and leaves for one of them: probabilities of the second class if no weight is negative, else scores around 0. */
-static int64_t classify_one(const Step *s, const Trees *t, const double *score, const bool *has, float *y)
+/* Two classes and leaves for one of them, as ONNX Runtime reads them: probabilities of the second class if no weight is negative, else scores around 0. What leaves of
+ * the first class give stands for both classes; what those of the second give is its score alone. */
+static int64_t classify_one(const Step *s, const Trees *t, const double *score, float *y)
 {
-    double v = (has[1] ? score[1] : score[0]) + (t->n_base ? t->base[t->n_base - 1] : 0);
-    y[0] = (float)v;
-    ml_two_scores(s->node, y, t->positive);
+    double v = score[t->second] + (t->n_base ? t->base[t->n_base - 1] : 0);
+    y[0] = t->second ? 0 : (float)v;
+    y[1] = (float)v;
+    if (t->second) ml_transform(s->node, y, 2);
+    else ml_two_scores(s->node, y, t->positive);
     return v > (t->positive ? 0.5 : 0);
 }
 
-static void put_row(const Step *s, const Trees *t, int64_t row, const double *score, const bool *has, float *f)
+static void put_row(const Step *s, const Trees *t, int64_t row, const double *score, float *f)
 {
-    if (t->one_class) ml_put_label(&t->labels, s->out[0], row, classify_one(s, t, score, has, f));
+    if (t->one_class) ml_put_label(&t->labels, s->out[0], row, classify_one(s, t, score, f));
     else {
         int64_t best = 0;
         for (int64_t i = 0; i < t->targets; i++) {
@@ -340,7 +346,7 @@ static Err trees_run(Plan *plan, Step *s)
     for (int64_t row = 0; row < t->rows; row++) {
         elements_to_f64(s->in[0]->dtype, s->in[0]->data, row * t->columns, t->columns, x);
         TRY(score_row(t, x, score, has));
-        put_row(s, t, row, score, has, f);
+        put_row(s, t, row, score, f);
     }
     return OK;
 }

@@ -221,7 +221,7 @@ static void write_operators(const char *path)
                "| operator | domain | from opset | run | tests passed with it | types tested |\n|---|---|---|---|---|---|\n");
     for (int k = 0; k < op_count() && k < MAX_OPERATORS; k++) {
         const Op *op = op_at(k);
-        fprintf(f, "| %s | %s | %d | %s | %d |", op->type, *op->domain ? op->domain : "ai.onnx", op->since, op->prep ? "yes" : "no", used[k].cases);
+        fprintf(f, "| %s | %s | %d | %s | %d |", op->type, *op->domain ? op->domain : "ai.onnx", op->since, op->prep || op->expand ? "yes" : "no", used[k].cases);
         for (int t = 1; t < DT_COUNT; t++) if (used[k].types >> t & 1) fprintf(f, " %s", dtype_name((DType)t));
         fprintf(f, " |\n");
     }

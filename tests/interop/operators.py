@@ -1,4 +1,6 @@
 """One-node models of operators that ONNX's node tests do not cover: com.microsoft's, and quantized ones whose rounding is to be ONNX Runtime's."""
+import itertools
+
 import numpy as np
 from made import F, model
 from onnx import TensorProto, helper, numpy_helper
@@ -6,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 U8, I8, I32, I64 = TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64
 KIND = {np.dtype(np.float32): F, np.dtype(np.uint8): U8, np.dtype(np.int8): I8, np.dtype(np.int32): I32, np.dtype(np.int64): I64, np.dtype(np.bool_): TensorProto.BOOL,
         np.dtype(np.float16): TensorProto.FLOAT16, np.dtype(np.float64): TensorProto.DOUBLE}
-MS = "com.microsoft"
+MS, ML = "com.microsoft", "ai.onnx.ml"
 rng = np.random.default_rng(11)
 
 
@@ -27,7 +29,8 @@ def node(op, operands, outputs=(F,), fixed=(), domain=MS, version=21, **attribut
     constants = [numpy_helper.from_array(operands[i], names[i]) for i in fixed if operands[i] is not None]
     made = model(op, [helper.make_node(op, names, out, "it", domain=domain, **attributes)],
                  [helper.make_tensor_value_info(n, KIND[v.dtype], v.shape) for n, v in inputs.items()],
-                 [helper.make_tensor_value_info(n, t, None) for n, t in zip(out, outputs) if t is not None], constants, opset=version, ir_version=10, domains=[MS])
+                 [helper.make_tensor_value_info(n, t, None) for n, t in zip(out, outputs) if t is not None], constants,
+                 opset=version, ir_version=10, domains=[domain or MS])
     return made, inputs
 
 
@@ -161,7 +164,28 @@ def attentions():
     yield "RotaryEmbedding of positions", *node("RotaryEmbedding", [normal(2, 4, 5, 6), rng.integers(0, 16, (2, 5)), *tables], fixed=(2, 3)), 1e-5
 
 
+def machine_learning():
+    x, w, b = normal(9, 4), normal(12).tolist(), normal(3).tolist()
+    for transform in ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"):
+        yield f"LinearClassifier {transform}", *node("LinearClassifier", [x], [I64, F], domain=ML, coefficients=w, intercepts=b, classlabels_ints=[3, 1, 2],
+                                                     post_transform=transform), 1e-5
+        yield f"LinearRegressor {transform}", *node("LinearRegressor", [x], [F], domain=ML, coefficients=w, intercepts=b, targets=3, post_transform=transform), 1e-5
+    for norm in ("MAX", "L1", "L2"):
+        yield f"Normalizer {norm}", *node("Normalizer", [x], domain=ML, norm=norm), 1e-5
+    yield "Scaler", *node("Scaler", [x], domain=ML, offset=w[:4], scale=w[4:8]), 1e-5
+    yield "Binarizer", *node("Binarizer", [x], domain=ML, threshold=0.3), 0
+    tree = {"nodes_treeids": [0] * 5, "nodes_nodeids": list(range(5)), "nodes_featureids": [0, 2, 0, 0, 0], "nodes_values": [0.1, -0.2, 0.0, 0.0, 0.0],
+            "nodes_modes": ["BRANCH_LEQ", "BRANCH_GT", "LEAF", "LEAF", "LEAF"], "nodes_truenodeids": [1, 2, 0, 0, 0], "nodes_falsenodeids": [4, 3, 0, 0, 0]}
+    leaves = {"class_treeids": [0] * 3, "class_nodeids": [2, 3, 4], "class_ids": [0, 1, 2], "class_weights": [0.4, 0.7, 0.9]}
+    three = {"classlabels_int64s": [5, 6, 7], "post_transform": "SOFTMAX"}
+    yield "TreeEnsembleClassifier", *node("TreeEnsembleClassifier", [x], [I64, F], domain=ML, **tree, **leaves, **three), 1e-5
+    for transform, sign, used in itertools.product(("NONE", "LOGISTIC"), (1, -1), (0, 1)):     # two classes, leaves for one
+        two = {"class_ids": [used] * 3, "class_weights": [0.4 * sign, 0.7, 0.9], "classlabels_int64s": [5, 6], "post_transform": transform}
+        yield f"TreeEnsembleClassifier of two, {transform} {sign} {used}", *node("TreeEnsembleClassifier", [x], [I64, F], domain=ML, **(tree | leaves | two)), 1e-5
+
+
+
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (fused, norms, quantized, products, packed_weights, attentions):
+    for family in (fused, norms, quantized, products, packed_weights, attentions, machine_learning):
         yield from family()
