@@ -80,8 +80,8 @@ static void prepare(const Layer *l, int threads, int batch, Case *c)
                                  .dilation = { 1, 1 }, .pad = { 1, 1 } };
     c->shape = (MultiplyShape) { window, batch, 1, k, n * n, { c->w, (size_t)k, 1, l->m } };
     multiply_plan(&c->shape, kernels_best(), threads, MULTIPLY_DENSE, &c->direct);
-    c->packed[0] = zeroed(c->direct.bytes);
-    multiply_pack(&c->direct, c->packed[0]);
+    c->packed[0] = zeroed(c->direct.packed.bytes);
+    packed_fill(&c->direct.packed, c->packed[0]);
     scratch = c->direct.scratch;
     for (int v = 0; v < 2; v++) {
         winograd_plan(&c->shape, kernels_best(), threads, 2 + 2 * v, &c->winograd[v]);

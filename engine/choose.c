@@ -35,7 +35,7 @@ static void plan_as(const Choice *c, Variant v, Trial *t)
     if (c->tokens) {
         t->tokens = *c->tokens;
         tokens_plan(&t->tokens, form);
-        t->bytes = t->tokens.bytes;
+        t->bytes = t->tokens.packed.bytes;
         t->scratch = t->tokens.scratch;
     } else if (v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4) {
         winograd_plan(c->columns, c->kernels, c->plan->threads, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->columns.winograd);
@@ -43,7 +43,7 @@ static void plan_as(const Choice *c, Variant v, Trial *t)
         t->scratch = t->columns.winograd.scratch;
     } else {
         multiply_plan(c->columns, c->kernels, c->plan->threads, form, &t->columns.multiply);
-        t->bytes = t->columns.multiply.bytes;
+        t->bytes = t->columns.multiply.packed.bytes;
         t->scratch = t->columns.multiply.scratch;
     }
     t->columns.bytes = t->bytes;
@@ -52,9 +52,9 @@ static void plan_as(const Choice *c, Variant v, Trial *t)
 
 static void pack(const Choice *c, Trial *t, void *memory)
 {
-    if (c->tokens) tokens_pack(&t->tokens, memory);
+    if (c->tokens) packed_fill(&t->tokens.packed, memory);
     else if (t->columns.variant == VARIANT_WINOGRAD_2 || t->columns.variant == VARIANT_WINOGRAD_4) winograd_pack(&t->columns.winograd, memory);
-    else multiply_pack(&t->columns.multiply, memory);
+    else packed_fill(&t->columns.multiply.packed, memory);
 }
 
 void columns_run(const Columns *c, const MultiplyRun *run)
@@ -189,12 +189,12 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
 
 Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
 {
-    Choice c = { .plan = plan, .tokens = t, .kernels = t->kernels };
+    Choice c = { .plan = plan, .tokens = t, .kernels = t->packed.kernels };
     Trial winner;
-    c.size = (ProductSize){ t->weights.rows, t->k, count_nonzeros(t->weights, 1, t->k), 1, 1, t->tokens };
+    c.size = (ProductSize){ t->packed.weights.rows, t->packed.k, count_nonzeros(t->packed.weights, 1, t->packed.k), 1, 1, t->tokens };
     stand(&c, VARIANT_TOKENS_DENSE);
     if (has_zeros(&c)) stand(&c, VARIANT_TOKENS_SPARSE);
-    TRY(elect(&c, s, (size_t)t->tokens * (size_t)t->k, (size_t)t->weights.rows * (size_t)t->tokens, &winner));
+    TRY(elect(&c, s, (size_t)t->tokens * (size_t)t->packed.k, (size_t)t->packed.weights.rows * (size_t)t->tokens, &winner));
     *t = winner.tokens;
     return OK;
 }

@@ -20,5 +20,5 @@ typedef struct Columns {
 Err  columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *c);
 void columns_run(const Columns *c, const MultiplyRun *run);
 
-/* Gemm and MatMul: as tokens_plan and tokens_pack, which `t` is ready for. */
+/* Gemm and MatMul: as tokens_plan and packed_fill, which `t` is ready for. */
 Err  tokens_prepare(Plan *plan, Step *s, Tokens *t);

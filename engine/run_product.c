@@ -71,8 +71,8 @@ static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool tr
     TRY(plan_array(plan, 1, sizeof *product, &product));
     if (s->fused) TRY(fused_bias(plan, s, bias_of(s), features, &product->bias));
     Tokens *t = &product->tokens;
-    *t = (Tokens){ .tokens = s->out[0]->count / features, .k = (int)k, .kernels = kernels, .threads = plan->threads };
-    t->weights = (Weights){ w, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
+    *t = (Tokens){ .tokens = s->out[0]->count / features, .packed = { .k = (int)k, .kernels = kernels, .threads = plan->threads } };
+    t->packed.weights = (Weights){ w, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
     TRY(tokens_prepare(plan, s, t));
     s->state = product;
     s->run = tokens_step;

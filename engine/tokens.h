@@ -7,20 +7,13 @@
 
 typedef struct Tokens {
     int64_t tokens;
-    int     k;
-    Weights weights;           /* rows: features */
-    const Kernels *kernels;
-    bool    sparse;
-    int     threads;
-    int     block, blocks;     /* of k */
-    int     parts, part_rows;  /* sparse: features are cut into parts; dense: a part is a tile */
-    size_t  bytes, scratch;    /* packed weights; what tokens_run needs, for all threads */
-    char   *packed;
-    size_t *at;                /* where (part, block) begins; in `packed` */
+    Packed  packed;            /* weights' rows: features; for packed_fill before the first run */
+    int     at_once;           /* tokens of an item of work */
+    int     parts, part_chunks;        /* features are cut into parts; dense: a part is a tile */
+    size_t  scratch;           /* bytes that tokens_run needs, for all threads */
 } Tokens;
 
-/* tokens, k, weights, kernels and threads of *t are set; computes the rest. */
+/* tokens and weights, k, kernels and threads of packed are set; computes the rest. */
 void tokens_plan(Tokens *t, MultiplyChoice choice);
-void tokens_pack(Tokens *t, void *memory);                     /* t->bytes, used until the last run */
 /* bias (features) or NULL; run->residual must be NULL: posts add. */
 void tokens_run(const Tokens *t, const MultiplyRun *run);

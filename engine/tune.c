@@ -59,9 +59,9 @@ static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
     size_t bytes, scratch;
     *t = (Trial){ .variant = v, .run = { .x = b->x, .y = b->y, .lo = 0, .hi = INFINITY } };
     if (is_tokens(v)) {
-        t->tokens = (Tokens){ .tokens = s->tokens, .k = shape.k, .kernels = b->kernels, .threads = 1, .weights = shape.weights };
+        t->tokens = (Tokens){ .tokens = s->tokens, .packed = { .k = shape.k, .kernels = b->kernels, .threads = 1, .weights = shape.weights } };
         tokens_plan(&t->tokens, choice);
-        bytes = t->tokens.bytes;
+        bytes = t->tokens.packed.bytes;
         scratch = t->tokens.scratch;
     } else if (is_winograd(v)) {
         winograd_plan(&shape, b->kernels, 1, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->winograd);
@@ -69,15 +69,15 @@ static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
         scratch = t->winograd.scratch;
     } else {
         multiply_plan(&shape, b->kernels, 1, choice, &t->multiply);
-        bytes = t->multiply.bytes;
+        bytes = t->multiply.packed.bytes;
         scratch = t->multiply.scratch;
     }
     void *packed = arena_alloc(b->arena, bytes + 64);
     t->run.scratch = arena_alloc(b->arena, scratch + 64);
     if (!packed || !t->run.scratch) return err_set(ERR_NOMEM, "Out of memory.");
-    if (is_tokens(v)) tokens_pack(&t->tokens, packed);
+    if (is_tokens(v)) packed_fill(&t->tokens.packed, packed);
     else if (is_winograd(v)) winograd_pack(&t->winograd, packed);
-    else multiply_pack(&t->multiply, packed);
+    else packed_fill(&t->multiply.packed, packed);
     return OK;
 }
 

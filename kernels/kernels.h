@@ -37,7 +37,7 @@ typedef struct Kernels {
     void (*pack_f32)(const PanelWindow *g, const float *x, const PanelPart *p, float *panel);
     /*   dense_f32:  one tile, columns <= sizes.tile;   sum[m][j] += w[m][k] * panel[k * sizes.tile + j] */
     void (*dense_f32)(const DensePart *d, const PanelOutput *o);
-    /*   sparse_f32: columns <= PANEL_COLUMNS;          sum[m][j] += w * panel[at + j] for every weight of row m */
+    /*   sparse_f32: columns <= sizes.sparse;           sum[m][j] += w * panel[at + j] for every weight of row m */
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
     /*   transpose_f32: for r < rows, c < columns: y[c * ldy + r] = x[r * ldx + c] */
     void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);

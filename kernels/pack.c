@@ -27,60 +27,151 @@ void weights_pack_dense(const Weights *w, int k0, int k1, int width, float *out)
     }
 }
 
-static int row_nonzeros(const Weights *w, int m, int k0, int k1)
+typedef uint32_t Four __attribute__((vector_size(16)));
+typedef struct Row { uint64_t bit[SPARSE_BLOCK / 64]; int count; } Row;        /* which weights are not 0 */
+
+/* Of 32 weights that follow each other. */
+static uint64_t bits_of(const float *w)
 {
-    int n = 0;
-    for (int k = k0; k < k1; k++)
-        n += weight(w, m, k) != 0;
-    return n;
+    Four bits = { 0 }, place = { 1, 2, 4, 8 };
+    for (int i = 0; i < 32; i += 4, place <<= 4) {
+        Four x;
+        memcpy(&x, w + i, sizeof x);
+        bits |= (Four)(x << 1 != 0) & place;                   /* without the sign */
+    }
+    return bits[0] | bits[1] | bits[2] | bits[3];
+}
+
+static void row_set(Row *row, const Weights *w, int m, int k0, int k1)
+{
+    int k = k0;
+    for (int i = 0; i < (k1 - k0 + 63) / 64; i++)
+        row->bit[i] = 0;
+    for (; w->column == 1 && k + 32 <= k1; k += 32)
+        row->bit[(k - k0) / 64] |= bits_of(w->w + (size_t)m * w->row + (size_t)k) << (k - k0) % 64;
+    for (; k < k1; k++)
+        row->bit[(k - k0) / 64] |= (uint64_t)(weight(w, m, k) != 0) << (k - k0) % 64;
+    row->count = 0;
+    for (int i = 0; i < (k1 - k0 + 63) / 64; i++)
+        row->count += __builtin_popcountll(row->bit[i]);
 }
 
 size_t weights_nonzeros(const Weights *w, int k0, int k1)
 {
+    Row row;
     size_t n = 0;
     for (int m = 0; m < w->rows; m++)
-        n += (size_t)row_nonzeros(w, m, k0, k1);
+        for (int k = k0; k < k1; k += SPARSE_BLOCK) {
+            row_set(&row, w, m, k, k1 - k < SPARSE_BLOCK ? k1 : k + SPARSE_BLOCK);
+            n += (size_t)row.count;
+        }
     return n;
 }
 
-/* Counting sort, stable. */
-static void sort_heads(const Weights *w, int k0, int k1, SparseHead *head)
+/* Insertion sort, stable: the rows with most weights first. */
+static void sort_rows(const Row *row, int rows, uint8_t *order)
 {
-    int next[SPARSE_BLOCK + 1] = { 0 };                        /* first place of rows with this count */
-    for (int m = 0; m < w->rows; m++)
-        for (int n = row_nonzeros(w, m, k0, k1); n > 0; n--)
-            next[n - 1]++;                                     /* rows with more come before */
-    for (int m = 0; m < w->rows; m++) {
-        int n = row_nonzeros(w, m, k0, k1);
-        head[next[n]++] = (SparseHead) { (uint16_t)m, (uint16_t)n };
+    for (int m = 0; m < rows; m++) {
+        int i = m;
+        for (; i > 0 && row[order[i - 1]].count < row[m].count; i--)
+            order[i] = order[i - 1];
+        order[i] = (uint8_t)m;
     }
 }
 
-static uint8_t *put(uint8_t *stream, const float *w, const uint16_t *at, int n)
+/* Two rows whose stream is made; the second one may be without weights. */
+typedef struct Pair {
+    const Weights *w;
+    int k0, k1, words, pitch;
+    int m[2], both, alone[2];              /* rows, weights that both have and that one has */
+    const Row *row[2];
+} Pair;
+
+static void pair_set(Pair *p, const Row *row, int first, int second)
 {
-    memcpy(stream, w, (size_t)n * sizeof *w);
-    memcpy(stream + (size_t)n * sizeof *w, at, (size_t)n * sizeof *at);
-    return stream + n * SPARSE_BYTES;
+    static const Row none;
+    p->m[0] = first;
+    p->m[1] = second;
+    p->row[0] = &row[first];
+    p->row[1] = first == second ? &none : &row[second];
+    p->both = 0;
+    for (int i = 0; i < p->words; i++)
+        p->both += __builtin_popcountll(p->row[0]->bit[i] & p->row[1]->bit[i]);
+    for (int r = 0; r < 2; r++)
+        p->alone[r] = p->row[r]->count - p->both;
 }
 
-void weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, SparseHead *head, uint8_t *stream)
+static int steps_of(const Pair *p)
 {
-    sort_heads(w, k0, k1, head);
-    for (const SparseHead *h = head; h < head + w->rows; h++) {
-        float value[4];
-        uint16_t at[4];
-        int n = 0;
-        for (int k = k0; k < k1; k++) {
-            value[n] = weight(w, h->row, k);
-            if (value[n] == 0)
-                continue;
-            at[n] = (uint16_t)((k - k0) * pitch);
-            if (++n < 4)
-                continue;
-            stream = put(stream, value, at, 4);
-            n = 0;
+    int most = p->alone[0] > p->alone[1] ? p->alone[0] : p->alone[1];
+    return (most + 1) / 2;
+}
+
+static uint8_t *put_both(const Pair *p, uint8_t *stream)
+{
+    for (int i = 0; i < p->words; i++)
+        for (uint64_t left = p->row[0]->bit[i] & p->row[1]->bit[i]; left; left &= left - 1, stream += SPARSE_BOTH) {
+            int k = 64 * i + __builtin_ctzll(left);
+            const float w[2] = { weight(p->w, p->m[0], p->k0 + k), weight(p->w, p->m[1], p->k0 + k) };
+            uint16_t at = (uint16_t)(k * p->pitch);
+            memcpy(stream, w, sizeof w);
+            memcpy(stream + sizeof w, &at, sizeof at);
         }
-        for (int i = 0; i < n; i++)
-            stream = put(stream, value + i, at + i, 1);
+    return stream;
+}
+
+/* A row of the panel where the weight of row r is 0, if there is one. */
+static uint16_t zero_of(const Pair *p, int r)
+{
+    for (int i = 0; i < p->words; i++)
+        if (~p->row[r]->bit[i]) {
+            int k = 64 * i + __builtin_ctzll(~p->row[r]->bit[i]);
+            return (uint16_t)(k < p->k1 - p->k0 ? k * p->pitch : 0);
+        }
+    return 0;
+}
+
+/* Weight number n of those that only row r has: numbers r and r + 2 of each step. */
+static void put_one(int n, int r, float w, uint16_t at, uint8_t *stream)
+{
+    int q = n % 2 * 2 + r;
+    memcpy(stream + n / 2 * SPARSE_STEP + q * (int)sizeof w, &w, sizeof w);
+    memcpy(stream + n / 2 * SPARSE_STEP + 4 * sizeof w + q * (int)sizeof at, &at, sizeof at);
+}
+
+/* The last steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to the same. */
+static void put_alone(const Pair *p, int r, int steps, uint8_t *stream)
+{
+    int n = 0;
+    for (int i = 0; i < p->words; i++)
+        for (uint64_t left = p->row[r]->bit[i] & ~p->row[!r]->bit[i]; left; left &= left - 1) {
+            int k = 64 * i + __builtin_ctzll(left);
+            put_one(n++, r, weight(p->w, p->m[r], p->k0 + k), (uint16_t)(k * p->pitch), stream);
+        }
+    for (uint16_t zero = zero_of(p, r); n < 2 * steps; n++)
+        put_one(n, r, 0, zero, stream);
+}
+
+size_t weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, void *memory)
+{
+    Row row[SPARSE_ROWS];
+    uint8_t order[SPARSE_ROWS];
+    Pair p = { .w = w, .k0 = k0, .k1 = k1, .words = (k1 - k0 + 63) / 64, .pitch = pitch };
+    SparseHead *head = memory;
+    size_t bytes = (size_t)sparse_heads(w->rows) * sizeof *head;
+    for (int m = 0; m < w->rows; m++)
+        row_set(&row[m], w, m, k0, k1);
+    sort_rows(row, w->rows, order);
+    for (int i = 0; i < w->rows; i += 2) {
+        pair_set(&p, row, order[i], order[i + 1 < w->rows ? i + 1 : i]);
+        int steps = steps_of(&p);
+        if (memory) {
+            *head++ = (SparseHead) { { (uint16_t)p.m[0], (uint16_t)p.m[1] }, (uint16_t)p.both, (uint16_t)steps };
+            uint8_t *stream = put_both(&p, (uint8_t *)memory + bytes);
+            for (int r = 0; r < 2; r++)
+                put_alone(&p, r, steps, stream);
+        }
+        bytes += (size_t)p.both * SPARSE_BOTH + (size_t)steps * SPARSE_STEP;
     }
+    return bytes;
 }

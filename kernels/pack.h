@@ -4,7 +4,7 @@
 
 enum {
     SPARSE_BLOCK = 1024,       /* rows of X in a K block of a sparse product, at most */
-    SPARSE_BYTES = 6,          /* of the stream, for each nonzero */
+    SPARSE_ROWS = 64,          /* rows of W that are packed together, at most */
 };
 
 /* W's element (m, k) is w[m * row + k * column]. */
@@ -21,6 +21,8 @@ size_t weights_dense_count(const Weights *w, int k0, int k1, int width);       /
 
 /* Weights other than 0 (and -0). NaN counts. */
 size_t weights_nonzeros(const Weights *w, int k0, int k1);
-/* Heads of all rows (rows <= 65536), longest first so that loops of equal length follow each other, and their stream, SPARSE_BYTES for each nonzero.
- * pitch: floats from row to row of the panel; (k1 - k0) <= SPARSE_BLOCK and (k1 - k0) * pitch <= 65536. */
-void   weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, SparseHead *head, uint8_t *stream);
+/* Heads of all rows (rows <= SPARSE_ROWS, sparse_heads of them) and behind them their stream; returns the bytes of both. memory: NULL, or room for them,
+ * aligned like SparseHead. Rows with most weights come first, so that loops of equal length follow each other and few steps are filled up with zeros. pitch: floats from
+ * row to row of the panel; (k1 - k0) <= SPARSE_BLOCK and (k1 - k0) * pitch <= 65536. */
+size_t weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, void *memory);
+static inline int sparse_heads(int rows) { return (rows + 1) / 2; }

@@ -23,6 +23,7 @@ typedef struct PanelSizes {
     int tile;                  /* columns, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
     int strip;                 /* rows of W */
     int few;                   /* so many columns more than a multiple of 16 cost little, when W is packed */
+    int sparse;                /* columns of a panel of the sparse product, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
 } PanelSizes;
 
 /* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */
@@ -49,7 +50,7 @@ typedef struct PanelOutput {
     float *y;
     size_t ld;
     float lo, hi;              /* y = sum < lo ? lo : sum > hi ? hi : sum, so NaN stays */
-    float *partial;            /* [rows][tile] for dense, [rows][PANEL_COLUMNS] for sparse; not read or written when first and last */
+    float *partial;            /* [rows][tile] for dense, [rows][sparse] for sparse; not read or written when first and last */
 } PanelOutput;
 
 /* A dense product, tile and strip as in the level's PanelSizes: W's element (strip * i + r, k) is w[i * pitch + r * row + k * step]: of a plain matrix (pitch
@@ -70,9 +71,12 @@ typedef struct Depthwise {
     float bias, lo, hi;
 } Depthwise;
 
-/* A sparse product: for each head, in any order of rows, its weights in the stream: count / 4 times { float w[4]; uint16_t at[4]; }, then count % 4 times
- * { float w; uint16_t at; }, unaligned, without padding. `at` is the offset in the panel of the row that the weight meets: sum[n] += w * panel[at + n]. */
-typedef struct SparseHead { uint16_t row, count; } SparseHead;
+/* A sparse product, two rows of W at a time. The stream has, for each head in turn and unaligned,
+ *     both times   { float w[2]; uint16_t at; }         sum[r][n] += w[r] * panel[at + n] for both rows r
+ *     steps times  { float w[4]; uint16_t at[4]; }      sum[q % 2][n] += w[q] * panel[at[q] + n] for q < 4
+ * `at` is the offset in the panel of the row that a weight meets. The head of a row without a second one has it twice; the second one's sums count nothing. */
+typedef struct SparseHead { uint16_t row[2], both, steps; } SparseHead;
+enum { SPARSE_BOTH = 10, SPARSE_STEP = 24 };                   /* bytes of the stream */
 typedef struct SparsePart {
     const SparseHead *head;
     int heads;

@@ -1,7 +1,7 @@
 /* 6 rows x 2 registers: 12 chains (8 hide the latency of multiply-adds), 2 registers of columns, 1 weight. */
 #include "kernels/lanes_avx2.inc"
 
-enum { STRIP = 6, TILE = 16, FEW = 4 };
+enum { STRIP = 6, TILE = 16, FEW = 4, SPARSE = 32 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }
@@ -12,6 +12,7 @@ INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE H h_of(V v) { return v; }
 INLINE V v_of(H h) { return h; }
+INLINE V v_two(const void *w) { return _mm256_castpd_ps(_mm256_broadcast_sd(w)); }
 INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
 #define v_lane(w4, q) _mm256_permute_ps(w4, 0x55 * (q))
 
@@ -23,8 +24,8 @@ INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
     static Dense *const few_tiles[FEW] = { few_1, few_2, few_3, few_4 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2 }
 #define SPARSE_FUNCTIONS \
-    SPARSE(1, 0) SPARSE(2, 0) SPARSE(3, 0) SPARSE(4, 0) SPARSE(5, 0) SPARSE(6, 0) SPARSE(7, 0) SPARSE(8, 0) \
-    static Sparse *const sparse_widths[] = { sparse_1_0, sparse_2_0, sparse_3_0, sparse_4_0, sparse_5_0, sparse_6_0, sparse_7_0, sparse_8_0 };
+    PAIRS(1, 0) PAIRS(2, 0) PAIRS(3, 0) PAIRS(4, 0) \
+    static Sparse *const sparse_widths[] = { sparse_1_0, sparse_2_0, sparse_3_0, sparse_4_0 };
 #include "kernels/panel.inc"
 
 void panel_avx2(Kernels *k) { panel_fill(k); }

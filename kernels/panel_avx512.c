@@ -1,7 +1,7 @@
 /* 8 rows x 3 registers: 24 chains, 3 registers of columns, 1 weight. Rows of 8 divide the channels of most networks, 48 columns leave 1 of 49 and 4 of 196. */
 #include "kernels/lanes_avx512.inc"
 
-enum { STRIP = 8, TILE = 48, FEW = 8 };
+enum { STRIP = 8, TILE = 48, FEW = 8, SPARSE = 64 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }
@@ -12,6 +12,7 @@ INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE H h_of(V v) { return _mm512_castps512_ps256(v); }
 INLINE V v_of(H h) { return _mm512_zextps256_ps512(h); }
+INLINE V v_two(const void *w) { return _mm512_castpd_ps(_mm512_broadcastsd_pd(_mm_loadl_pd(_mm_setzero_pd(), w))); }
 INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w)); }
 #define v_lane(w4, q) _mm512_permute_ps(w4, 0x55 * (q))
 
@@ -27,7 +28,7 @@ INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w));
     static Dense *const few_tiles[FEW] = { few_1, few_2, few_3, few_4, few_5, few_6, few_7, few_8 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2, kind##_##R##_3 }
 #define SPARSE_FUNCTIONS \
-    SPARSE(0, 1) SPARSE(1, 0) SPARSE(1, 1) SPARSE(2, 0) SPARSE(2, 1) SPARSE(3, 0) SPARSE(3, 1) SPARSE(4, 0) \
+    PAIRS(0, 1) PAIRS(1, 0) PAIRS(1, 1) PAIRS(2, 0) PAIRS(2, 1) PAIRS(3, 0) PAIRS(3, 1) PAIRS(4, 0) \
     static Sparse *const sparse_widths[] = { sparse_0_1, sparse_1_0, sparse_1_1, sparse_2_0, sparse_2_1, sparse_3_0, sparse_3_1, sparse_4_0 };
 #include "kernels/panel.inc"
 

@@ -43,7 +43,7 @@ static void finish(const PanelOutput *o, int width, size_t row, int j, float sum
     o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
 }
 
-enum { TILE = 16, STRIP = 6 };
+enum { TILE = 16, STRIP = 6, SPARSE = 32 };
 
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
@@ -59,27 +59,37 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
     }
 }
 
+static void sparse_finish(const SparseHead *h, const PanelOutput *o, const float (*sum)[SPARSE])
+{
+    for (int r = 0; r < (h->row[0] == h->row[1] ? 1 : 2); r++)
+        for (int j = 0; j < o->columns; j++)
+            finish(o, SPARSE, h->row[r], j, sum[r][j]);
+}
+
 static void sparse_f32(const SparsePart *s, const PanelOutput *o)
 {
     const uint8_t *stream = s->stream;
     for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
-        float sum[PANEL_COLUMNS];
-        for (int j = 0; j < o->columns; j++)
-            sum[j] = start(o, PANEL_COLUMNS, h->row, j);
-        for (int left = h->count; left > 0;) {
-            int n = left >= 4 ? 4 : 1;
-            float w[4];
-            uint16_t at[4];
-            memcpy(w, stream, (size_t)n * sizeof *w);
-            memcpy(at, stream + (size_t)n * sizeof *w, (size_t)n * sizeof *at);
-            for (int q = 0; q < n; q++)
+        float sum[2][SPARSE], w[4];
+        uint16_t at[4];
+        for (int r = 0; r < 2; r++)
+            for (int j = 0; j < o->columns; j++)
+                sum[r][j] = start(o, SPARSE, h->row[r], j);
+        for (int left = h->both; left > 0; left--, stream += SPARSE_BOTH) {
+            memcpy(w, stream, 2 * sizeof *w);
+            memcpy(at, stream + 2 * sizeof *w, sizeof *at);
+            for (int r = 0; r < 2; r++)
                 for (int j = 0; j < o->columns; j++)
-                    sum[j] += w[q] * s->panel[at[q] + j];
-            stream += n * (int)(sizeof *w + sizeof *at);
-            left -= n;
+                    sum[r][j] += w[r] * s->panel[at[0] + j];
         }
-        for (int j = 0; j < o->columns; j++)
-            finish(o, PANEL_COLUMNS, h->row, j, sum[j]);
+        for (int left = h->steps; left > 0; left--, stream += SPARSE_STEP) {
+            memcpy(w, stream, sizeof w);
+            memcpy(at, stream + sizeof w, sizeof at);
+            for (int q = 0; q < 4; q++)
+                for (int j = 0; j < o->columns; j++)
+                    sum[q % 2][j] += w[q] * s->panel[at[q] + j];
+        }
+        sparse_finish(h, o, sum);
     }
 }
 
@@ -105,7 +115,7 @@ void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
 void panel_scalar(Kernels *k)
 {
     k->pack_f32 = pack_f32;
-    k->sizes = (PanelSizes) { TILE, STRIP, 0 };
+    k->sizes = (PanelSizes) { TILE, STRIP, 0, SPARSE };
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
     k->transpose_f32 = transpose_f32;

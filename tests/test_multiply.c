@@ -43,9 +43,9 @@ static void make_case(Case *c, int threads, MultiplyChoice choice, Random *r)
     c->y = guard_new(outputs * sizeof(float), 0);
     s->weights.w = c->w.data;
     multiply_plan(s, kernels_best(), threads, choice, &c->m);
-    c->packed = guard_new(c->m.bytes, 0);
+    c->packed = guard_new(c->m.packed.bytes, 0);
     c->scratch = guard_new(c->m.scratch, 0);
-    multiply_pack(&c->m, c->packed.data);
+    packed_fill(&c->m.packed, c->packed.data);
     c->run = (MultiplyRun) { .x = c->x.data, .bias = random_between(r, 0, 3) ? c->bias.data : NULL, .residual = random_between(r, 0, 1) ? c->residual.data : NULL,
                              .y = c->y.data, .lo = random_between(r, 0, 1) ? -INFINITY : -0.25f, .hi = random_between(r, 0, 1) ? INFINITY : 0.5f,
                              .scratch = c->scratch.data };
@@ -158,7 +158,7 @@ static void test_choice(void **state)
         Multiply m;
         multiply_plan(&s, kernels_best(), 1, MULTIPLY_AUTO, &m);
         if (zeros <= 3 || zeros >= 5)
-            assert_int_equal(m.sparse, zeros >= 5);
+            assert_int_equal(m.packed.sparse, zeros >= 5);
     }
 }
 

@@ -18,20 +18,20 @@ static void make_case(Case *c, int threads, MultiplyChoice choice, Random *r)
     int features = random_between(r, 1, random_between(r, 0, 3) ? 70 : 500);
     Tokens *t = &c->t;
     t->tokens = random_between(r, 1, random_between(r, 0, 2) ? 20 : 200);
-    t->k = random_between(r, 1, random_between(r, 0, 2) ? 50 : 450);
-    t->kernels = kernels_best();
-    t->threads = threads;
+    t->packed.k = random_between(r, 1, random_between(r, 0, 2) ? 50 : 450);
+    t->packed.kernels = kernels_best();
+    t->packed.threads = threads;
     c->transposed = random_between(r, 0, 1);
-    size_t tokens = (size_t)t->tokens, k = (size_t)t->k;
+    size_t tokens = (size_t)t->tokens, k = (size_t)t->packed.k;
     c->w = guard_floats((size_t)features * k, random_below(r, 11), r);
     c->x = guard_floats(tokens * k, 10, r);
     c->bias = guard_floats((size_t)features, 10, r);
     c->y = guard_new(tokens * (size_t)features * sizeof(float), 0);
-    t->weights = (Weights) { c->w.data, c->transposed ? 1 : k, c->transposed ? (size_t)features : 1, features };
+    t->packed.weights = (Weights) { c->w.data, c->transposed ? 1 : k, c->transposed ? (size_t)features : 1, features };
     tokens_plan(t, choice);
-    c->packed = guard_new(t->bytes, 0);
+    c->packed = guard_new(t->packed.bytes, 0);
     c->scratch = guard_new(t->scratch, 0);
-    tokens_pack(t, c->packed.data);
+    packed_fill(&t->packed, c->packed.data);
     c->run = (MultiplyRun) { .x = c->x.data, .bias = random_between(r, 0, 3) ? c->bias.data : NULL, .y = c->y.data, .lo = random_between(r, 0, 1) ? -INFINITY : -0.25f,
                              .hi = random_between(r, 0, 1) ? INFINITY : 0.5f, .scratch = c->scratch.data };
 }
@@ -47,17 +47,17 @@ static void check(const Case *c, Random *r)
 {
     const Tokens *t = &c->t;
     const float *w = c->w.data, *x = c->x.data, *y = c->y.data;
-    int features = t->weights.rows;
+    int features = t->packed.weights.rows;
     for (int64_t token = 0; token < t->tokens; token++)
         for (int f = random_between(r, 0, 4); f < features; f += 5) {
             double sum = c->run.bias ? c->run.bias[f] : 0, size = 4;
-            for (int k = 0; k < t->k; k++) {
-                double term = (double)x[token * t->k + k] * w[c->transposed ? k * features + f : f * t->k + k];
+            for (int k = 0; k < t->packed.k; k++) {
+                double term = (double)x[token * t->packed.k + k] * w[c->transposed ? k * features + f : f * t->packed.k + k];
                 sum += term;
                 size += fabs(term);
             }
             sum = fmin(fmax(sum, c->run.lo), c->run.hi);
-            assert_true(fabs(y[token * features + f] - sum) <= (t->k + 4) * 0x1p-23 * size);
+            assert_true(fabs(y[token * features + f] - sum) <= (t->packed.k + 4) * 0x1p-23 * size);
         }
 }
 

@@ -1,0 +1,92 @@
+#include "engine/packed.h"
+
+/* Measured, see bench/README.md: the share of zeros from which the sparse product is the faster one; K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the
+ * fewer of its rows a row of W reads. */
+static const double SPARSE_FROM = 0.4;
+enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 10240, LINE = 64 };
+
+static size_t to_line(size_t bytes)
+{
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
+static Weights unit_weights(const Packed *p, int64_t unit)
+{
+    Weights w = p->weights;
+    int chunk = (int)(unit % p->chunks);
+    int64_t group = unit / p->chunks / p->blocks;
+    w.w += ((size_t)group * (size_t)w.rows + (size_t)chunk * (size_t)p->chunk_rows) * w.row;
+    w.rows = packed_chunk_rows(p, chunk);
+    return w;
+}
+
+/* Writes the unit unless `to` is NULL; its bytes. */
+static size_t unit_pack(const Packed *p, int64_t unit, void *to)
+{
+    Weights w = unit_weights(p, unit);
+    int b = (int)(unit / p->chunks % p->blocks), k0 = b * p->block, k1 = packed_block_end(p, b);
+    if (p->sparse)
+        return to_line(weights_pack_sparse(&w, k0, k1, p->kernels->sizes.sparse, to));
+    if (to)
+        weights_pack_dense(&w, k0, k1, p->width, to);
+    return to_line(weights_dense_count(&w, k0, k1, p->width) * sizeof(float));
+}
+
+static double zeros_of(const Packed *p)
+{
+    Weights w = p->weights;
+    size_t nonzeros = 0;
+    #pragma omp parallel for reduction(+ : nonzeros) num_threads(p->threads) if (p->threads > 1)
+    for (int64_t m = 0; m < (int64_t)p->groups * p->weights.rows; m++)
+        nonzeros += weights_nonzeros(&(Weights) { w.w + (size_t)m * w.row, w.row, w.column, 1 }, 0, p->k);
+    return 1 - (double)nonzeros / ((double)p->groups * w.rows * p->k);
+}
+
+void packed_choose(Packed *p, MultiplyChoice choice)
+{
+    double zeros = choice == MULTIPLY_DENSE ? 0 : zeros_of(p);
+    p->sparse = choice == MULTIPLY_SPARSE || (choice == MULTIPLY_AUTO && zeros >= SPARSE_FROM);
+    p->block = (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * SPARSE_MORE) / p->kernels->sizes.sparse;
+    p->chunk_rows = SPARSE_ROWS;
+}
+
+static int64_t units(const Packed *p)
+{
+    return (int64_t)p->groups * p->blocks * p->chunks;
+}
+
+void packed_plan(Packed *p)
+{
+    p->blocks = (p->k + p->block - 1) / p->block;
+    p->block = (p->k + p->blocks - 1) / p->blocks;
+    p->blocks = (p->k + p->block - 1) / p->block;
+    p->chunks = (p->weights.rows + p->chunk_rows - 1) / p->chunk_rows;
+    size_t bytes = to_line((size_t)units(p) * sizeof *p->at);
+    #pragma omp parallel for schedule(dynamic, 8) reduction(+ : bytes) num_threads(p->threads) if (p->threads > 1 && p->sparse)
+    for (int64_t i = 0; i < units(p); i++)
+        bytes += unit_pack(p, i, NULL);
+    p->bytes = bytes;
+}
+
+void packed_fill(Packed *p, void *memory)
+{
+    p->memory = memory;
+    p->at = memory;
+    #pragma omp parallel for schedule(dynamic, 8) num_threads(p->threads) if (p->threads > 1 && p->sparse)
+    for (int64_t i = 0; i < units(p); i++)
+        p->at[i] = unit_pack(p, i, NULL);
+    for (size_t i = 0, end = to_line((size_t)units(p) * sizeof *p->at), bytes; i < (size_t)units(p); i++, end += bytes) {
+        bytes = p->at[i];
+        p->at[i] = end;
+    }
+    #pragma omp parallel for schedule(dynamic, 8) num_threads(p->threads) if (p->threads > 1)
+    for (int64_t i = 0; i < units(p); i++)
+        unit_pack(p, i, p->memory + p->at[i]);
+}
+
+void packed_sparse(const Packed *p, const char *unit, int rows, const float *panel, const PanelOutput *o)
+{
+    int heads = sparse_heads(rows);
+    const SparseHead *head = (const SparseHead *)unit;
+    p->kernels->sparse_f32(&(SparsePart) { head, heads, (const uint8_t *)(head + heads), panel }, o);
+}

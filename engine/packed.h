@@ -1,0 +1,47 @@
+/* Constant weights as the kernels of panels read them, in units: the rows of a chunk in one K block. Chunks do not depend on the number of threads, nor
+ * does any order of sums. */
+#pragma once
+#include "kernels/kernels.h"
+#include "kernels/pack.h"
+
+typedef struct Packed {
+    /* Given: */
+    Weights weights;           /* of one group; those of group g start at weights.w + g * weights.rows * weights.row */
+    int     groups, k;         /* columns of W */
+    const Kernels *kernels;
+    bool    sparse;
+    int     threads;           /* to pack with */
+    int     width;             /* dense: of strips or tiles */
+    int     block;             /* columns of W in a K block, at most */
+    int     chunk_rows;        /* dense: a multiple of width */
+    /* Computed: */
+    int     blocks, chunks;
+    size_t  bytes;             /* of memory for packed_fill */
+    char   *memory;
+    size_t *at;                /* where units begin; in `memory` */
+} Packed;
+
+typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE } MultiplyChoice;
+/* Sets `sparse`, for AUTO by counting zeros, and then block and chunk_rows. */
+void packed_choose(Packed *p, MultiplyChoice choice);
+/* Makes blocks equal and computes blocks, chunks and bytes. */
+void packed_plan(Packed *p);
+/* Packs into memory of p->bytes bytes (64-byte aligned), which is used until the last run. */
+void packed_fill(Packed *p, void *memory);
+
+static inline const char *packed_unit(const Packed *p, int group, int block, int chunk)
+{
+    return p->memory + p->at[((size_t)group * (size_t)p->blocks + (size_t)block) * (size_t)p->chunks + (size_t)chunk];
+}
+static inline int packed_block_end(const Packed *p, int block)
+{
+    int end = (block + 1) * p->block;
+    return end < p->k ? end : p->k;
+}
+static inline int packed_chunk_rows(const Packed *p, int chunk)
+{
+    int left = p->weights.rows - chunk * p->chunk_rows;
+    return left < p->chunk_rows ? left : p->chunk_rows;
+}
+/* One unit of sparse weights against a panel; o names the rows of the chunk. */
+void packed_sparse(const Packed *p, const char *unit, int rows, const float *panel, const PanelOutput *o);
