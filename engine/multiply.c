@@ -5,7 +5,7 @@
 /* Sizes that were measured, see bench/README.md: K blocks so that a dense panel stays in the L2 cache and a sparse one in the L1 cache, weights of a chunk so
  * that they stay in L2 while the tiles of a panel pass. */
 enum {
-    DENSE_BLOCK = 2304, DENSE_WEIGHTS = 64 << 10, DENSE_PANEL = 48,        /* rows of X, floats of W, columns */
+    DENSE_BLOCK = 1152, DENSE_WEIGHTS = 64 << 10, DENSE_PANEL = 48,        /* rows of X, floats of W, columns */
     CHUNK = 64,                            /* rows of W */
     PANEL_BUFFER = 96,                     /* floats in a row of a panel, at most: two tiles of 48 */
     MOST_TOGETHER = 1024,                  /* columns of an image, from which images need not share panels */

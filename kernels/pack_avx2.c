@@ -5,6 +5,12 @@
 
 enum { MOST_TAPS = 64 };
 
+#ifdef __clang__
+#define EACH(i, n) _Pragma("clang loop unroll(full)") for (int i = 0; i < (n); i++)
+#else
+#define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
+#endif
+
 typedef struct Run { int64_t image; int y, x, at, n; } Run;    /* n pixels from (y, x) of an image on are columns at ... of the panel */
 typedef struct Tap { int64_t shift; uint64_t mask; } Tap;      /* input - output position; the columns for which it lies inside the image */
 
@@ -52,40 +58,28 @@ static Tap tap_of(const PanelWindow *g, int t, const Run *run, int runs)
     return tap;
 }
 
-static inline __attribute__((always_inline)) void store_row(const __m256 *v, int vectors, float *to, int width, size_t tile)
-{
-    for (int i = 0; i < vectors; i++)
-        _mm256_storeu_ps(to + (size_t)(i * LANES / width) * tile + i * LANES % width, v[i]);
-}
-
-static inline __attribute__((always_inline)) void copy_row(const float *from, float *to, const int width, size_t tile)
-{
-    __m256 a = _mm256_loadu_ps(from), b = _mm256_loadu_ps(from + 8), c = _mm256_loadu_ps(from + 16), d = _mm256_loadu_ps(from + 24);
-    __m256 e = _mm256_loadu_ps(from + 32), f = _mm256_loadu_ps(from + 40), g = _mm256_loadu_ps(from + 48), h = _mm256_loadu_ps(from + 56);
-    store_row((const __m256[]) { a, b, c, d, e, f, g, h }, 8, to, width, tile);
-}
-
-static inline __attribute__((always_inline)) void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, float *panel, const int width)
+/* to: where each register of a row goes. */
+static inline __attribute__((always_inline)) void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, const int vectors, float *const to[])
 {
     Run run[PANEL_COLUMNS];
     Tap tap[MOST_TAPS];
-    int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0, vectors = (p->n + LANES - 1) / LANES;
+    int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0;
     for (int t = 0; t < taps; t++)
         tap[t] = tap_of(g, t, run, runs);
     const float *channel = x + (size_t)(p->k0 / taps) * g->plane + run->image * (int64_t)g->image + (int64_t)run->y * g->in[1] + run->x;
-    size_t tile = (size_t)rows * (size_t)width;
-    for (int k = 0, t = p->k0 % taps; k < rows; k++, panel += width) {
+    const uint64_t all = ~0ull >> (64 - vectors * LANES);
+    size_t at = 0;
+    for (int k = 0, t = p->k0 % taps; k < rows; k++, at += (size_t)p->width) {
         const float *from = channel + tap[t].shift;
         uint64_t mask = tap[t].mask;
-        if (mask == ~0ull)
-            copy_row(from, panel, width, tile);
+        if (mask == all)
+            EACH(v, vectors) _mm256_storeu_ps(to[v] + at, _mm256_loadu_ps(from + v * LANES));
         else
-            for (int i = 0; i < vectors; i++, mask >>= LANES)
-                _mm256_storeu_ps(panel + (size_t)(i * LANES / width) * tile + i * LANES % width, _mm256_maskload_ps(from + i * LANES, lanes_of(mask)));
-        if (++t == taps) {
-            t = 0;
-            channel += g->plane;
-        }
+            EACH(v, vectors) _mm256_storeu_ps(to[v] + at, _mm256_maskload_ps(from + v * LANES, lanes_of(mask >> v * LANES)));
+        if (++t < taps)
+            continue;
+        t = 0;
+        channel += g->plane;
     }
 }
 
@@ -127,14 +121,23 @@ static void pack_runs(const PanelWindow *g, const float *x, const PanelPart *p, 
 void pack_f32_avx2(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
 {
     int64_t pixels = (int64_t)g->out[0] * g->out[1];
-    if (g->stride[0] != 1 || g->stride[1] != 1 || p->n0 / pixels != (p->n0 + p->n - 1) / pixels || g->in[1] != g->out[1] || g->kernel[0] > MOST_TAPS / g->kernel[1])
+    if (g->stride[0] != 1 || g->stride[1] != 1 || p->n0 / pixels != (p->n0 + p->n - 1) / pixels || g->in[1] != g->out[1] || g->kernel[0] > MOST_TAPS / g->kernel[1]) {
         pack_runs(g, x, p, panel);
-    else if (p->width == PANEL_VECTOR)
-        pack_shifted(g, x, p, panel, PANEL_VECTOR);
-    else if (p->width == PANEL_COLUMNS)
-        pack_shifted(g, x, p, panel, PANEL_COLUMNS);
-    else
-        pack_shifted(g, x, p, panel, p->width);
+        return;
+    }
+    float *to[PANEL_COLUMNS / LANES];
+    for (int v = 0; v < PANEL_COLUMNS / LANES; v++)
+        to[v] = panel + (size_t)(v * LANES / p->width * p->width) * (size_t)(p->k1 - p->k0) + v * LANES % p->width;
+    switch ((p->n + LANES - 1) / LANES) {
+    case 1: pack_shifted(g, x, p, 1, to); break;
+    case 2: pack_shifted(g, x, p, 2, to); break;
+    case 3: pack_shifted(g, x, p, 3, to); break;
+    case 4: pack_shifted(g, x, p, 4, to); break;
+    case 5: pack_shifted(g, x, p, 5, to); break;
+    case 6: pack_shifted(g, x, p, 6, to); break;
+    case 7: pack_shifted(g, x, p, 7, to); break;
+    default: pack_shifted(g, x, p, 8, to); break;
+    }
 }
 
 /* 8 x 8 in registers: pairs of rows, then pairs of those, then halves. */
