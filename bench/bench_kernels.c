@@ -1,6 +1,7 @@
-/* The products on layer shapes of real networks, convolutions and products of tokens, packing of activations included: dense against the rate of fused multiply-adds that this CPU reaches in the same
- * run, sparse (random masks) against dense, and OpenBLAS's sgemm (without im2col, which it would need) where it is installed. All variants of a layer
- * take turns. Prints the median and, for ratios, the quartiles of the rounds. One thread unless told; net: only layers whose network begins so.
+/* The products on layer shapes of real networks, convolutions and products of tokens, packing of activations included: dense against the rate of fused
+ * multiply-adds that this CPU reaches in the same run, sparse (random masks) against dense, and OpenBLAS's sgemm (without im2col, which convolutions would need)
+ * where it is installed. All variants of a layer take turns. Prints the median and, for ratios, the quartiles of the rounds. One thread unless told; net: only layers
+ * whose network begins so.
  * usage: bench_kernels [rounds [threads [net]]] */
 #include "engine/tokens.h"
 #include <dlfcn.h>

@@ -75,6 +75,7 @@ typedef struct Item {
     int n;                                 /* columns */
     const float *x;
     float *panel, *partial;
+    PanelAhead ahead;                      /* what is packed after the current block */
 } Item;
 
 static void run_dense(const Multiply *m, const Item *it, int k, const DensePart *chunk, const PanelOutput *o)
@@ -92,6 +93,13 @@ static void run_dense(const Multiply *m, const Item *it, int k, const DensePart 
     }
 }
 
+/* The share of a chunk. */
+static PanelAhead ahead_of(const Item *it, int chunk)
+{
+    int first = it->ahead.rows * chunk / it->chunks, end = it->ahead.rows * (chunk + 1) / it->chunks;
+    return (PanelAhead) { it->ahead.at + (size_t)first * it->ahead.pitch, it->ahead.pitch, end - first };
+}
+
 static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const PanelOutput *o)
 {
     const Packed *w = &m->packed;
@@ -103,10 +111,14 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     part.residual = o->residual ? o->residual + y : NULL;
     part.y = o->y + y;
     part.partial = o->partial + first * (size_t)(w->sparse ? w->kernels->sizes.sparse : PANEL_BUFFER);
-    if (w->sparse)
-        packed_sparse(w, unit, rows, it->panel, &part);
-    else
-        run_dense(m, it, k, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k }, &part);
+    const PanelAhead ahead = ahead_of(it, chunk);
+    if (!w->sparse) {
+        run_dense(m, it, k, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .ahead = ahead }, &part);
+        return;
+    }
+    SparsePart s = packed_sparse(unit, rows, it->panel);
+    s.ahead = ahead;
+    w->kernels->sparse_f32(&s, &part);
 }
 
 /* Sparse: panel p has its share of the vectors of columns, so that none is left with a few. Dense: whole tiles, the last panel takes what is left. */
@@ -122,13 +134,26 @@ static void set_columns(const Multiply *m, int p, Item *it)
     it->n = (int)((p + 1 < m->panels ? n1 : columns) - it->n0);
 }
 
-static void run_blocks(const Multiply *m, const Item *it, PanelOutput *o)
+/* The input of block b from column n0 on: for each channel, what the last tap reads, as the others have been read for the panel before. Only where inputs lie like
+ * outputs. */
+static PanelAhead inputs_of(const Multiply *m, const Item *it, int b, int64_t n0)
+{
+    const PanelWindow *g = &m->window;
+    int taps = g->kernel[0] * g->kernel[1], first = b * m->packed.block / taps, end = ceil_div(packed_block_end(&m->packed, b), taps);
+    int64_t down = (int64_t)(g->kernel[0] - 1) * g->dilation[0] - g->pad[0], right = (int64_t)(g->kernel[1] - 1) * g->dilation[1] - g->pad[1];
+    if (g->stride[0] != 1 || g->stride[1] != 1 || g->in[1] != g->out[1] || n0 >= m->shape.columns)
+        return (PanelAhead) { 0 };
+    return (PanelAhead) { it->x + (size_t)first * g->plane + n0 + down * g->in[1] + right, g->plane, end - first };
+}
+
+static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
 {
     const Packed *w = &m->packed;
     for (int b = 0; b < w->blocks; b++) {
         PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n = it->n, .n0 = it->n0 };
         p.width = w->sparse ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
         w->kernels->pack_f32(&m->window, it->x, &p, it->panel);
+        it->ahead = b + 1 < w->blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + (int64_t)it->n * w->threads);
         o->first = b == 0;
         o->last = b == w->blocks - 1;
         for (int c = 0; c < it->chunks; c++)
@@ -150,7 +175,7 @@ static void finish_item(const Multiply *m, const MultiplyRun *run, const Item *i
 }
 
 /* Columns of several images lie apart in y: they are computed in a buffer, which also brings the residual. */
-static void run_pieces(const Multiply *m, const MultiplyRun *run, const Item *it, PanelOutput *o)
+static void run_pieces(const Multiply *m, const MultiplyRun *run, Item *it, PanelOutput *o)
 {
     size_t y, columns = (size_t)m->shape.columns;
     float *buffer = it->partial + (m->packed.blocks > 1 ? (size_t)m->part_chunks * (size_t)m->packed.chunk_rows * PANEL_BUFFER : 0);

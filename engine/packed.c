@@ -1,7 +1,7 @@
 #include "engine/packed.h"
 
-/* Measured, see bench/README.md: the share of zeros from which the sparse product is the faster one; K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the
- * fewer of its rows a row of W reads. */
+/* Measured, see bench/README.md: the share of zeros from which the sparse product is the faster one; K blocks so that a panel stays in an L1 cache of 32 KiB, the
+ * longer the fewer of its rows a row of W reads. */
 static const double SPARSE_FROM = 0.4;
 enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 10240, LINE = 64 };
 
@@ -84,9 +84,9 @@ void packed_fill(Packed *p, void *memory)
         unit_pack(p, i, p->memory + p->at[i]);
 }
 
-void packed_sparse(const Packed *p, const char *unit, int rows, const float *panel, const PanelOutput *o)
+SparsePart packed_sparse(const char *unit, int rows, const float *panel)
 {
     int heads = sparse_heads(rows);
     const SparseHead *head = (const SparseHead *)unit;
-    p->kernels->sparse_f32(&(SparsePart) { head, heads, (const uint8_t *)(head + heads), panel }, o);
+    return (SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = panel };
 }

@@ -43,5 +43,5 @@ static inline int packed_chunk_rows(const Packed *p, int chunk)
     int left = p->weights.rows - chunk * p->chunk_rows;
     return left < p->chunk_rows ? left : p->chunk_rows;
 }
-/* One unit of sparse weights against a panel; o names the rows of the chunk. */
-void packed_sparse(const Packed *p, const char *unit, int rows, const float *panel, const PanelOutput *o);
+/* A unit of sparse weights for the kernel; rows: of the chunk. */
+SparsePart packed_sparse(const char *unit, int rows, const float *panel);

@@ -53,6 +53,9 @@ typedef struct PanelOutput {
     float *partial;            /* [rows][tile] for dense, [rows][sparse] for sparse; not read or written when first and last */
 } PanelOutput;
 
+/* Memory that will be packed next, to be prefetched meanwhile: `rows` rows of PANEL_COLUMNS floats, pitch apart; 0: none. A hint. */
+typedef struct PanelAhead { const float *at; size_t pitch; int rows; } PanelAhead;
+
 /* A dense product, tile and strip as in the level's PanelSizes: W's element (strip * i + r, k) is w[i * pitch + r * row + k * step]: of a plain matrix (pitch
  * strip * lda, row lda, step 1) or a transposed one, where nothing beyond `rows` rows is read; or packed by weights_pack_dense. panel is one tile: [k][tile]. */
 typedef struct DensePart {
@@ -61,6 +64,7 @@ typedef struct DensePart {
     size_t pitch, row, step;   /* of what is not packed */
     int rows, k;
     const float *panel;
+    PanelAhead ahead;          /* where packed */
 } DensePart;
 
 /* One channel of a depthwise convolution: one plane of the window, its own kernel. */
@@ -82,4 +86,5 @@ typedef struct SparsePart {
     int heads;
     const uint8_t *stream;
     const float *panel;
+    PanelAhead ahead;
 } SparsePart;

@@ -173,7 +173,7 @@ static void run_sparse(const Kernels *k, const Case *c)
 {
     const SparseHead *head = c->w.data;
     int heads = sparse_heads(c->rows);
-    k->sparse_f32(&(SparsePart) { head, heads, (const uint8_t *)(head + heads), c->panel.data }, &c->o);
+    k->sparse_f32(&(SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = c->panel.data }, &c->o);
 }
 
 void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
