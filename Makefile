@@ -87,7 +87,7 @@ $(BUILD)/%.inc: %.py
 	$(call say,GEN )mkdir -p $(@D) && sed 's/[\\"]/\\&/g; s/.*/"&\\n"/' $< > $@
 $(BUILD)/engine/cli/bench_rival.o: $(BUILD)/engine/cli/bench_rival.inc
 $(BUILD)/engine/cli/bench_rival.o: override CPPFLAGS += -I$(BUILD)
-$(BUILD)/oneshot: $(CLI_OBJ) $(BUILD)/liboneshot.a
+$(BUILD)/oneshot: $(CLI_OBJ) $(LIB_OBJ)
 	$(LINK) $(LIBS) -o $@
 $(BUILD)/test_%: $(BUILD)/tests/test_%.o $(TEST_SUPPORT) $(BUILD)/liboneshot.a
 	$(LINK) $(LIBS) -lcmocka -o $@

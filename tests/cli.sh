@@ -513,6 +513,19 @@ benchmark() {
     run 8 bench --model m.onnx --against onnxruntime --python true
     has err "without an answer"
     run 2 bench --model m.onnx --against everyone
+    run 2 bench --model m.onnx --dense m.onnx --dense-of-itself
+    run 2 bench --model m.onnx --sparsity-sweep 0.5,0.2
+    has err "ascending"
+    run 2 bench --model m.onnx --svg x.svg
+    has err "--sparsity-sweep"
+    run 0 bench --model m.onnx --seconds 0.02 --warmup 0 --dense-of-itself
+    has out "times as fast as dense"
+    has out "differ by at most"
+    run 0 bench --model m.onnx --seconds 0.02 --warmup 0 --sparsity-sweep 0,50%,.9 --pattern 4x1 --svg x.svg --json sweep.json
+    has out "90.0 %"
+    has x.svg "4x1"
+    run 2 --model m.onnx --sparsity 0.5 --bench --quiet
+    run 2 --model m.onnx --sparsity 0.5 --bench --force -o m.onnx
     command -v python3 >/dev/null || { skip "python3 is not there to read JSON"; return; }
     python3 - streams.json b.json >python.out 2>&1 <<'PYTHON' || problem "$(cat python.out)"
 import json, sys
@@ -525,6 +538,9 @@ for f in sys.argv[1:]:
     assert r["iterations"] >= 5 and r["std"] >= 0 and r["scenario"] == b["scenario"]
     assert b["num_streams"] > 1 or abs(r["items_per_sec"] - b["batch_size"] * r["iterations"] / r["seconds_ran"]) < 1e-6 * r["items_per_sec"]
 assert b["batch_size"] == b["input_shapes"][0][0] == 3
+sweep = json.load(open("sweep.json"))["sweep"]
+assert [p["sparsity"] for p in sweep] == [0, 0.5, 0.9] and sweep[0]["bound"] == 1 < sweep[1]["bound"] < 2 < sweep[2]["bound"] < 10, sweep
+assert all(abs(p["zeros"] - p["sparsity"]) < 0.01 and 0 < p["speedup_25"] <= p["speedup_75"] for p in sweep), sweep
 layers = json.load(open("streams.json"))["layers"]
 assert abs(sum(l["share"] for l in layers) - 1) < 1e-9 and all(l["milliseconds"] >= 0 for l in layers)
 assert any(l["gflops"] and l["zeros"] == 0 and l["operator"] == "Conv" for l in layers)

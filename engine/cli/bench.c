@@ -1,11 +1,9 @@
 /* `oneshot bench`: how fast a model runs here. */
 #include "engine/cli/bench_report.h"
 #include "kernels/kernels.h"
-#include "recipes/difference.h"
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
@@ -18,11 +16,11 @@ static const Option options[] = {
     { "shape", 0, OPTION_WORDS, FIELD(shape), "NAME=SIZE", NULL, "a size that the file leaves open: seq=128, ids=1,128",
       "A number for a size that the file leaves open: SYMBOL=128, or INPUT=1,3,224,224. Repeatable. Without it 1 is assumed for the batch, 224 for an image's "
       "height and width, 128 for sequences; the table says so." },
-    { "data", 0, OPTION_FILE, FIELD(data), "DIR", NULL, "samples as inputs; default: random numbers",
+    { "data", 0, OPTION_FILE, FIELD(data), "DIR", NULL, NULL,
       "One sample file or a folder of them, as for `oneshot run`; the first 32 are used in turn and must have one shape. Default: random inputs, in [0,1) for "
       "floats; integers choose rows of the table that they are used with, and are 1 where there is none." },
     { "seconds", 0, OPTION_SECONDS, FIELD(seconds), "S", NULL, "how long to measure each; default 10", "How long to measure each contender. Default: 10." },
-    { "warmup", 0, OPTION_SECONDS, FIELD(warmup), "S", NULL, "how long to run before that; default 2", "How long to run each before that. Default: 2." },
+    { "warmup", 0, OPTION_SECONDS, FIELD(warmup), "S", NULL, NULL, "How long to run each before that. Default: 2." },
     { "streams", 0, OPTION_COUNT, FIELD(streams), "N", NULL, "inferences in flight; default 1",
       "How many inferences run at a time, each in a plan of its own and on its share of the threads. Default: 1. Latencies then are of inferences that ran "
       "beside others." },
@@ -31,59 +29,45 @@ static const Option options[] = {
       "with the quartiles of the rounds' ratios, and how far the outputs are apart. Needs a Python with onnxruntime." },
     { "python", 0, OPTION_FILE, FIELD(python), "PATH", NULL, NULL,
       "The Python that has onnxruntime. Default: the first python3 on the PATH that has it." },
+    { "dense", 0, OPTION_FILE, FIELD(dense), "FILE", NULL, "a dense model to compare the sparse one with",
+      "Runs this model with dense kernels in turn, and prints how many times as fast the other is: the model before it was pruned." },
+    { "dense-of-itself", 0, OPTION_FLAG, FIELD(dense_of_itself), NULL, NULL, NULL,
+      "Compares with the same model run with dense kernels, and says how far the outputs are apart." },
+    { "sparsity-sweep", 0, OPTION_TEXT, FIELD(sweep), "LIST", NULL, "what zeros would gain: 0,.5,.7,.9",
+      "Prunes the model by magnitude to each of these sparsities, in memory only and with the defaults of pruning, and prints the speedup of each over the dense "
+      "model: what this processor gains from zeros, before any work on accuracy. The dashed line of the chart is 1/(1-S)." },
+    { "pattern", 0, OPTION_TEXT, FIELD(pattern), "P", NULL, NULL, "Of the zeros of a sweep: unstructured (default), N:M (2:4), RxC blocks (4x1)." },
+    { "svg", 0, OPTION_FILE, FIELD(svg), "FILE", NULL, NULL, "Draws the speedup of a sweep against its sparsity." },
     { "per-layer", 0, OPTION_FLAG, FIELD(per_layer), NULL, NULL, "where the time goes, step by step",
       "Lists the steps of the plan with their time, rate and share, the zeros of their weights, and the kernel that was chosen and why. Steps that matter little are "
       "summed up; the JSON has all." },
-    { "profile", 0, OPTION_FILE, FIELD(profile), "FILE", NULL, "a trace of a few runs for chrome://tracing",
+    { "profile", 0, OPTION_FILE, FIELD(profile), "FILE", NULL, NULL,
       "Writes when each step of five inferences ran, in Chrome's trace format, which chrome://tracing and Perfetto show." },
     { "seed", 0, OPTION_TEXT, FIELD(random), "N", NULL, NULL, "Where random inputs start. Default: 1." },
     { "json", 0, OPTION_FILE, FIELD(json), "FILE|-", NULL, "the figures as JSON; - is stdout, without the table",
       "Write the figures as JSON to FILE as well; - prints them instead of the table." },
-    { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "no table", "Print no table; --json FILE, warnings and errors remain." },
+    { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, NULL, "Print no table; --json FILE, warnings and errors remain." },
     { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
 };
 
-/* The race ------------------------------------------------------------------------------------------------------------------------------- */
-
-Err contender_add(Contender *c, Series *round, double seconds)
-{
-    series_sort(round);
-    TRY(series_add(&c->pace, series_quantile(round, 0.5)));
-    for (int i = 0; i < round->n; i++) TRY(series_add(&c->latency, round->at[i]));
-    c->busy += seconds;
-    return OK;
-}
-
-static void forget(Contender *c)
-{
-    c->latency.n = c->pace.n = 0;
-    c->latency.at = c->pace.at = NULL;
-    c->busy = 0;
-}
-
-Err bench_race(Bench *b, Contender *const *c, int n)
-{
-    enum { ROUNDS = 20, LEAST_ROUNDS = 5, PAUSE_US = 20000 };      /* the pause lets the threads of the one before stop spinning */
-    for (int i = 0; i < n; i++) {
-        TRY(c[i]->round(b, c[i], b->warmup));
-        forget(c[i]);
-    }
-    double start = seconds_now();
-    for (int r = 0; r < LEAST_ROUNDS || seconds_now() - start < b->seconds * n; r++)
-        for (int i = 0; i < n; i++) {
-            if (n > 1) usleep(PAUSE_US);
-            TRY(c[i]->round(b, c[i], b->seconds / ROUNDS));
-        }
-    for (int i = 0; i < n; i++) series_sort(&c[i]->latency);
-    return OK;
-}
-
 /* The command ------------------------------------------------------------------------------------------------------------------------- */
+
+static Err options_check(const Settings *s)
+{
+    if (!s->model) return err_set(ERR_ARG, "bench needs --model FILE.");
+    if (s->dense && s->dense_of_itself) return err_set(ERR_ARG, "--dense and --dense-of-itself contradict each other.");
+    if (s->sweep && (s->dense || s->dense_of_itself)) return err_set(ERR_ARG, "--sparsity-sweep compares with the dense model already; --dense has no place beside it.");
+    if (s->sweep && (s->per_layer || s->profile)) return err_set(ERR_ARG, "--per-layer and --profile look at one model, not at a sweep.");
+    if (!s->sweep && s->svg) return err_set(ERR_ARG, "--svg draws a sweep: add --sparsity-sweep 0,.5,.6,.7,.8,.9,.95");
+    if (!s->sweep && s->pattern) return err_set(ERR_ARG, "--pattern belongs to --sparsity-sweep.");
+    return OK;
+}
 
 static Err bench_settings(Arena *arena, const Settings *s, Bench *b)
 {
     char *end = "";
     *b = (Bench){ .arena = arena, .settings = s, .seconds = s->seconds < 0 ? 10 : s->seconds, .warmup = s->warmup < 0 ? 2 : s->warmup };
+    TRY(options_check(s));
     TRY(processor_read(arena, &b->processor));
     b->threads = s->threads ? s->threads : b->processor.available;
     b->streams = s->streams ? s->streams : 1;
@@ -97,36 +81,46 @@ static Err bench_settings(Arena *arena, const Settings *s, Bench *b)
     return OK;
 }
 
-/* How far the outputs of the last run are from those of ONNX Runtime. */
-static Err compare_outputs(Bench *b, const Executor *x, const Rival *r, double *error)
+/* What takes part in one call. */
+typedef struct Field { Executor own, dense; Rival rival; Contender contender[3], *list[3]; int n; } Field;
+
+static Err enter_dense(Bench *b, Field *f)
 {
-    const Plan *p = x->plan[0];
-    Tensor *theirs = arena_array(b->arena, (size_t)p->n_out + 1, sizeof *theirs);
-    if (!theirs) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < p->n_out; i++) theirs[i] = (Tensor){ p->out[i]->dtype, p->out[i]->shape, p->out[i]->bytes, NULL };
-    TRY(rival_outputs(b, r, theirs, p->n_out));
-    *error = 0;
-    for (int i = 0; i < p->n_out; i++) {
-        Difference d = { 0 };
-        TRY(difference_add(&d, &theirs[i], &(Tensor){ p->out[i]->dtype, p->out[i]->shape, p->out[i]->bytes, p->out[i]->data }));
-        if (difference_relative(&d) > *error) *error = difference_relative(&d);
-    }
-    return OK;
+    const Settings *s = b->settings;
+    Contender *c = f->list[f->n++];
+    TRY(executor_load(b, s->dense ? s->dense : s->model, &f->dense));
+    TRY(executor_start(b, &f->dense, true, c));
+    c->name = "dense";
+    if (s->dense) return OK;                       /* other weights, other outputs */
+    const Plan *own = f->own.plan[0], *other = f->dense.plan[0];
+    Tensor *out = arena_array(b->arena, (size_t)other->n_out + 1, sizeof *out);
+    if (!out) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < other->n_out; i++) out[i] = buffer_tensor(other->out[i]);
+    return outputs_compare(own, out, &c->error);
 }
 
-/* What takes part in one call. */
-typedef struct Field { Executor own; Rival rival; Contender contender[2], *list[2]; int n; } Field;
+static Err enter_rival(Bench *b, Field *f)
+{
+    const Plan *own = f->own.plan[0];
+    Contender *c = f->list[f->n++];
+    Tensor *out = arena_array(b->arena, (size_t)own->n_out + 1, sizeof *out);
+    if (!out) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < own->n_out; i++) out[i] = buffer_tensor(own->out[i]);
+    TRY(rival_start(b, b->settings->model, &f->rival, c));
+    TRY(rival_outputs(b, &f->rival, out, own->n_out));
+    return outputs_compare(own, out, &c->error);
+}
 
 static Err enter(Bench *b, Field *f)
 {
-    const char *model = b->settings->model;
-    for (int i = 0; i < 2; i++) f->list[i] = &f->contender[i];
-    TRY(executor_load(b, model, &f->own));
+    const Settings *s = b->settings;
+    bool against_dense = s->dense || s->dense_of_itself;
+    for (int i = 0; i < 3; i++) f->list[i] = &f->contender[i];
+    TRY(executor_load(b, s->model, &f->own));
     TRY(executor_start(b, &f->own, false, f->list[f->n++]));
-    f->contender[0].name = "oneshot";
-    if (!b->settings->against) return OK;
-    TRY(rival_start(b, model, &f->rival, f->list[f->n++]));
-    return compare_outputs(b, &f->own, &f->rival, &f->contender[1].error);
+    f->contender[0].name = against_dense ? "sparse" : "oneshot";
+    if (against_dense) TRY(enter_dense(b, f));
+    return s->against ? enter_rival(b, f) : OK;
 }
 
 static Err run_bench(Bench *b)
@@ -139,6 +133,7 @@ static Err run_bench(Bench *b)
     if (e == OK && b->settings->profile) e = profile_write(b, &f.own, b->settings->profile);
     if (e == OK) e = bench_report(b, f.list, f.n, times.n ? &times : NULL);
     rival_stop(&f.rival);
+    executor_stop(&f.dense);
     executor_stop(&f.own);
     return e;
 }
@@ -147,10 +142,10 @@ static int bench(Arena *arena, const Settings *s)
 {
     Bench b;
     int code = EXIT_DONE;
-    Err e = s->model ? bench_settings(arena, s, &b) : err_set(ERR_ARG, "bench needs --model FILE.");
+    Err e = bench_settings(arena, s, &b);
     if (e != OK) return console_error(arena, e, false);
     if (bench_inputs(&b, s->model, &code) != OK) return code;
-    e = run_bench(&b);
+    e = s->sweep ? bench_sweep(&b) : run_bench(&b);
     return e == OK ? EXIT_DONE : console_error(arena, e, false);
 }
 
@@ -161,7 +156,8 @@ const Command command_bench = {
     .about = "Runs the model again and again on the same inputs and prints throughput, latency and its spread, the time to load, to plan and to run once, and memory.\n",
     .examples = "oneshot bench --model m.onnx\n"
                 "oneshot bench --model m.onnx --batch 16 --threads 2 --json -\n"
-                "oneshot bench --model m.onnx --against onnxruntime\n",
+                "oneshot bench --model m.oneshot.onnx --dense m.onnx --against onnxruntime\n"
+                "oneshot bench --model m.onnx --sparsity-sweep 0,.5,.7,.9 --svg gain.svg\n",
     .option = options,
     .n_option = sizeof options / sizeof *options,
     .run = bench,

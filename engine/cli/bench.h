@@ -24,6 +24,7 @@ typedef struct Bench {
     const char **name; Tensor *input; int n_input;
     int n_sample;                  /* input holds n_sample * n_input tensors; runs take the samples in turn. All of one shape */
     int64_t batch;
+    const char *const *choice;     /* the sizes that the user chose, for model_survey */
     const char *sizes;             /* a sentence about sizes that were assumed; NULL: none */
 } Bench;
 
@@ -31,8 +32,9 @@ typedef struct Startup { double load, plan, first; int64_t peak_bytes; } Startup
 
 typedef struct Contender Contender;
 struct Contender {
-    const char *name;              /* "oneshot", "dense", "onnxruntime" */
-    const char *version, *path;    /* of the runtime; of the model */
+    const char *name;              /* "oneshot", "sparse", "dense", "onnxruntime" */
+    const char *version;           /* of another runtime; NULL: this program */
+    const char *path;              /* of the model */
     Startup startup;
     /* Runs inferences for this long, at least one, and adds them to `latency` and `busy`. */
     Err (*round)(Bench *b, Contender *c, double seconds);
@@ -43,7 +45,7 @@ struct Contender {
     double error;                  /* how far its outputs are from the first contender's, relative to their largest magnitude; < 0: not compared */
 };
 
-/* Adds the latencies of a round (which it sorts) that took this long by the wall clock. */
+/* bench_race.c: adds the latencies of a round (which it sorts) that took this long by the wall clock. */
 Err contender_add(Contender *c, Series *round, double seconds);
 
 /* bench_input.c: opens settings->model (or the given path) once to settle sizes and makes or reads the inputs. */
@@ -71,5 +73,16 @@ Err  rival_start(Bench *b, const char *model, Rival *out, Contender *contender);
 Err  rival_outputs(Bench *b, const Rival *r, Tensor *out, int n);
 void rival_stop(Rival *r);
 
-/* bench.c: warms up and races; afterwards latency is sorted. */
+/* bench_race.c ---- */
+/* Warms up and races, all from the beginning; afterwards latency is sorted. */
 Err bench_race(Bench *b, Contender *const *c, int n);
+/* How many times as long a contender takes as another: the ratio of the medians over the rounds, and the quartiles of the rounds' ratios. Rounds count alike: a
+ * contender runs more inferences while the machine is quiet, so the median of all of them would flatter whom the quiet met. */
+typedef struct Ratio { double median, low, high; } Ratio;
+Ratio ratio_of(const Bench *b, const Contender *first, const Contender *c);
+Tensor buffer_tensor(const Buffer *b);
+/* How far outputs are from those of the plan's last run: the largest difference relative to the output's largest magnitude. ERR_SHAPE when types or shapes differ. */
+Err outputs_compare(const Plan *p, const Tensor *other, double *error);
+
+/* bench_sweep.c: speed against imposed sparsity. */
+Err bench_sweep(Bench *b);

@@ -151,7 +151,7 @@ Err executor_start(Bench *b, Executor *x, bool dense, Contender *out)
     PlanInput *shape = arena_array(b->arena, (size_t)n + 1, sizeof *shape);
     if (!shape) return err_set(ERR_NOMEM, "out of memory");
     TRY(match_inputs(b, x, input, n, shape));
-    *out = (Contender){ .version = ONESHOT_VERSION, .path = x->model->path, .round = executor_round, .state = x, .startup.load = x->load,
+    *out = (Contender){ .path = x->model->path, .round = executor_round, .state = x, .startup.load = x->load,
                         .latency.arena = b->arena, .pace.arena = b->arena, .error = -1 };
     double start = seconds_now();
     TRY(plan_build(x->model, shape, n, &options, &x->plan[x->n_plan]));

@@ -27,7 +27,7 @@ static int64_t rows_chosen(const Value *v, int depth)
 }
 
 /* --batch as a choice for the survey: the name of the size that the first input leaves open at its start. */
-static Err batch_choice(Bench *b, const Model *m, const char ***choice)
+static Err batch_choice(Bench *b, const Model *m, const char *const **choice)
 {
     const Settings *s = b->settings;
     const char **list = arena_array(b->arena, (size_t)s->shape.n + 2, sizeof *list);
@@ -88,9 +88,8 @@ static Err prepare(Bench *b, Model *m)
 {
     const Value **input;
     Survey *survey;
-    const char **choice = NULL;
-    TRY(batch_choice(b, m, &choice));
-    TRY(model_survey(m, choice, &survey));
+    TRY(batch_choice(b, m, &b->choice));
+    TRY(model_survey(m, b->choice, &survey));
     TRY(plan_inputs(m, &input, &b->n_input));
     b->name = arena_array(b->arena, (size_t)b->n_input + 1, sizeof *b->name);
     if (!b->name) return err_set(ERR_NOMEM, "out of memory");

@@ -20,23 +20,11 @@ static Short ms(double seconds)
     return s;
 }
 
-/* How many times as long a contender takes as the first one: by the medians of all inferences, and the quartiles of the rounds' ratios. */
-typedef struct Ratio { double median, low, high; } Ratio;
-
-static Ratio ratio_of(const Bench *b, const Contender *first, const Contender *c)
-{
-    Series s = { .arena = b->arena };
-    for (int i = 0; i < first->pace.n && i < c->pace.n; i++)
-        if (series_add(&s, c->pace.at[i] / first->pace.at[i]) != OK) break;
-    series_sort(&s);
-    return (Ratio){ series_quantile(&c->latency, 0.5) / series_quantile(&first->latency, 0.5), series_quantile(&s, 0.25), series_quantile(&s, 0.75) };
-}
-
 /* Text ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static void add_head(Text *t, const Bench *b, const Contender *first)
+void bench_head(Text *t, const Bench *b, const char *path)
 {
-    text_add(t, "%s, batch %lld", shown(b, first->path), (long long)b->batch);
+    text_add(t, "%s, batch %lld", shown(b, path), (long long)b->batch);
     for (int i = 0; i < b->n_input; i++)
         text_add(t, "%s%s %s %s", i ? ", " : ": ", shown(b, b->name[i]), dtype_name(b->input[i].dtype), shape_shown(b->arena, &b->input[i].shape, NULL));
     text_add(t, "\n");
@@ -73,8 +61,8 @@ static void add_ratios(Text *t, const Bench *b, Contender *const *c, int n)
     if (n > 1) text_add(t, "\n");
     for (int i = 1; i < n; i++) {
         Ratio r = ratio_of(b, c[0], c[i]);
-        text_add(t, "%s is %.2f times as fast as %s %s (%.2f to %.2f in the middle half of %d rounds)", c[0]->name, r.median, c[i]->name, c[i]->version, r.low, r.high,
-                 c[i]->pace.n);
+        text_add(t, "%s is %.2f times as fast as %s%s%s (%.2f to %.2f in the middle half of %d rounds)", c[0]->name, r.median, c[i]->name,
+                 c[i]->version ? " " : "", c[i]->version ? c[i]->version : "", r.low, r.high, c[i]->pace.n);
         if (c[i]->error >= 0) text_add(t, "; the outputs differ by at most %.2g of their largest magnitude", c[i]->error);
         text_add(t, ".\n");
     }
@@ -83,7 +71,7 @@ static void add_ratios(Text *t, const Bench *b, Contender *const *c, int n)
 static Err report_text_of(const Bench *b, Contender *const *c, int n, const LayerTimes *times)
 {
     Text t = { .arena = b->arena };
-    add_head(&t, b, c[0]);
+    bench_head(&t, b, c[0]->path);
     add_speed(&t, b, c, n);
     add_start(&t, c, n);
     add_ratios(&t, b, c, n);
@@ -126,7 +114,7 @@ static void add_contender(Json *j, const Bench *b, const Contender *first, const
 {
     Ratio r = ratio_of(b, first, c);
     json_object(j, c->name);
-    json_string(j, "version", c->version);
+    json_string(j, "version", c->version ? c->version : ONESHOT_VERSION);
     json_string(j, "model_path", c->path);
     json_number(j, "ratio", r.median);
     json_number(j, "ratio_25", r.low);
@@ -138,31 +126,36 @@ static void add_contender(Json *j, const Bench *b, const Contender *first, const
     json_end(j);
 }
 
+void bench_json_head(Json *j, const Bench *b, const Contender *c)
+{
+    json_object(j, NULL);
+    json_string(j, "engine", "oneshot");
+    json_string(j, "version", ONESHOT_VERSION);
+    json_string(j, "orig_model_path", c->path);
+    json_string(j, "model_path", c->path);
+    json_int(j, "batch_size", b->batch);
+    json_array(j, "input_shapes");
+    for (int i = 0; i < b->n_input; i++) json_shape(j, NULL, &b->input[i].shape, NULL);
+    json_end(j);
+    json_int(j, "num_cores", b->threads);
+    json_string(j, "scenario", scenario(b));
+    json_string(j, "scheduler", b->streams > 1 ? "multi_stream" : "single_stream");
+    json_number(j, "seconds_to_run", b->seconds);
+    json_int(j, "num_streams", b->streams);
+    add_result(j, b, c);
+    json_number(j, "fraction_of_supported_ops", 1);            /* a model with others does not run at all */
+    json_string(j, "cpu", b->processor.name);
+    json_string(j, "isa", kernels_best()->isa);
+    json_bool(j, "pinned", b->pinned);
+    json_string(j, "inputs", b->settings->data ? "samples" : "random");
+    add_startup(j, c);
+}
+
 static Err report_json_of(const Bench *b, Contender *const *c, int n, const LayerTimes *times)
 {
     Text t = { .arena = b->arena };
     Json j = { .out = &t };
-    json_object(&j, NULL);
-    json_string(&j, "engine", "oneshot");
-    json_string(&j, "version", ONESHOT_VERSION);
-    json_string(&j, "orig_model_path", c[0]->path);
-    json_string(&j, "model_path", c[0]->path);
-    json_int(&j, "batch_size", b->batch);
-    json_array(&j, "input_shapes");
-    for (int i = 0; i < b->n_input; i++) json_shape(&j, NULL, &b->input[i].shape, NULL);
-    json_end(&j);
-    json_int(&j, "num_cores", b->threads);
-    json_string(&j, "scenario", scenario(b));
-    json_string(&j, "scheduler", b->streams > 1 ? "multi_stream" : "single_stream");
-    json_number(&j, "seconds_to_run", b->seconds);
-    json_int(&j, "num_streams", b->streams);
-    add_result(&j, b, c[0]);
-    json_number(&j, "fraction_of_supported_ops", 1);           /* a model with others does not run at all */
-    json_string(&j, "cpu", b->processor.name);
-    json_string(&j, "isa", kernels_best()->isa);
-    json_bool(&j, "pinned", b->pinned);
-    json_string(&j, "inputs", b->settings->data ? "samples" : "random");
-    add_startup(&j, c[0]);
+    bench_json_head(&j, b, c[0]);
     for (int i = 1; i < n; i++) add_contender(&j, b, c[0], c[i]);
     if (times) steps_json(&j, times);
     json_end(&j);

@@ -35,6 +35,8 @@ static const Option options[] = {
       "Print what would be pruned, what would be kept and why, and what it comes to; write nothing." },
     { "json", 0, OPTION_FILE, FIELD(json), "FILE|-", NULL, "the report as JSON; - is stdout, without the table",
       "Write the report as JSON to FILE as well; - prints it instead of the table. docs/report.md describes it." },
+    { "bench", 0, OPTION_FLAG, FIELD(bench), NULL, NULL, NULL,
+      "After pruning, run both models and print how many times as fast the pruned one is here, as `oneshot bench --dense` does." },
     { "include", 0, OPTION_WORDS, FIELD(include), "NAME", NULL, NULL,
       "Prune these layers although they stay dense by default (first and last, depthwise, fewer than 1024 weights, shared with something that is no "
       "product). Names as for --layer. Repeatable." },
@@ -117,6 +119,8 @@ static Err options_check(Arena *arena, const Settings *s, PruneOptions *o)
 {
     if (!s->model) return err_set(ERR_ARG, "--model is missing: oneshot --model model.onnx --sparsity 0.8");
     if (s->quiet && s->verbose) return err_set(ERR_ARG, "--quiet and --verbose contradict each other.");
+    if (s->bench && (s->dry_run || s->quiet || (s->json && !strcmp(s->json, "-"))))
+        return err_set(ERR_ARG, "--bench prints what the written model gains; --dry-run, --quiet and --json - leave no place for that.");
     *o = (PruneOptions){ .sparsity = s->sparsity, .regroup = s->regroup, .empty_channels = s->allow_empty_channels, .include = s->include.at,
                          .exclude = s->exclude.at };
     if (s->scope) TRY(scope_parse(s->scope, &o->scope));
@@ -138,6 +142,7 @@ static Err paths_check(Job *j)
     if (s->json && strcmp(s->json, "-") != 0 && (same_file(s->json, s->model) || same_file(s->json, j->report.output) || strcmp(s->json, j->report.output) == 0))
         return err_set(ERR_ARG, "--json '%s' would replace a model.", s->json);
     if (s->dry_run) return OK;
+    if (same_file(s->model, j->report.output) && s->bench) return err_set(ERR_ARG, "--bench compares with the model that is read; write to another file with -o.");
     if (same_file(s->model, j->report.output) && !s->force)
         return err_set(ERR_ARG, "'%s' is the model that is read; --force replaces it, -o writes elsewhere.", j->report.output);
     return OK;
@@ -256,6 +261,16 @@ static Err work(Job *j)
     return OK;
 }
 
+/* The written model against the one that was read. */
+static int compare_speed(Arena *arena, const Settings *s, const char *output)
+{
+    Settings bench = { .model = output, .dense = s->model, .threads = s->threads, .shape = s->shape, .seconds = 3, .warmup = 0.5 };
+    Text t = { .arena = arena };
+    text_add(&t, "\n");
+    Err e = console_print(&t);
+    return e == OK ? command_bench.run(arena, &bench) : console_error(arena, e, false);
+}
+
 static int sparsify(Arena *arena, const Settings *s)
 {
     Job j = { .console = { .arena = arena, .settings = s }, .settings = s, .phase_start = seconds_now() };
@@ -276,7 +291,7 @@ static int sparsify(Arena *arena, const Settings *s)
     (void)!background_end(&j.hash);
     (void)!background_end(&j.measure);
     model_free(j.model);
-    return code;
+    return code == EXIT_DONE && s->bench ? compare_speed(arena, s, j.report.output) : code;
 }
 
 const Command command_sparsify = {

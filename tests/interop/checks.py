@@ -165,5 +165,4 @@ def benchmark(source, work, *options):
     for side in own, other:
         r = side["benchmark_result"]
         assert r["iterations"] >= 5 and 0 < r["25.0%"] <= r["median"] <= r["99.9%"] and side["seconds_to_first_run"] > 0, side
-    assert abs(other["ratio"] * own["benchmark_result"]["median"] / other["benchmark_result"]["median"] - 1) < 1e-9, other
-    assert other["ratio_25"] <= other["ratio_75"] and other["rounds"] >= 5, other
+    assert 0 < other["ratio_25"] <= other["ratio_75"] and other["ratio"] > 0 and other["rounds"] >= 5, other
