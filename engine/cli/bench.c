@@ -24,11 +24,12 @@ static const Option options[] = {
     { "streams", 0, OPTION_COUNT, FIELD(streams), "N", NULL, "inferences in flight; default 1",
       "How many inferences run at a time, each in a plan of its own and on its share of the threads. Default: 1. Latencies then are of inferences that ran "
       "beside others." },
-    { "against", 0, OPTION_CHOICE, FIELD(against), "RUNTIME", "onnxruntime", "onnxruntime: time it too, in turn",
-      "Times ONNX Runtime on the same model, inputs, processors and number of threads as well, in rounds that alternate, and prints the ratio of the medians "
-      "with the quartiles of the rounds' ratios, and how far the outputs are apart. Needs a Python with onnxruntime." },
+    { "against", 0, OPTION_CHOICE, FIELD(against), "RUNTIME", "onnxruntime|deepsparse", "onnxruntime or deepsparse: time it too",
+      "Times another runtime on the same model, inputs, processors and number of threads as well, in rounds that alternate, and prints the ratio of the medians "
+      "with the quartiles of the rounds' ratios, and how far the outputs are apart. Needs a Python that has it. DeepSparse (1.8, for Python 3.8 to 3.11) is slow in the "
+      "first runs after a pause: give it rounds of a second with --seconds 20." },
     { "python", 0, OPTION_FILE, FIELD(python), "PATH", NULL, NULL,
-      "The Python that has onnxruntime. Default: the first python3 on the PATH that has it." },
+      "The Python that has the runtime of --against. Default: the first python3 on the PATH that has it." },
     { "dense", 0, OPTION_FILE, FIELD(dense), "FILE", NULL, "a dense model to compare the sparse one with",
       "Runs this model with dense kernels in turn, and prints how many times as fast the other is: the model before it was pruned." },
     { "dense-of-itself", 0, OPTION_FLAG, FIELD(dense_of_itself), NULL, NULL, NULL,

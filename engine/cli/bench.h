@@ -64,9 +64,9 @@ Err  executor_load(Bench *b, const char *path, Executor *out);
 Err  executor_start(Bench *b, Executor *x, bool dense, Contender *out);
 void executor_stop(Executor *x);
 
-/* bench_rival.c: ONNX Runtime as a contender, in a Python process (bench_rival.py, which is built into the program). */
-typedef struct Rival { int pid, fd; } Rival;
-/* Starts it with the model, the inputs, the threads and the CPUs of b; it has run once then. ERR_IO when there is no Python with onnxruntime, or ONNX Runtime refuses
+/* bench_rival.c: another runtime as a contender, in a Python process (bench_rival.py, which is built into the program). */
+typedef struct Rival { const char *runtime; int pid, fd; } Rival;      /* "onnxruntime", "deepsparse" */
+/* Starts settings->against with the model, the inputs, the threads and the CPUs of b; it has run once then. ERR_IO when there is no Python that has it, or it refuses
  * the model. rival_stop after failure too. */
 Err  rival_start(Bench *b, const char *model, Rival *out, Contender *contender);
 /* Fetches its outputs for the first sample: sets data of out[i], whose type and size say what is expected. */

@@ -17,14 +17,14 @@ static const char PROGRAM[] =
 
 /* Talking --------------------------------------------------------------------------------------------------------------------------------- */
 
-static Err lost(void) { return err_set(ERR_IO, "ONNX Runtime's process ended without an answer."); }
+static Err lost(const Rival *r) { return err_set(ERR_IO, "The process of %s ended without an answer.", r->runtime); }
 
 static Err write_all(const Rival *r, const void *bytes, size_t n)
 {
     for (size_t done = 0; done < n;) {
         ssize_t k = send(r->fd, (const char *)bytes + done, n - done, MSG_NOSIGNAL);
         if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return lost();
+        if (k <= 0) return lost(r);
         done += (size_t)k;
     }
     return OK;
@@ -35,7 +35,7 @@ static Err read_all(const Rival *r, void *bytes, size_t n)
     for (size_t done = 0; done < n;) {
         ssize_t k = read(r->fd, (char *)bytes + done, n - done);
         if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return lost();
+        if (k <= 0) return lost(r);
         done += (size_t)k;
     }
     return OK;
@@ -52,7 +52,7 @@ static Err read_answer(const Rival *r, Arena *arena, char *words, void **bytes, 
     }
     line[length] = 0;
     if (!strncmp(line, "error missing ", 14)) return err_set(ERR_UNSUPPORTED, "%s", line + 14);
-    if (strncmp(line, "ok ", 3) != 0) return err_set(ERR_IO, "ONNX Runtime: %s", strncmp(line, "error ", 6) ? line : line + 6);
+    if (strncmp(line, "ok ", 3) != 0) return err_set(ERR_IO, "%s: %s", r->runtime, strncmp(line, "error ", 6) ? line : line + 6);
     *n = strtoull(line + 3, &end, 10);
     *bytes = arena_alloc(arena, *n);
     if (!*bytes) return err_set(ERR_NOMEM, "out of memory");
@@ -71,7 +71,7 @@ static Err spawn(const char *python, Rival *r)
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fd[1], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, fd[1], STDOUT_FILENO);
-    char *const argument[] = { (char *)python, "-c", (char *)PROGRAM, NULL };
+    char *const argument[] = { (char *)python, "-c", (char *)PROGRAM, (char *)r->runtime, NULL };
     int why = posix_spawnp(&r->pid, python, &actions, NULL, argument, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(fd[1]);
@@ -120,7 +120,7 @@ static Err rival_round(Bench *b, Contender *c, double seconds)
     int length = snprintf(command, sizeof command, "round %.6f\n", seconds);
     TRY(write_all(r, command, (size_t)length));
     TRY(read_answer(r, b->arena, NULL, &bytes, &n));
-    if (n < 2 * sizeof *time) return lost();
+    if (n < 2 * sizeof *time) return lost(r);
     time = bytes;
     return contender_add(c, &(Series){ b->arena, time + 1, (int)(n / sizeof *time) - 1 }, time[0]);
 }
@@ -134,9 +134,9 @@ static Err connect_rival(Bench *b, const char *python, const char *model, Rival 
     TRY(read_answer(r, b->arena, NULL, &bytes, &n));
     TRY(send_setup(b, r, model));
     TRY(read_answer(r, b->arena, words, &bytes, &n));
-    if (n != 3 * sizeof(double)) return lost();
+    if (n != 3 * sizeof(double)) return lost(r);
     const double *figure = bytes;
-    *out = (Contender){ .name = "onnxruntime", .version = arena_printf(b->arena, "%s", words), .path = model, .round = rival_round, .state = r,
+    *out = (Contender){ .name = r->runtime, .version = arena_printf(b->arena, "%s", words), .path = model, .round = rival_round, .state = r,
                         .startup = { figure[0], 0, figure[1], (int64_t)figure[2] }, .latency.arena = b->arena, .pace.arena = b->arena, .error = -1 };
     return out->version ? OK : err_set(ERR_NOMEM, "out of memory");
 }
@@ -156,19 +156,19 @@ static Err search_path(Bench *b, const char *model, Rival *r, Contender *out)
         if (e != ERR_UNSUPPORTED) return e;
         rival_stop(r);
     }
-    return err_set(ERR_IO, found ? "no python3 on the PATH has onnxruntime; --python names one that has it (pip install onnxruntime)."
-                                 : "there is no python3 on the PATH; --python names one that has onnxruntime.");
+    return found ? err_set(ERR_IO, "no python3 on the PATH has %s; --python names one that has it (pip install %s).", r->runtime, r->runtime)
+                 : err_set(ERR_IO, "there is no python3 on the PATH; --python names one that has %s.", r->runtime);
 }
 
 Err rival_start(Bench *b, const char *model, Rival *r, Contender *out)
 {
-    *r = (Rival){ .fd = -1 };
+    *r = (Rival){ b->settings->against, 0, -1 };
     const char *python = b->settings->python;
     if (!python) return search_path(b, model, r, out);
     Err e = connect_rival(b, python, model, r, out);
     if (e != ERR_UNSUPPORTED) return e;
     const char *why = arena_printf(b->arena, "%s", err_text());
-    return err_set(ERR_IO, "'%s' has no onnxruntime (%s); pip install onnxruntime adds it.", python, why ? why : "");
+    return err_set(ERR_IO, "'%s' has no %s (%s); pip install %s adds it.", python, r->runtime, why ? why : "", r->runtime);
 }
 
 Err rival_outputs(Bench *b, const Rival *r, Tensor *out, int n)
@@ -179,7 +179,7 @@ Err rival_outputs(Bench *b, const Rival *r, Tensor *out, int n)
         int length = snprintf(command, sizeof command, "output %d\n", i);
         TRY(write_all(r, command, (size_t)length));
         TRY(read_answer(r, b->arena, NULL, &out[i].data, &bytes));
-        if (bytes != out[i].bytes) return err_set(ERR_SHAPE, "ONNX Runtime's output %d has %zu bytes, ours %zu.", i, bytes, out[i].bytes);
+        if (bytes != out[i].bytes) return err_set(ERR_SHAPE, "The output %d of %s has %zu bytes, ours %zu.", i, r->runtime, bytes, out[i].bytes);
     }
     return OK;
 }
@@ -191,5 +191,5 @@ void rival_stop(Rival *r)
         kill(r->pid, SIGKILL);
         waitpid(r->pid, NULL, 0);
     }
-    *r = (Rival){ .fd = -1 };
+    *r = (Rival){ r->runtime, 0, -1 };
 }
