@@ -45,58 +45,6 @@ Err ints_param(const Step *s, const char *name, int i, int64_t v[2 * MAX_RANK], 
     return i >= 0 && i < s->n_in && s->in[i] ? ints_of(s->in[i], v, 2 * MAX_RANK, n) : OK;
 }
 
-/* Strided copies -------------------------------------------------------------------------------------------------------------------- */
-
-static void merge(const Copy *c, Copy *m)
-{
-    m->rank = 0;
-    for (int i = 0; i < c->rank; i++) {
-        int last = m->rank - 1;
-        if (c->dim[i] == 1) continue;
-        if (last >= 0 && m->from[last] == c->from[i] * c->dim[i] && m->to[last] == c->to[i] * c->dim[i]) {
-            m->dim[last] *= c->dim[i]; m->from[last] = c->from[i]; m->to[last] = c->to[i];
-        } else copy_axis(m, c->dim[i], c->from[i], c->to[i]);
-    }
-    if (!m->rank) copy_axis(m, 1, 1, 1);
-}
-
-#define COPY_LOOP(T) do { \
-        const T *x = from; T *y = to; \
-        for (int64_t i = 0; i < n; i++) y[i * st] = x[i * sf]; \
-    } while (0)
-
-static void copy_row(const void *from, int64_t sf, void *to, int64_t st, int64_t n, size_t size)
-{
-    if (sf == 1 && st == 1) { memcpy(to, from, (size_t)n * size); return; }
-    switch (size) {
-    case 1: COPY_LOOP(uint8_t); break;
-    case 2: COPY_LOOP(uint16_t); break;
-    case 4: COPY_LOOP(uint32_t); break;
-    case 8: COPY_LOOP(uint64_t); break;
-    default: for (int64_t i = 0; i < n; i++) memcpy((char *)to + i * st * (int64_t)size, (const char *)from + i * sf * (int64_t)size, size);
-    }
-}
-
-void copy_strided(const Plan *plan, const Copy *given, const void *from, void *to, size_t size)
-{
-    Copy c;
-    merge(given, &c);
-    int last = c.rank - 1;
-    int64_t rows = 1;
-    for (int i = 0; i < last; i++) rows *= c.dim[i];
-    int64_t inner = c.dim[last];
-    #pragma omp parallel for num_threads(plan->threads) if (rows * inner > PARALLEL_WORK)
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t at_from = 0, at_to = 0, rest = row;
-        for (int i = last - 1; i >= 0; i--) {
-            at_from += rest % c.dim[i] * c.from[i];
-            at_to += rest % c.dim[i] * c.to[i];
-            rest /= c.dim[i];
-        }
-        copy_row((const char *)from + at_from * (int64_t)size, c.from[last], (char *)to + at_to * (int64_t)size, c.to[last], inner, size);
-    }
-}
-
 /* Views ----------------------------------------------------------------------------------------------------------------------------- */
 
 static Err identity_run(Plan *plan, Step *s) { return step_value(plan, s, 0, s->in[0]); }
@@ -445,6 +393,31 @@ static Err pads_of(const Step *s, int rank, int64_t before[MAX_RANK], int64_t af
     return OK;
 }
 
+static void repeat_value(char *to, const void *value, int64_t n, size_t size)
+{
+    if (n) memcpy(to, value, size);
+    for (int64_t have = 1; have < n; have *= 2) memcpy(to + (size_t)have * size, to, (size_t)(have < n - have ? have : n - have) * size);
+}
+
+typedef struct PadLine { const char *x, *value, *mode; int64_t before, width; size_t size; } PadLine;
+
+static void pad_elements(const PadLine *l, char *to, int64_t from, int64_t end)
+{
+    for (int64_t i = from; i < end; i++) {
+        int64_t at = pad_index(l->mode, i - l->before, l->width);
+        memcpy(to + (size_t)i * l->size, at < 0 ? l->value : l->x + (size_t)at * l->size, l->size);
+    }
+}
+
+/* n elements, of which those in the middle lie as in x. */
+static void pad_line(const PadLine *l, char *to, int64_t n)
+{
+    int64_t first = clamp(l->before, 0, n), end = clamp(l->before + l->width, first, n);
+    pad_elements(l, to, 0, first);
+    if (end > first) memcpy(to + (size_t)first * l->size, l->x + (size_t)(first - l->before) * l->size, (size_t)(end - first) * l->size);
+    pad_elements(l, to, end, n);
+}
+
 static Err pad_run(Plan *plan, Step *s)
 {
     const Buffer *x = s->in[0];
@@ -479,10 +452,10 @@ static Err pad_run(Plan *plan, Step *s)
             from += at * stride[i];
             rest /= y.dim[i];
         }
-        for (int64_t i = 0; i < y.dim[last]; i++) {
-            int64_t at = outside ? -1 : pad_index(mode, i - before[last], x->shape.dim[last]);
-            memcpy(to + (size_t)(row * y.dim[last] + i) * size, at < 0 ? (const char *)value : (const char *)x->data + (size_t)(from + at) * size, size);
-        }
+        char *line = to + (size_t)(row * y.dim[last]) * size;
+        const PadLine l = { (const char *)x->data + (size_t)from * size, (const char *)value, mode, before[last], x->shape.dim[last], size };
+        if (outside) repeat_value(line, value, y.dim[last], size);
+        else pad_line(&l, line, y.dim[last]);
     }
     return OK;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "engine/element.h"
 #include "engine/choose.h"
+#include "engine/matmul.h"
 #include "engine/fuse.h"
 #include "engine/quant.h"
 #include "engine/run_ops.h"
@@ -132,6 +133,44 @@ static void matmul_at(const MatMul *mm, int64_t i, int64_t at[2])
     for (int k = 0; k < 2; k++) at[k] = offset[k] + inner * mm->batch.stride[k][mm->batch.rank - 1];
 }
 
+/* float32 with two operands that are no constants */
+typedef struct Products { Matmul one; int64_t count, *at[2]; } Products;
+
+static Err products_run(Plan *plan, Step *s)
+{
+    const Products *p = s->state;
+    const MatmulRun run = { .a = s->in[0]->data, .b = s->in[1]->data, .y = s->out[0]->data, .scratch = (float *)s->scratch, .count = p->count, .at_a = p->at[0],
+                            .at_b = p->at[1], .y_step = (size_t)p->one.m * (size_t)p->one.n, .threads = plan->threads };
+    matmul_run(&p->one, &run);
+    return OK;
+}
+
+static bool fits_matmul(int64_t m, int64_t n, int64_t k)
+{
+    const int64_t most = 1 << 24;
+    return m > 0 && n > 0 && k > 0 && m < most && n < most && k < most;
+}
+
+static Err products_prep(Plan *plan, Step *s, const MatMul *mm)
+{
+    Products *p;
+    TRY(plan_array(plan, 1, sizeof *p, &p));
+    p->one = (Matmul){ .m = (int)mm->m, .n = (int)mm->n, .k = (int)mm->k, .a_row = (size_t)mm->k, .a_column = 1, .b_row = (size_t)mm->n, .b_column = 1, .ldy = (size_t)mm->n };
+    p->count = mm->products;
+    TRY(find_kernels(&p->one.kernels));
+    for (int k = 0; k < 2; k++) TRY(plan_array(plan, mm->products, sizeof *p->at[k], &p->at[k]));
+    for (int64_t i = 0; i < mm->products; i++) {
+        int64_t at[2];
+        matmul_at(mm, i, at);
+        p->at[0][i] = at[0] * mm->m * mm->k;
+        p->at[1][i] = at[1] * mm->k * mm->n;
+    }
+    s->state = p;
+    s->scratch_bytes = matmul_scratch(&p->one) * (size_t)plan->threads * sizeof(float);
+    s->run = products_run;
+    return OK;
+}
+
 #define MATMUL_RUN(T, SUFFIX) \
     static Err matmul_run_##SUFFIX(Plan *plan, Step *s) \
     { \
@@ -170,6 +209,8 @@ Err matmul_prep(Plan *plan, Step *s)
         .sa = attr_i(s->node, "transBatchA", 0), .sb = attr_i(s->node, "transBatchB", 0) };
     TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
     if (fits_tokens(s, mm->k, mm->n) && !mm->ta && !mm->sa && !mm->sb && mm->alpha == 1) return tokens_prep(plan, s, mm->k, mm->n, mm->tb);
+    bool plain = !mm->ta && !mm->tb && !mm->sa && !mm->sb && mm->alpha == 1;
+    if (t == DT_F32 && plain && mm->products && fits_matmul(mm->m, mm->n, mm->k)) return products_prep(plan, s, mm);
     s->state = mm;
     switch (t) {
     case DT_F32: s->run = matmul_run_f32; return OK;

@@ -122,7 +122,26 @@ static Err interpolate(const Resize *r, Step *s)
     return OK;
 }
 
-/* Nearest: rows are picked, then elements of the row. */
+/* How elements of a row are picked: element i is x[row + map[i]], or the value outside where one of both is negative. */
+typedef struct Picked { const void *x, *outside; const int64_t *map; int64_t width; size_t size; } Picked;
+
+#define PICK_LOOP(T) do { \
+        const T *x = p->x, value = *(const T *)p->outside; \
+        T *y = to; \
+        for (int64_t i = 0; i < p->width; i++) y[i] = row < 0 || p->map[i] < 0 ? value : x[row + p->map[i]]; \
+    } while (0)
+
+static void pick_row(const Picked *p, int64_t row, void *to)
+{
+    switch (p->size) {
+    case 1: PICK_LOOP(uint8_t); break;
+    case 2: PICK_LOOP(uint16_t); break;
+    case 4: PICK_LOOP(uint32_t); break;
+    default: PICK_LOOP(uint64_t); break;
+    }
+}
+
+/* Nearest: rows are picked, then elements of the row. Rows that show the same one are copies. */
 static Err pick(const Resize *r, const Plan *plan, Step *s)
 {
     const Buffer *x = s->in[0], *y = s->out[0];
@@ -140,21 +159,23 @@ static Err pick(const Resize *r, const Plan *plan, Step *s)
     }
     uint64_t value;
     elements_from_f64(x->dtype, &r->outside, 1, &value, 0);
-    int64_t width = y->shape.dim[last], rows = width ? y->count / width : 0;
+    const Picked p = { x->data, &value, axis[last], y->shape.dim[last], size };
+    int64_t high = last > 0 ? y->shape.dim[last - 1] : 1, planes = y->count / (high * p.width);
     #pragma omp parallel for num_threads(plan->threads) if (y->count > PARALLEL_WORK)
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t base = 0, rest = row;
+    for (int64_t plane = 0; plane < planes; plane++) {
+        int64_t base = 0, rest = plane;
         bool outside = false;
-        for (int a = last - 1; a >= 0; a--) {
+        for (int a = last - 2; a >= 0; a--) {
             int64_t at = axis[a][rest % y->shape.dim[a]];
             outside = outside || at < 0;
             base += at;
             rest /= y->shape.dim[a];
         }
-        char *to = (char *)y->data + (size_t)(row * width) * size;
-        for (int64_t i = 0; i < width; i++) {
-            int64_t at = axis[last][i];
-            memcpy(to + (size_t)i * size, outside || at < 0 ? (const char *)&value : (const char *)x->data + (size_t)(base + at) * size, size);
+        for (int64_t row = 0; row < high; row++) {
+            char *to = (char *)y->data + (size_t)((plane * high + row) * p.width) * size;
+            int64_t at = last > 0 ? axis[last - 1][row] : 0;
+            if (row && at == axis[last - 1][row - 1]) memcpy(to, to - (size_t)p.width * size, (size_t)p.width * size);
+            else pick_row(&p, outside || at < 0 ? -1 : base + at, to);
         }
     }
     return OK;

@@ -214,9 +214,58 @@ static void test_pools(void **state)
     }
 }
 
+static void test_products(void **state)
+{
+    (void)state;
+    Random r = { 16 };
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t m = random_between(&r, 1, 40), n = random_between(&r, 1, 70), k = random_between(&r, random_below(&r, 9) ? 1 : 0, 50), b = random_between(&r, 1, 3);
+        Trial t = { .op = "MatMul", .opset = 17, .n_in = 2, .low = -1, .high = 1, .tolerance = 1e-5 };
+        t.shape[0] = (Shape){ .rank = 4, .dim = { b, random_below(&r, 2) ? 4 : 1, m, k } };
+        t.shape[1] = (Shape){ .rank = 4, .dim = { random_below(&r, 2) ? b : 1, 4, k, n } };
+        if (random_below(&r, 3) == 0) t.shape[1] = (Shape){ .rank = 1, .dim = { k } };
+        compare(&t, &r);
+    }
+}
+
+/* Against the definition: y[i0, i1, ...] is x at the place where axis perm[a] has index i_a. */
+static void test_transposes(void **state)
+{
+    (void)state;
+    Random r = { 17 };
+    for (int i = 0; i < ROUNDS; i++) {
+        Trial t = { .op = "Transpose", .opset = 17, .n_in = 1, .shape = { draw_shape(random_between(&r, 1, 5), &r) }, .low = -1, .high = 1 };
+        const Shape *s = &t.shape[0];
+        int perm[5] = { 0, 1, 2, 3, 4 };
+        int64_t stride[MAX_RANK], count, n;
+        for (int a = s->rank - 1; a > 0; a--) {
+            int b = random_between(&r, 0, a), swap = perm[a];
+            perm[a] = perm[b];
+            perm[b] = swap;
+        }
+        for (int a = 0; a < s->rank; a++)
+            snprintf(t.attributes + strlen(t.attributes), sizeof t.attributes - strlen(t.attributes), "%s%d", a ? "," : "perm:is=", perm[a]);
+        shape_strides(s, stride);
+        assert_int_equal(shape_count(s, &count), OK);
+        double *x = draw(&t, count, &r), *y = run(&t, DT_F32, 1 + i % 2, &x, &n);
+        assert_true(n == count);
+        for (int64_t at = 0; at < n; at++) {
+            int64_t rest = at, from = 0;
+            for (int a = s->rank - 1; a >= 0; a--) {
+                from += rest % s->dim[perm[a]] * stride[perm[a]];
+                rest /= s->dim[perm[a]];
+            }
+            assert_true(y[at] == x[from]);
+        }
+        free(x);
+        free(y);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_operand), cmocka_unit_test(test_broadcasts), cmocka_unit_test(test_along_axes),
-                                        cmocka_unit_test(test_normalizations), cmocka_unit_test(test_pools) };
+                                        cmocka_unit_test(test_normalizations), cmocka_unit_test(test_pools), cmocka_unit_test(test_products),
+                                        cmocka_unit_test(test_transposes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
