@@ -1,24 +1,15 @@
 /* Recurrent operators: RNN, GRU, LSTM.   https://onnx.ai/onnx/operators/onnx__LSTM.html
- * X (T,N,I) or with layout 1 (N,T,I); W (directions, gates*H, I), R (directions, gates*H, H), B (directions, 2*gates*H). */
+ * Plain loops for everything that engine/recur_rows.c does not take. */
 #include <math.h>
 #include <string.h>
 #include "engine/element.h"
+#include "engine/recur.h"
 #include "engine/run_ops.h"
 #include "engine/widen.h"
 
-typedef enum Function { SIGMOID, TANH, RELU, AFFINE, LEAKY_RELU, THRESHOLDED_RELU, SCALED_TANH, HARD_SIGMOID, ELU, SOFTSIGN, SOFTPLUS, N_FUNCTIONS } Function;
-typedef struct Activation { Function f; double alpha, beta; } Activation;
-typedef struct Cell {              /* of one direction */
-    int64_t gates, hidden;
-    bool reverse, input_forget, linear_before_reset;
-    double clip;                   /* infinity: none */
-    Activation activation[3];
-} Cell;
-typedef struct Recur { int64_t length, batch, inputs, directions; bool batch_first; Cell cell[2]; } Recur;
-
 static double activate(const Cell *c, int which, double x)
 {
-    const Activation *a = &c->activation[which];
+    const CellFunction *a = &c->activation[which];
     if (x > c->clip) x = c->clip;
     if (x < -c->clip) x = -c->clip;
     switch (a->f) {
@@ -65,14 +56,14 @@ static Err read_activations(const Step *s, Recur *u, int each)
     const Attr *list = node_attr(s->node, "activations"), *alpha = node_attr(s->node, "activation_alpha"), *beta = node_attr(s->node, "activation_beta");
     int at_alpha = 0, at_beta = 0;
     for (int k = 0; k < u->directions * each; k++) {
-        Activation *a = &u->cell[k / each].activation[k % each];
+        CellFunction *a = &u->cell[k / each].activation[k % each];
         a->f = each == 1 || k % each > 0 ? TANH : SIGMOID;
         if (!list || list->kind != ATTR_SS) continue;
         if (list->n != u->directions * each) return err_set(ERR_SHAPE, "%s has %d activations, expected %d.", s->op->type, list->n, (int)u->directions * each);
         int f = 0;
         while (f < N_FUNCTIONS && !same_name(&list->ss[k], TABLE[f].name)) f++;
         if (f == N_FUNCTIONS) return err_set(ERR_UNSUPPORTED, "%s has the unknown activation '%.*s'.", s->op->type, (int)list->ss[k].size, (const char *)list->ss[k].at);
-        *a = (Activation){ (Function)f, TABLE[f].a, TABLE[f].b };
+        *a = (CellFunction){ (Function)f, TABLE[f].a, TABLE[f].b };
         if (TABLE[f].alpha && alpha && alpha->kind == ATTR_FS && at_alpha < alpha->n) a->alpha = (double)alpha->fs[at_alpha++];
         if (TABLE[f].beta && beta && beta->kind == ATTR_FS && at_beta < beta->n) a->beta = (double)beta->fs[at_beta++];
     }
@@ -141,6 +132,7 @@ Err recur_prep(Plan *plan, Step *s)
     for (int d = 0; d < 2; d++) { u->cell[d] = c; u->cell[d].reverse = d || backward; }
     TRY(read_activations(s, u, lstm ? 3 : gru ? 2 : 1));
     TRY(check_operands(s, u));
+    if (recur_rows_fit(s, u)) return recur_rows_prep(plan, s, u);
     s->state = u;
     s->scratch_bytes = memory_of(u) * (size_t)(u->directions * u->batch);
     s->run = recur_run;

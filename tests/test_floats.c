@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_INPUTS = 3, ROUNDS = 150 };
+enum { MAX_INPUTS = 6, ROUNDS = 150 };
+static const char *const NAME[MAX_INPUTS] = { "a", "b", "c", "d", "e", "f" };
 
 typedef struct Trial {
     const char *op;
     char attributes[160];
     int64_t opset;
-    int n_in;
+    int n_in, n_constant;      /* inputs 1 ... n_constant are initializers */
+    int absent;                /* this one is left out; 0: none */
     Shape shape[MAX_INPUTS];
     double low, high;          /* inputs are drawn from here; special: with NaN and infinity among them */
     bool special;
@@ -36,15 +38,33 @@ static double *draw(const Trial *t, int64_t n, Random *r)
     return x;
 }
 
-static Bytes model_of(const Trial *t, DType dtype)
+static void add_operand(Build *b, const Trial *t, int i, DType dtype, const char *dims, const double *x)
+{
+    int64_t n;
+    size_t size;
+    if (!i || i > t->n_constant) {
+        build_input(b, NAME[i], dtype, dims);
+        return;
+    }
+    assert_int_equal(shape_count(&t->shape[i], &n), OK);
+    assert_int_equal(tensor_bytes(dtype, &t->shape[i], &size), OK);
+    void *data = calloc(size + 1, 1);
+    assert_non_null(data);
+    elements_from_f64(dtype, x, n, data, 0);
+    build_init(b, NAME[i], dtype, dims, data);
+    free(data);
+}
+
+static Bytes model_of(const Trial *t, DType dtype, double *const x[])
 {
     Build *b = build_new();
-    char dims[200], names[16] = "";
+    char dims[200], names[24] = "";
     for (int i = 0; i < t->n_in; i++) {
         size_t at = 0;
+        if (i && i == t->absent) { strcat(names, ","); continue; }
         dims[0] = '\0';
         for (int k = 0; k < t->shape[i].rank; k++) at += (size_t)snprintf(dims + at, sizeof dims - at, "%s%lld", k ? "," : "", (long long)t->shape[i].dim[k]);
-        build_input(b, (const char *[]){ "a", "b", "c" }[i], dtype, dims);
+        add_operand(b, t, i, dtype, dims, x[i]);
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%c", i ? "," : "", 'a' + i);
     }
     build_node(b, t->op, names, "y", t->attributes);
@@ -55,7 +75,8 @@ static Bytes model_of(const Trial *t, DType dtype)
 /* Runs the trial; the result as doubles, to be freed. */
 static double *run(const Trial *t, DType dtype, int threads, double *const x[], int64_t *count)
 {
-    Bytes bytes = model_of(t, dtype);
+    Bytes bytes = model_of(t, dtype, x);
+    int k = 0;
     Model *m;
     Plan *plan;
     PlanInput input[MAX_INPUTS];
@@ -67,13 +88,14 @@ static double *run(const Trial *t, DType dtype, int threads, double *const x[], 
         size_t size;
         assert_int_equal(shape_count(&t->shape[i], &n), OK);
         assert_int_equal(tensor_bytes(dtype, &t->shape[i], &size), OK);
-        input[i] = (PlanInput){ (const char *[]){ "a", "b", "c" }[i], dtype, t->shape[i] };
-        in[i] = (Tensor){ .dtype = dtype, .shape = t->shape[i], .bytes = size, .data = calloc(size + 1, 1) };
-        assert_non_null(in[i].data);
-        elements_from_f64(dtype, x[i], n, in[i].data, 0);
+        if (i && (i <= t->n_constant || i == t->absent)) continue;
+        input[k] = (PlanInput){ NAME[i], dtype, t->shape[i] };
+        in[k] = (Tensor){ .dtype = dtype, .shape = t->shape[i], .bytes = size, .data = calloc(size + 1, 1) };
+        assert_non_null(in[k].data);
+        elements_from_f64(dtype, x[i], n, in[k++].data, 0);
     }
-    if (plan_build(m, input, t->n_in, &(PlanOptions){ .threads = threads }, &plan) != OK) fail_msg("%s", err_text());
-    if (plan_run(plan, in, t->n_in) != OK) fail_msg("%s", err_text());
+    if (plan_build(m, input, k, &(PlanOptions){ .threads = threads }, &plan) != OK) fail_msg("%s", err_text());
+    if (plan_run(plan, in, k) != OK) fail_msg("%s", err_text());
     *count = plan->out[0]->count;
     double *y = calloc((size_t)*count + 1, sizeof *y);
     assert_non_null(y);
@@ -81,7 +103,7 @@ static double *run(const Trial *t, DType dtype, int threads, double *const x[], 
     plan_free(plan);
     model_free(m);
     bytes_free(bytes);
-    for (int i = 0; i < t->n_in; i++) free(in[i].data);
+    for (int i = 0; i < k; i++) free(in[i].data);
     return y;
 }
 
@@ -262,10 +284,33 @@ static void test_transposes(void **state)
     }
 }
 
+/* W, R and B constant, as exporters write them; the first output has all states. */
+static void test_recurrent(void **state)
+{
+    (void)state;
+    Random r = { 18 };
+    for (int i = 0; i < ROUNDS / 2; i++) {
+        static const char *const DIRECTION[] = { "forward", "reverse", "bidirectional" };
+        int direction = random_between(&r, 0, 2), lstm = i % 2, d = 1 + (direction == 2), gates = lstm ? 4 : 3;
+        int64_t length = random_between(&r, 1, 9), batch = random_between(&r, 1, 4), width = random_between(&r, 1, 40), hidden = random_between(&r, 1, 50);
+        Trial t = { .op = lstm ? "LSTM" : "GRU", .opset = 14, .n_in = random_between(&r, 3, 4), .low = -0.5, .high = 0.5, .tolerance = 2e-6 };
+        t.n_constant = random_between(&r, 0, 3) ? t.n_in - 1 : 0;
+        if (t.n_in == 4 && random_below(&r, 2)) { t.n_in = 6; t.absent = 4; }
+        t.shape[0] = (Shape){ .rank = 3, .dim = { length, batch, width } };
+        t.shape[1] = (Shape){ .rank = 3, .dim = { d, gates * hidden, width } };
+        t.shape[2] = (Shape){ .rank = 3, .dim = { d, gates * hidden, hidden } };
+        t.shape[3] = (Shape){ .rank = 2, .dim = { d, 2 * gates * hidden } };
+        t.shape[5] = (Shape){ .rank = 3, .dim = { d, batch, hidden } };
+        snprintf(t.attributes, sizeof t.attributes, "hidden_size:i=%d direction:s=%s%s", (int)hidden, DIRECTION[direction],
+                 !lstm && random_below(&r, 3) ? " linear_before_reset:i=1" : "");
+        compare(&t, &r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_operand), cmocka_unit_test(test_broadcasts), cmocka_unit_test(test_along_axes),
                                         cmocka_unit_test(test_normalizations), cmocka_unit_test(test_pools), cmocka_unit_test(test_products),
-                                        cmocka_unit_test(test_transposes) };
+                                        cmocka_unit_test(test_transposes), cmocka_unit_test(test_recurrent) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
