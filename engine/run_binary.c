@@ -221,7 +221,7 @@ typedef struct WhereState { Walk walk; size_t size; } WhereState;
     do { \
         const T *a = operand[1], *b = operand[2]; \
         T *y = to; \
-        if (stride[0] && stride[1] && stride[2]) for (int64_t i = 0; i < n; i++) y[i] = c[i] ? a[i] : b[i]; \
+        if (stride[0] && stride[1] && stride[2]) _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = c[i] ? a[i] : b[i]; \
         else for (int64_t i = 0; i < n; i++) y[i] = c[i * stride[0]] ? a[i * stride[1]] : b[i * stride[2]]; \
     } while (0)
 

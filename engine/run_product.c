@@ -155,7 +155,8 @@ static Err products_prep(Plan *plan, Step *s, const MatMul *mm)
 {
     Products *p;
     TRY(plan_array(plan, 1, sizeof *p, &p));
-    p->one = (Matmul){ .m = (int)mm->m, .n = (int)mm->n, .k = (int)mm->k, .a_row = (size_t)mm->k, .a_column = 1, .b_row = (size_t)mm->n, .b_column = 1, .ldy = (size_t)mm->n };
+    p->one = (Matmul){ .m = (int)mm->m, .n = (int)mm->n, .k = (int)mm->k, .a_row = (size_t)mm->k, .a_column = 1, .b_row = (size_t)mm->n, .b_column = 1,
+                       .ldy = (size_t)mm->n };
     p->count = mm->products;
     TRY(find_kernels(&p->one.kernels));
     for (int k = 0; k < 2; k++) TRY(plan_array(plan, mm->products, sizeof *p->at[k], &p->at[k]));

@@ -179,6 +179,24 @@ Err reduce_prep(Plan *plan, Step *s)
     return floats_ready();
 }
 
+/* float32 along the innermost axis: the place of the extreme value of a row; NaN is never above or below another number. */
+static int64_t arg_of_row(const float *x, int64_t n, bool least, bool last)
+{
+    float extreme = x[0];
+    int64_t best = 0;
+    if (x[0] != x[0]) return 0;
+    if (least) {
+        #pragma omp simd reduction(min : extreme)
+        for (int64_t i = 1; i < n; i++) extreme = x[i] < extreme ? x[i] : extreme;
+    } else {
+        #pragma omp simd reduction(max : extreme)
+        for (int64_t i = 1; i < n; i++) extreme = x[i] > extreme ? x[i] : extreme;
+    }
+    if (last) { for (int64_t i = 1; i < n; i++) if (x[i] == extreme) best = i; }
+    else while (x[best] != extreme) best++;
+    return best;
+}
+
 /* ArgMax, ArgMin: the first place of the extreme value, or the last with select_last_index. */
 static Err arg_run(Plan *plan, Step *s)
 {
@@ -190,6 +208,10 @@ static Err arg_run(Plan *plan, Step *s)
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
     for (int64_t t = 0; t < s->out[0]->count; t++) {
         int64_t at = t / inner * n * inner + t % inner, best = 0;
+        if (x->dtype == DT_F32 && inner == 1) {
+            y[t] = arg_of_row((const float *)x->data + at, n, least, last);
+            continue;
+        }
         double extreme = load(x, at);
         for (int64_t i = 1; i < n; i++) {
             double v = load(x, at + i * inner);

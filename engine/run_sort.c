@@ -33,6 +33,40 @@ static bool key_before(const void *data, int64_t a, int64_t b)
     return k->least ? u < v : u > v;
 }
 
+/* The first k of idx[0..n) in the order of merge_sort; the rest in any order. A heap holds the best so far, the last of them on top. */
+static bool is_later(const Keys *k, int64_t a, int64_t b) { return key_before(k, b, a) || (!key_before(k, a, b) && a > b); }
+
+static void sift_down(int64_t *heap, int64_t k, int64_t at, const Keys *keys)
+{
+    for (int64_t child; (child = 2 * at + 1) < k; at = child) {
+        if (child + 1 < k && is_later(keys, heap[child + 1], heap[child])) child++;
+        if (!is_later(keys, heap[child], heap[at])) return;
+        int64_t swap = heap[at];
+        heap[at] = heap[child];
+        heap[child] = swap;
+    }
+}
+
+static void select_first(int64_t *idx, int64_t n, int64_t k, const Keys *keys)
+{
+    for (int64_t i = k / 2 - 1; i >= 0; i--) sift_down(idx, k, i, keys);
+    for (int64_t i = k; i < n && k; i++) {
+        const double *real = keys->real;                           /* most are no candidates; of equals the one that came first stays */
+        if (real && (keys->least ? real[idx[i]] >= real[idx[0]] : real[idx[i]] <= real[idx[0]])) continue;
+        if (!key_before(keys, idx[i], idx[0])) continue;
+        int64_t swap = idx[0];
+        idx[0] = idx[i];
+        idx[i] = swap;
+        sift_down(idx, k, 0, keys);
+    }
+    for (int64_t left = k - 1; left > 0; left--) {
+        int64_t swap = idx[0];
+        idx[0] = idx[left];
+        idx[left] = swap;
+        sift_down(idx, left, 0, keys);
+    }
+}
+
 static Err topk_size(const Step *s, int64_t *k)
 {
     int n;
@@ -62,12 +96,14 @@ static Err topk_run(Plan *plan, Step *s)
     Keys keys = { is_whole ? NULL : real, is_whole ? whole : NULL, !attr_i(s->node, "largest", 1), x->dtype == DT_U64 };
     for (int64_t t = 0; t < rows; t++) {
         int64_t at = t / inner * n * inner + t % inner;
-        for (int64_t i = 0; i < n; i++) {
-            idx[i] = i;
-            if (is_whole) elements_to_i64(x->dtype, x->data, at + i * inner, 1, &whole[i]);
-            else elements_to_f64(x->dtype, x->data, at + i * inner, 1, &real[i]);
+        int64_t each = inner == 1 ? n : 1;
+        for (int64_t i = 0; i < n; i++) idx[i] = i;
+        for (int64_t i = 0; i < n; i += each) {
+            if (is_whole) elements_to_i64(x->dtype, x->data, at + i * inner, each, &whole[i]);
+            else elements_to_f64(x->dtype, x->data, at + i * inner, each, &real[i]);
         }
-        merge_sort(idx, spare, n, key_before, &keys);
+        if (k < n / 4) select_first(idx, n, k, &keys);
+        else merge_sort(idx, spare, n, key_before, &keys);
         for (int64_t i = 0; i < k; i++) {
             int64_t to = t / inner * k * inner + t % inner + i * inner;
             if (s->out[0]) memcpy((char *)s->out[0]->data + (size_t)to * size, (const char *)x->data + (size_t)(at + idx[i] * inner) * size, size);

@@ -19,6 +19,7 @@ typedef struct Trial {
     char attributes[160];
     int64_t opset;
     int n_in, n_constant;      /* inputs 1 ... n_constant are initializers */
+    int64_t count;             /* not 0: input 1 is this number, int64 */
     int absent;                /* this one is left out; 0: none */
     Shape shape[MAX_INPUTS];
     double low, high;          /* inputs are drawn from here; special: with NaN and infinity among them */
@@ -42,6 +43,10 @@ static void add_operand(Build *b, const Trial *t, int i, DType dtype, const char
 {
     int64_t n;
     size_t size;
+    if (i == 1 && t->count) {
+        build_init(b, NAME[i], DT_I64, "1", &t->count);
+        return;
+    }
     if (!i || i > t->n_constant) {
         build_input(b, NAME[i], dtype, dims);
         return;
@@ -67,7 +72,7 @@ static Bytes model_of(const Trial *t, DType dtype, double *const x[])
         add_operand(b, t, i, dtype, dims, x[i]);
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%c", i ? "," : "", 'a' + i);
     }
-    build_node(b, t->op, names, "y", t->attributes);
+    build_node(b, t->op, names, t->count ? "y,place" : "y", t->attributes);
     build_output(b, "y", dtype, NULL);
     return build_finish(b, 8, t->opset);
 }
@@ -250,6 +255,31 @@ static void test_products(void **state)
     }
 }
 
+/* Few of many are selected in another way than many of few; equal numbers keep their order in both. */
+static void test_selection(void **state)
+{
+    (void)state;
+    Random r = { 19 };
+    for (int i = 0; i < ROUNDS / 3; i++) {
+        int64_t n = random_between(&r, 1, 300), k = random_between(&r, 0, 3) ? (n + 9) / 10 : n, got, all;
+        Trial t = { .op = "TopK", .opset = 11, .n_in = 2, .n_constant = 1, .count = n, .shape = { { .rank = 2, .dim = { 3, n } } }, .low = -1, .high = 1, .special = i % 2 };
+        if (i % 3 == 0) snprintf(t.attributes, sizeof t.attributes, "largest:i=0");
+        double *x = draw(&t, 3 * n, &r);
+        for (int64_t at = 0; at < 3 * n; at++) if (isfinite(x[at])) x[at] = round(4 * x[at]);
+        double *const operands[2] = { x, NULL }, *whole = run(&t, DT_F32, 1, operands, &all);
+        t.count = k;
+        double *part = run(&t, DT_F32, 1, operands, &got);
+        assert_true(all == 3 * n && got == 3 * k);
+        for (int64_t at = 0; at < got; at++) {
+            double want = whole[at / k * n + at % k];
+            assert_true(part[at] == want || (isnan(part[at]) && isnan(want)));
+        }
+        free(x);
+        free(whole);
+        free(part);
+    }
+}
+
 /* Against the definition: y[i0, i1, ...] is x at the place where axis perm[a] has index i_a. */
 static void test_transposes(void **state)
 {
@@ -311,6 +341,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_one_operand), cmocka_unit_test(test_broadcasts), cmocka_unit_test(test_along_axes),
                                         cmocka_unit_test(test_normalizations), cmocka_unit_test(test_pools), cmocka_unit_test(test_products),
-                                        cmocka_unit_test(test_transposes), cmocka_unit_test(test_recurrent) };
+                                        cmocka_unit_test(test_transposes), cmocka_unit_test(test_recurrent),
+                                        cmocka_unit_test(test_selection) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
