@@ -120,6 +120,6 @@ Err place(Plan *p)
         Buffer *b = p->buffer[i], *root = root_of(b);
         if (b != root && root->data) b->data = (char *)root->data + base_offset(b);
     }
-    for (int i = 0; i < p->n_step; i++) if (scratch[i]) p->step[i]->scratch = scratch[i]->data;
+    for (int i = 0; i < p->n_step; i++) p->step[i]->scratch = scratch[i] ? scratch[i]->data : p->block;
     return OK;
 }

@@ -1,6 +1,5 @@
 /* Building a plan: from nodes to steps, constants folded, steps fused and prepared, memory placed. */
 #include <string.h>
-#include <unistd.h>
 #include <omp.h>
 #include "engine/plan.h"
 #include "engine/plan_internal.h"
@@ -242,7 +241,7 @@ Err plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out)
     }
     *p = (Plan){ .model = m, .outer = outer, .arena = arena, .late = late, .now = arena, .late_start = arena_mark(late), .options = *options };
     if (outer) { p->depth = outer->depth + 1; p->used_by_outer = plan_used(outer); }
-    if (!p->options.memory_limit) p->options.memory_limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 4 * 3;
+    if (!p->options.memory_limit) p->options.memory_limit = plan_memory_limit();
     p->threads = p->options.threads > 0 ? p->options.threads : omp_get_max_threads();
     plan_start(p);
     *out = p;
@@ -367,9 +366,11 @@ static Err bind_inputs(Plan *p, const PlanInput *input, int n)
     return OK;
 }
 
+Err plan_check(const Model *m) { return check_graph(m, m->graph, 0); }
+
 static Err build(Plan *p, const PlanInput *input, int n)
 {
-    TRY(check_graph(p->model, p->model->graph, 0));
+    TRY(plan_check(p->model));
     TRY(bind_inputs(p, input, n));
     return plan_graph(p, p->model->graph);
 }

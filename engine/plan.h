@@ -101,6 +101,9 @@ typedef struct PlanInput { const char *name; DType dtype; Shape shape; } PlanInp
 
 /* The inputs that a plan of m wants: graph inputs without a default, in order. *names lives in the model's arena. */
 Err plan_inputs(const Model *m, const Value ***input, int *n);
+/* Whether every operator of m can run. Needs ops_bind. ERR_UNSUPPORTED names the operator, the node and the opset. */
+Err plan_check(const Model *m);
+size_t plan_memory_limit(void);                /* the default: three quarters of the machine's memory */
 /* Plans m for inputs of these shapes (one entry for each of plan_inputs, in any order). Needs ops_bind. The model must stay unchanged until plan_free.
  * ERR_UNSUPPORTED names operator, node and opset; ERR_SHAPE; ERR_ARG for input names or types that do not fit; ERR_NOMEM also beyond the memory limit;
  * ERR_TIME. */

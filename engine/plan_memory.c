@@ -1,10 +1,13 @@
 /* The memory of plans: allocation under the limit, lists that grow, buffers and how values find theirs. */
 #include <string.h>
+#include <unistd.h>
 #include "engine/plan_internal.h"
 
 /* Memory ---------------------------------------------------------------------------------------------------------------------------- */
 
 size_t plan_used(const Plan *p) { return p->used_by_outer + arena_bytes(p->arena) + arena_bytes(p->late); }
+
+size_t plan_memory_limit(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 4 * 3; }
 
 static Err out_of_memory(const Plan *p, size_t bytes)
 {

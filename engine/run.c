@@ -94,7 +94,7 @@ static Err execute(Plan *p, Step *s)
         if (b && b->shape.rank >= 0 && !b->base) TRY(plan_alloc(p, b->bytes, &b->data));
     }
     void *scratch = NULL;
-    if (s->scratch_bytes) TRY(plan_alloc(p, s->scratch_bytes, &scratch));
+    TRY(plan_alloc(p, s->scratch_bytes, &scratch));
     s->scratch = scratch;
     TRY(s->run(p, s));
     for (int i = 0; i < s->n_out; i++) {       /* planned memory is used again: a late view of it needs a copy */
@@ -188,7 +188,7 @@ Err plan_run(Plan *p, const Tensor *in, int n_in)
         if (in[i].dtype != b->dtype || !shape_equal(&in[i].shape, &b->shape) || (in[i].bytes != b->bytes && b->dtype != DT_STRING))
             return err_set(ERR_ARG, "The data for input '%s' has another type or shape than the plan was made for.", b->name);
         if (b->list || b->shape.rank < 0) buffer_hold(b, in[i].data);
-        else b->data = in[i].data;
+        else b->data = in[i].data ? in[i].data : p->block;      /* an empty tensor may come without memory */
     }
     plan_start(p);
     return p->n_piece ? batch_run(p) : plan_run_steps(p);

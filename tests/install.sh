@@ -16,7 +16,10 @@ check() {                        # check NAME COMMAND...: passes when the comman
 }
 flags() { PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root/usr/lib/pkgconfig pkg-config "$@" oneshot; }
 # shellcheck disable=SC2046,SC2086
-compile() { "$CC" -std=c11 -Wall -Wextra -Werror $SANITIZE examples/prune.c -o "$work/$1" $(flags --cflags) "${@:2}"; }
+compile() { "$CC" -std=c11 -Wall -Wextra -Werror $SANITIZE "examples/${2:-prune}.c" -o "$work/$1" $(flags --cflags) "${@:3}"; }
+image() { for _ in $(seq 64); do printf '\0\0\200\77'; done; }      # 64 times 1.0
+ten_scores() { [ "$(image | LD_LIBRARY_PATH=$root/usr/lib "$work/run" examples/digits.onnx | grep -cE '^-?[0-9.e-]+$')" -eq 10 ]; }
+refuses_text() { ! echo short | LD_LIBRARY_PATH=$root/usr/lib "$work/run" examples/digits.onnx; }
 prune() { LD_LIBRARY_PATH=$root/usr/lib "$work/$1" examples/digits.onnx "$work/$1.onnx" 0.5; }
 exports() {                      # passes when no symbol but ours is visible; sanitizers add their own
     ! nm -D --defined-only "$root/usr/lib/liboneshot.so" | awk '$2 ~ /[TDBR]/ && $3 !~ /^(oneshot_|_init$|_fini$|__(odr_)?[a-z]*san)/' | grep .
@@ -31,11 +34,15 @@ check "the manual page is there" test -s "$root/usr/share/man/man1/oneshot.1"
 check "bash completes oneshot" completes
 check "the shared library shows only its interface" exports
 # shellcheck disable=SC2046
-check "the example links with the shared library" compile shared $(flags --libs)
+check "the example links with the shared library" compile shared prune $(flags --libs)
 check "... and prunes" prune shared
 # shellcheck disable=SC2046
-check "the example links with the static library" compile static "$root/usr/lib/liboneshot.a" $(flags --libs --static | tr ' ' '\n' | grep -v '^-[lL].*oneshot\|^-L')
+check "the example links with the static library" compile static prune "$root/usr/lib/liboneshot.a" $(flags --libs --static | tr ' ' '\n' | grep -v '^-[lL].*oneshot\|^-L')
 check "... and prunes to the same bytes" same_bytes
+# shellcheck disable=SC2046
+check "the example that runs a model links" compile run run $(flags --libs)
+check "... and prints ten scores" ten_scores
+check "... and says when its input is too short" refuses_text
 check "make uninstall" make --no-print-directory uninstall DESTDIR="$root" PREFIX=/usr
 check "... leaves nothing" no_files
 echo "$passed passed, $failed failed, 0 skipped"

@@ -1,5 +1,5 @@
 /* Running plans: what is learned in a run stays in it, limits hold, threads may build and run plans of one model at the same time. */
-#include "engine/plan.h"
+#include "engine/plan_cache.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
 #include <pthread.h>
@@ -150,6 +150,44 @@ static void test_memory(void **state)
     unload(l);
 }
 
+static Plan *cached(PlanCache *c, int64_t rows)
+{
+    Plan *p;
+    if (plan_cache_get(c, &(Tensor){ .dtype = DT_F32, .shape = { 1, { rows } } }, &p) != OK) fail_msg("%s", err_text());
+    assert_int_equal(p->in[0]->shape.dim[0], rows);
+    return p;
+}
+
+static void test_cache(void **state)
+{
+    (void)state;
+    const Value **input;
+    int n;
+    PlanCache *c;
+    Plan *p;
+    Build *b = build_new();
+    build_input(b, "x", DT_F32, "n");
+    build_node(b, "Exp", "x", "y", "");
+    build_output(b, "y", DT_F32, "n");
+    Loaded l = load(b);
+    assert_int_equal(plan_inputs(l.m, &input, &n), OK);
+    assert_int_equal(plan_cache_new(l.m, input, n, 3, &(PlanOptions){ .memory_limit = 1 << 20 }, &c), OK);
+    const Plan *one = cached(c, 1), *two = cached(c, 2), *three = cached(c, 3);
+    assert_true(cached(c, 1) == one && cached(c, 2) == two && cached(c, 3) == three);
+    assert_int_equal(plan_cache_count(c), 3);
+    cached(c, 1);
+    cached(c, 4);                                      /* 2 was used longest ago and goes */
+    assert_int_equal(plan_cache_count(c), 3);
+    assert_true(cached(c, 1) == one && cached(c, 3) == three);
+    cached(c, 255000);                                 /* needs most of the memory: the others go */
+    assert_true(plan_cache_count(c) < 3);
+    assert_int_equal(plan_cache_get(c, &(Tensor){ .dtype = DT_F32, .shape = { 1, { 1000000 } } }, &p), ERR_NOMEM);
+    assert_int_equal(plan_cache_count(c), 0);
+    cached(c, 5);
+    plan_cache_free(c);
+    unload(l);
+}
+
 /* threads ------------------------------------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, ROUNDS = 20, FEATURES = 32 };
@@ -214,7 +252,7 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

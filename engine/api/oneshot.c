@@ -1,22 +1,9 @@
 /* The public interface, over the modules that the command line uses too. */
-#include "engine/api/oneshot.h"
-#include "recipes/layers.h"
+#include "engine/api/model.h"
 #include "recipes/stamp.h"
-#include "recipes/survey.h"
 #include <string.h>
 
-enum { SIZES_MAX = 64 };
-
-struct oneshot_model {
-    Model *model;
-    Arena *arena;                      /* of this struct and what it copies */
-    Survey *survey;                    /* NULL until somebody needs it */
-    PruneResult *layers;               /* the weights as they are, or as oneshot_prune left them */
-    const char *size[SIZES_MAX + 1]; int n_size;
-    char sha256[65];
-};
-
-static oneshot_status status(Err e)
+oneshot_status api_status(Err e)
 {
     switch (e) {
     case OK:              return ONESHOT_OK;
@@ -42,20 +29,23 @@ const char *oneshot_error(void)
     return err_text();
 }
 
-static Err null_argument(const char *what)
+Err api_null(const char *what)
 {
     return err_set(ERR_ARG, "%s is NULL", what);
 }
 
 oneshot_status oneshot_load(const char *path, oneshot_model **model)
 {
-    if (!path || !model) return status(null_argument(path ? "model" : "path"));
+    if (!path || !model) return api_status(api_null(path ? "model" : "path"));
     Arena *arena = arena_new();
     oneshot_model *m = arena ? arena_alloc(arena, sizeof *m) : NULL;
     Err e = m ? model_load(path, &m->model) : err_set(ERR_NOMEM, "not enough memory for a model");
+    if (e == OK) e = ops_bind(m->model);
+    if (e == OK) e = plan_inputs(m->model, &m->input, &m->n_input);
     if (e != OK) {
+        if (m) model_free(m->model);
         arena_free(arena);
-        return status(e);
+        return api_status(e);
     }
     m->arena = arena;
     *model = m;
@@ -71,11 +61,11 @@ void oneshot_free(oneshot_model *model)
 
 oneshot_status oneshot_set_size(oneshot_model *model, const char *choice)
 {
-    if (!model || !choice) return status(null_argument(model ? "choice" : "model"));
-    if (model->survey) return status(err_set(ERR_ARG, "sizes must be set before the model is looked at or pruned"));
-    if (model->n_size == SIZES_MAX) return status(err_set(ERR_ARG, "more than %d sizes", SIZES_MAX));
+    if (!model || !choice) return api_status(api_null(model ? "choice" : "model"));
+    if (model->survey) return api_status(err_set(ERR_ARG, "sizes must be set before the model is looked at or pruned"));
+    if (model->n_size == SIZES_MAX) return api_status(err_set(ERR_ARG, "more than %d sizes", SIZES_MAX));
     const char *copy = arena_strndup(model->arena, choice, strlen(choice));
-    if (!copy) return status(err_set(ERR_NOMEM, "not enough memory for a size"));
+    if (!copy) return api_status(err_set(ERR_NOMEM, "not enough memory for a size"));
     model->size[model->n_size++] = copy;
     return ONESHOT_OK;
 }
@@ -110,32 +100,33 @@ static Err prune(oneshot_model *m, const oneshot_prune_options *options)
 
 oneshot_status oneshot_prune(oneshot_model *model, const oneshot_prune_options *options)
 {
-    if (!model || !options) return status(null_argument(model ? "options" : "model"));
-    return status(prune(model, options));
+    if (!model || !options) return api_status(api_null(model ? "options" : "model"));
+    if (atomic_load(&model->plans)) return api_status(err_set(ERR_ARG, "the model cannot be pruned while plans run it; free them first"));
+    return api_status(prune(model, options));
 }
 
 oneshot_status oneshot_keep_edits(oneshot_model *model, const char *output_path)
 {
-    if (!model || !output_path) return status(null_argument(model ? "output_path" : "model"));
-    return status(model_store(model->model, output_path));
+    if (!model || !output_path) return api_status(api_null(model ? "output_path" : "model"));
+    return api_status(model_store(model->model, output_path));
 }
 
 oneshot_status oneshot_save(oneshot_model *model, const char *path, unsigned flags)
 {
-    if (!model || !path) return status(null_argument(model ? "path" : "model"));
+    if (!model || !path) return api_status(api_null(model ? "path" : "model"));
     bool external = flags & ONESHOT_SAVE_EXTERNAL, inlined = flags & ONESHOT_SAVE_INLINE;
     bool sparse = flags & ONESHOT_SAVE_SPARSE, dense = flags & ONESHOT_SAVE_DENSE;
-    if ((external && inlined) || (sparse && dense) || flags > 31) return status(err_set(ERR_ARG, "the flags %u contradict each other or are unknown", flags));
+    if ((external && inlined) || (sparse && dense) || flags > 31) return api_status(err_set(ERR_ARG, "the flags %u contradict each other or are unknown", flags));
     SaveOptions o = { .data = external ? DATA_EXTERNAL : inlined ? DATA_INLINE : DATA_AS_IS, .form = sparse ? FORM_SPARSE : dense ? FORM_DENSE : FORM_AS_IS,
                       .force = flags & ONESHOT_SAVE_FORCE };
-    return status(model_save(model->model, path, &o));
+    return api_status(model_save(model->model, path, &o));
 }
 
 oneshot_status oneshot_inspect(oneshot_model *model, oneshot_numbers *numbers)
 {
-    if (!model || !numbers) return status(null_argument(model ? "numbers" : "model"));
+    if (!model || !numbers) return api_status(api_null(model ? "numbers" : "model"));
     Err e = survey(model);
-    if (e != OK) return status(e);
+    if (e != OK) return api_status(e);
     const Survey *v = model->survey;
     *numbers = (oneshot_numbers){ .nodes = v->n_node, .layers = v->n_weight, .parameters = v->parameters, .zeros = v->zeros,
                                   .prunable = model->layers->prunable, .prunable_zeros = model->layers->zeros_after,
@@ -145,11 +136,11 @@ oneshot_status oneshot_inspect(oneshot_model *model, oneshot_numbers *numbers)
 
 oneshot_status oneshot_inspect_layer(oneshot_model *model, int64_t index, oneshot_layer *layer)
 {
-    if (!model || !layer) return status(null_argument(model ? "layer" : "model"));
+    if (!model || !layer) return api_status(api_null(model ? "layer" : "model"));
     Err e = survey(model);
-    if (e != OK) return status(e);
+    if (e != OK) return api_status(e);
     if (index < 0 || index >= model->layers->n_layer)
-        return status(err_set(ERR_ARG, "layer %lld does not exist; the model has %d", (long long)index, model->layers->n_layer));
+        return api_status(err_set(ERR_ARG, "layer %lld does not exist; the model has %d", (long long)index, model->layers->n_layer));
     const PruneLayer *l = &model->layers->layer[index];
     const Weight *w = l->weight;
     *layer = (oneshot_layer){ .node = w->node->name ? w->node->name : "", .weight = w->name, .op_type = w->node->op_type,

@@ -1,4 +1,4 @@
-/* oneshot: prunes ONNX models. The library's interface; link with `pkg-config --cflags --libs oneshot`.
+/* oneshot: prunes ONNX models and runs them. The library's interface; link with `pkg-config --cflags --libs oneshot`.
  *
  *     oneshot_model *m;
  *     if (oneshot_load("model.onnx", &m) != ONESHOT_OK) return fail(oneshot_error());
@@ -9,8 +9,9 @@
  *
  * Errors: functions that can fail return a status; results are written only when it is ONESHOT_OK. The library never prints, never ends the process
  * and never changes signal handlers, so a program that wants to survive a file being cut short while it is mapped handles SIGBUS itself.
- * Threads: models are independent of each other; one model is used by one thread at a time. Functions use OpenMP inside, and give the same result
- * for any number of threads.
+ * Threads: models are independent of each other; one model is used by one thread at a time, except by plans: while nobody prunes, saves, inspects or frees a
+ * model, any number of threads may make and run plans of it, each plan in one thread at a time. Functions use OpenMP inside; pruning gives the same result for
+ * any number of threads.
  * Strings are UTF-8 as far as the file's are; those returned belong to the model and live until oneshot_free unless stated otherwise. */
 #ifndef ONESHOT_H
 #define ONESHOT_H
@@ -98,6 +99,57 @@ typedef struct oneshot_layer {
 } oneshot_layer;
 /* Layer number index, from 0 to oneshot_numbers.layers - 1, in the order of their first use. ERROR_ARGUMENT beyond. */
 ONESHOT_API oneshot_status oneshot_inspect_layer(oneshot_model *model, int64_t index, oneshot_layer *layer);
+
+/* Running. A plan runs one model; several plans may run one model at the same time:
+ *
+ *     oneshot_plan *p;
+ *     float x[3 * 224 * 224] = { ... }, *scores;
+ *     oneshot_tensor in = { .type = ONESHOT_FLOAT32, .rank = 4, .shape = { 1, 3, 224, 224 }, .data = x }, out;
+ *     if (oneshot_plan_new(m, NULL, &p) != ONESHOT_OK || oneshot_run(p, &in, 1, &out, 1) != ONESHOT_OK) return fail(oneshot_error());
+ *     scores = out.data;
+ *     oneshot_plan_free(p);
+ *
+ * What depends on the shapes of the inputs (which memory, which loops) is decided at the first run with them and kept for the next: a run with shapes that were
+ * used lately decides nothing. */
+typedef struct oneshot_plan oneshot_plan;
+
+/* Element types; the numbers of ONNX's TensorProto.DataType. Types below 8 bits are packed from the low bits up. */
+typedef enum oneshot_type {
+    ONESHOT_FLOAT32 = 1, ONESHOT_UINT8 = 2, ONESHOT_INT8 = 3, ONESHOT_UINT16 = 4, ONESHOT_INT16 = 5, ONESHOT_INT32 = 6, ONESHOT_INT64 = 7, ONESHOT_BOOL = 9,
+    ONESHOT_FLOAT16 = 10, ONESHOT_FLOAT64 = 11, ONESHOT_UINT32 = 12, ONESHOT_UINT64 = 13, ONESHOT_BFLOAT16 = 16, ONESHOT_UINT4 = 21, ONESHOT_INT4 = 22,
+} oneshot_type;
+enum { ONESHOT_MAX_RANK = 12 };
+
+typedef struct oneshot_tensor {
+    const char *name;                  /* NULL for inputs that are given in the model's order */
+    int type;                          /* oneshot_type; 0: the model does not say */
+    int rank;                          /* -1: the model does not say */
+    int64_t shape[ONESHOT_MAX_RANK];   /* -1: the model leaves the size open */
+    void *data;                        /* dense, row-major */
+    size_t bytes;                      /* of data; of inputs it is not read */
+} oneshot_tensor;
+
+typedef struct oneshot_plan_options {
+    int threads;                       /* 0: OpenMP's default, one for each processor */
+    size_t memory_limit;               /* bytes; what needs more is refused before it is allocated. 0: three quarters of the machine's memory */
+    double seconds_limit;              /* of a run, looked at before each operator; 0: none */
+    int shapes_kept;                   /* sets of input shapes for which the decisions are kept; those used longest ago go first. 0: 8 */
+} oneshot_plan_options;
+/* All 0. Start from these, so that fields added later have their defaults. */
+ONESHOT_API oneshot_plan_options oneshot_plan_defaults(void);
+/* Makes a plan; options may be NULL. It runs the weights as they are now: a model with plans cannot be pruned. Free it before the model.
+ * ERROR_UNSUPPORTED names the first operator that cannot run. */
+ONESHOT_API oneshot_status oneshot_plan_new(oneshot_model *model, const oneshot_plan_options *options, oneshot_plan **plan);
+ONESHOT_API void           oneshot_plan_free(oneshot_plan *plan);    /* NULL is allowed */
+ONESHOT_API int            oneshot_plan_inputs(const oneshot_plan *plan);   /* how many */
+ONESHOT_API int            oneshot_plan_outputs(const oneshot_plan *plan);
+/* What the model says of input or output number index: name, type and shape; data is NULL. ERROR_ARGUMENT beyond. */
+ONESHOT_API oneshot_status oneshot_plan_input(const oneshot_plan *plan, int index, oneshot_tensor *tensor);
+ONESHOT_API oneshot_status oneshot_plan_output(const oneshot_plan *plan, int index, oneshot_tensor *tensor);
+/* Runs once. input: all inputs, in the model's order or by name; their data is only read, during the call. output: filled with the first n_output outputs, whose
+ * data belongs to the plan and lives until its next run. ERROR_MEMORY also beyond the limit, ERROR_TIME, ERROR_ARGUMENT for inputs that do not fit,
+ * ERROR_SHAPE when the shapes do not work in the model. */
+ONESHOT_API oneshot_status oneshot_run(oneshot_plan *plan, const oneshot_tensor *input, int n_input, oneshot_tensor *output, int n_output);
 
 #ifdef __cplusplus
 }
