@@ -1,6 +1,7 @@
 /* `oneshot compare`: two models, the same inputs, how far apart the outputs are. */
-#include "engine/cli/console.h"
+#include "engine/cli/progress.h"
 #include "engine/cli/random_input.h"
+#include "engine/plan_cache.h"
 #include "recipes/difference.h"
 #include "recipes/samples.h"
 #include <stddef.h>
@@ -17,25 +18,16 @@ static const Option options[] = {
     { "per-layer", 0, OPTION_FLAG, FIELD(per_layer), NULL, NULL, "compare inner values too; find the first that differs",
       "Compare all values that both models name alike, in the order of A, and say which is the first that differs by more than 1e-5 of its largest magnitude." },
     { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
+    { "memory-limit", 0, OPTION_SIZE, FIELD(memory_limit), "SIZE", NULL, "default: three quarters of the machine's",
+      "How much memory the model may take, such as 500M or 8G; what needs more is refused before it is allocated. Default: three quarters of the machine's." },
+    { "time-limit", 0, OPTION_SECONDS, FIELD(time_limit), "S", NULL, "per sample; default: none",
+      "How many seconds a sample may take. The clock is looked at before each operator and each turn of a loop. Default: no limit." },
     { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
 };
 
 typedef struct Row { const char *name; const Buffer *a, *b; const char *why; Difference d; } Row;
-typedef struct Side { Model *m; const Value **input; int n_input; Plan *plan; } Side;
+typedef struct Side { Model *m; const Value **input; int n_input; PlanCache *plans; Plan *plan; } Side;
 typedef struct Job { const Settings *s; Arena *arena, *scratch; Side side[2]; Row *row; int n_row; bool samples_failed; } Job;
-
-static Err plan_side(Job *j, Side *x, const Tensor *in)
-{
-    bool fits = x->plan != NULL;
-    for (int i = 0; fits && i < x->n_input; i++) fits = shape_equal(&x->plan->in[i]->shape, &in[i].shape);
-    if (fits) return OK;
-    PlanInput *shape = arena_array(j->scratch, (size_t)x->n_input + 1, sizeof *shape);
-    if (!shape) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < x->n_input; i++) shape[i] = (PlanInput){ x->input[i]->name, in[i].dtype, in[i].shape };
-    plan_free(x->plan);
-    x->plan = NULL;
-    return plan_build(x->m, shape, x->n_input, &(PlanOptions){ .threads = j->s->threads, .keep = j->s->per_layer }, &x->plan);
-}
 
 static const Buffer *named(const Plan *p, const char *name)
 {
@@ -45,17 +37,21 @@ static const Buffer *named(const Plan *p, const char *name)
     return NULL;
 }
 
+/* The row of a value; NULL when out of memory. */
 static Row *row_of(Job *j, const char *name)
 {
     for (int i = 0; i < j->n_row; i++) if (!strcmp(j->row[i].name, name)) return &j->row[i];
-    Row *r = &j->row[j->n_row++];
-    *r = (Row){ .name = name };
-    return r;
+    Row *list = arena_grow(j->arena, j->row, j->n_row, sizeof *list);
+    if (!list) return NULL;
+    j->row = list;
+    list[j->n_row] = (Row){ .name = name };
+    return &list[j->n_row++];
 }
 
 static Err compare_buffers(Job *j, const char *name, const Buffer *a, const Buffer *b)
 {
     Row *r = row_of(j, name);
+    if (!r) return err_set(ERR_NOMEM, "out of memory");
     Err e = difference_add(&r->d, &(Tensor){ a->dtype, a->shape, a->bytes, a->data }, &(Tensor){ b->dtype, b->shape, b->bytes, b->data });
     if (e != OK && !r->why) r->why = arena_printf(j->arena, "%s", err_text());
     return OK;
@@ -65,8 +61,6 @@ static Err compare_values(Job *j)
 {
     const Plan *a = j->side[0].plan, *b = j->side[1].plan;
     const Graph *g = j->side[0].m->graph;
-    if (!j->row) j->row = arena_array(j->arena, (size_t)(a->n_buffer + g->n_out) + 1, sizeof *j->row);
-    if (!j->row) return err_set(ERR_NOMEM, "out of memory");
     for (int i = 0; j->s->per_layer && i < a->n_step; i++)
         for (int k = 0; k < a->step[i]->n_out; k++) {
             const Buffer *x = a->step[i]->out[k], *y = x ? named(b, x->name) : NULL;
@@ -90,16 +84,20 @@ static Err inputs_for(Job *j, const Tensor *in, Tensor *out)
     return OK;
 }
 
+static Err run_side(Side *x, const char *letter, const Tensor *in)
+{
+    Err e = plan_cache_get(x->plans, in, &x->plan);
+    if (e == OK) e = plan_run(x->plan, in, x->n_input);
+    return e == OK ? OK : err_in(e, "model %s", letter);
+}
+
 static Err compare_once(Job *j, const Tensor *in)
 {
-    Side *a = &j->side[0], *b = &j->side[1];
-    Tensor *other = arena_array(j->scratch, (size_t)b->n_input + 1, sizeof *other);
+    Tensor *other = arena_array(j->scratch, (size_t)j->side[1].n_input + 1, sizeof *other);
     if (!other) return err_set(ERR_NOMEM, "out of memory");
     TRY(inputs_for(j, in, other));
-    TRY(plan_side(j, a, in));
-    TRY(plan_side(j, b, other));
-    TRY(plan_run(a->plan, in, a->n_input));
-    TRY(plan_run(b->plan, other, b->n_input));
+    TRY(run_side(&j->side[0], "A", in));
+    TRY(run_side(&j->side[1], "B", other));
     return compare_values(j);
 }
 
@@ -119,23 +117,32 @@ static Err compare_random(Job *j)
     return compare_once(j, in);
 }
 
+static Err compare_sample(Job *j, const char *path)
+{
+    Tensor *in = arena_array(j->scratch, (size_t)j->side[0].n_input + 1, sizeof *in);
+    if (!in) return err_set(ERR_NOMEM, "out of memory");
+    Err e = sample_read(j->scratch, path, j->side[0].input, j->side[0].n_input, in);
+    j->samples_failed = e != OK && e != ERR_NOMEM;
+    TRY(e);
+    e = compare_once(j, in);
+    return e == OK ? OK : err_in(e, "sample '%s'", path);
+}
+
 static Err compare_samples(Job *j)
 {
     Samples samples;
     Err e = samples_list(j->arena, j->s->data, &samples);
-    j->samples_failed = e != OK;
+    j->samples_failed = e == ERR_IO || e == ERR_ARG;
     TRY(e);
-    for (int i = 0; i < samples.n; i++) {
+    ProgressLine progress = progress_start(j->s);
+    for (int i = 0; e == OK && i < samples.n; i++) {
         ArenaMark mark = arena_mark(j->scratch);
-        Tensor *in = arena_array(j->scratch, (size_t)j->side[0].n_input + 1, sizeof *in);
-        if (!in) return err_set(ERR_NOMEM, "out of memory");
-        e = sample_read(j->scratch, samples.path[i], j->side[0].input, j->side[0].n_input, in);
-        j->samples_failed = e != OK;
-        TRY(e);
-        TRY(compare_once(j, in));
+        progress_show(&progress, samples.path[i], i, samples.n);
+        e = compare_sample(j, samples.path[i]);
         arena_reset(j->scratch, mark);
     }
-    return OK;
+    progress_end(&progress);
+    return e;
 }
 
 static void add_row(Text *t, const Row *r)
@@ -175,9 +182,13 @@ static Err same_interface(const Job *j)
 
 static Err run_job(Job *j)
 {
+    PlanOptions o = { .threads = j->s->threads, .memory_limit = j->s->memory_limit, .seconds_limit = j->s->time_limit, .keep = j->s->per_layer };
     for (int i = 0; i < 2; i++) {
-        TRY(ops_bind(j->side[i].m));
-        TRY(plan_inputs(j->side[i].m, &j->side[i].input, &j->side[i].n_input));
+        Side *x = &j->side[i];
+        TRY(ops_bind(x->m));
+        TRY(plan_check(x->m));
+        TRY(plan_inputs(x->m, &x->input, &x->n_input));
+        TRY(plan_cache_new(x->m, x->input, x->n_input, 0, &o, &x->plans));
     }
     TRY(same_interface(j));
     TRY(j->s->random ? compare_random(j) : compare_samples(j));
@@ -199,7 +210,7 @@ static int compare(Arena *arena, const Settings *s)
         if (e != OK && j.samples_failed) code = EXIT_SAMPLES;
     }
     for (int i = 0; i < 2; i++) {
-        plan_free(j.side[i].plan);
+        plan_cache_free(j.side[i].plans);
         if (j.side[i].m) model_free(j.side[i].m);
     }
     arena_free(j.scratch);

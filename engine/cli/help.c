@@ -112,7 +112,7 @@ void help_completion(Text *t, const Command *c)
         case OPTION_FLAG:   text_add(t, "-\n"); break;
         case OPTION_FILE:   text_add(t, "file\n"); break;
         case OPTION_CHOICE: text_add(t, "%s\n", o->choices); break;
-        case OPTION_TEXT: case OPTION_COUNT: case OPTION_SHARE: case OPTION_SECONDS: case OPTION_WORDS: text_add(t, "text\n"); break;
+        case OPTION_TEXT: case OPTION_COUNT: case OPTION_SHARE: case OPTION_SECONDS: case OPTION_SIZE: case OPTION_WORDS: text_add(t, "text\n"); break;
         }
     }
 }

@@ -68,6 +68,19 @@ static Err seconds_parse(const Option *o, const char *text, double *seconds)
     return OK;
 }
 
+static Err size_parse(const Option *o, const char *text, size_t *bytes)
+{
+    static const char UNIT[] = "KMGT";
+    char *end;
+    double n = strtod(text, &end);
+    const char *unit = *end ? strchr(UNIT, *end) : NULL;
+    if (unit) end++;
+    for (const char *u = UNIT; unit && u <= unit; u++) n *= 1024;
+    if (end == text || *end || !(n >= 1 && n < 0x1p62)) return err_set(ERR_ARG, "--%s '%s' is not a size such as 500M or 8G.", o->name, text);
+    *bytes = (size_t)n;
+    return OK;
+}
+
 static Err choice_check(const Option *o, const char *text)
 {
     size_t length = strlen(text);
@@ -100,6 +113,7 @@ static Err option_store(Arena *arena, const Option *o, const char *text, int n_w
         break;
     case OPTION_COUNT: return count_parse(o, text, field);
     case OPTION_SHARE: return share_parse(text, "--sparsity", field);
+    case OPTION_SIZE: return size_parse(o, text, field);
     case OPTION_SECONDS: return seconds_parse(o, text, field);
     case OPTION_WORDS: return words_add(arena, field, text, n_words);
     }

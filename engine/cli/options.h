@@ -9,13 +9,15 @@ typedef struct Words { const char **at; int n; } Words;      /* at ends with NUL
 typedef struct Settings {
     const char *model, *data, *random, *output, *json, *scope, *pattern, *format, *profile, *against, *python, *dense, *sweep, *svg;
     double sparsity, seconds, warmup;  /* < 0: not given */
+    double time_limit;                 /* seconds; 0: none */
+    size_t memory_limit;               /* bytes; 0: not given */
     int  threads, batch, streams;      /* 0: not given */
     Words include, exclude, layer, shape;
     bool regroup, allow_empty_channels, dry_run, quiet, verbose, force, external_data, inline_data, help, version, per_layer, dense_of_itself, bench;
     const char *argument[2]; int n_argument;
 } Settings;
 
-typedef enum OptionKind { OPTION_FLAG, OPTION_TEXT, OPTION_FILE, OPTION_CHOICE, OPTION_COUNT, OPTION_SHARE, OPTION_SECONDS, OPTION_WORDS } OptionKind;
+typedef enum OptionKind { OPTION_FLAG, OPTION_TEXT, OPTION_FILE, OPTION_CHOICE, OPTION_COUNT, OPTION_SHARE, OPTION_SECONDS, OPTION_SIZE, OPTION_WORDS } OptionKind;
 
 typedef struct Option {
     const char *name;                  /* without the dashes */

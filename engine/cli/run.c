@@ -1,6 +1,7 @@
 /* `oneshot run`: the model's outputs for samples. */
-#include "engine/cli/console.h"
 #include "engine/list.h"
+#include "engine/cli/progress.h"
+#include "engine/plan_cache.h"
 #include "recipes/samples.h"
 #include <errno.h>
 #include <stddef.h>
@@ -18,25 +19,15 @@ static const Option options[] = {
       "npz: one file out-0000.npz a sample, arrays named like the outputs (NAME/0, NAME/1 ... of a sequence, NAME/keys and "
       "NAME/values of a map). pb: one folder test_data_set_0 a sample, with output_0.pb, output_1.pb ..." },
     { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
+    { "memory-limit", 0, OPTION_SIZE, FIELD(memory_limit), "SIZE", NULL, "default: three quarters of the machine's",
+      "How much memory the model may take, such as 500M or 8G; what needs more is refused before it is allocated. Default: three quarters of the machine's." },
+    { "time-limit", 0, OPTION_SECONDS, FIELD(time_limit), "S", NULL, "per sample; default: none",
+      "How many seconds a sample may take. The clock is looked at before each operator and each turn of a loop. Default: no limit." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing", "Print nothing; warnings and errors remain." },
     { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
 };
 
-typedef struct Job { Model *m; const Settings *s; const Value **input; int n_input; Plan *plan; Arena *scratch; bool samples_failed; } Job;
-
-/* A plan for the shapes of these inputs: the last one where it fits. */
-static Err plan_for(Job *j, const Tensor *in)
-{
-    bool fits = j->plan != NULL;
-    for (int i = 0; fits && i < j->n_input; i++) fits = shape_equal(&j->plan->in[i]->shape, &in[i].shape) && j->plan->in[i]->dtype == in[i].dtype;
-    if (fits) return OK;
-    PlanInput *shape = arena_array(j->scratch, (size_t)j->n_input + 1, sizeof *shape);
-    if (!shape) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < j->n_input; i++) shape[i] = (PlanInput){ j->input[i]->name, in[i].dtype, in[i].shape };
-    plan_free(j->plan);
-    j->plan = NULL;
-    return plan_build(j->m, shape, j->n_input, &(PlanOptions){ .threads = j->s->threads }, &j->plan);
-}
+typedef struct Job { Model *m; const Settings *s; const Value **input; int n_input; PlanCache *plans; Plan *plan; Arena *scratch; bool samples_failed; } Job;
 
 static Err make_folder(const char *path)
 {
@@ -91,11 +82,22 @@ static Err run_sample(Job *j, const char *path, int number)
     Tensor *in = arena_array(j->scratch, (size_t)j->n_input + 1, sizeof *in);
     if (!in) return err_set(ERR_NOMEM, "out of memory");
     Err e = sample_read(j->scratch, path, j->input, j->n_input, in);
-    j->samples_failed = e == ERR_ARG || e == ERR_FORMAT || e == ERR_IO || e == ERR_UNSUPPORTED;
+    j->samples_failed = e != OK && e != ERR_NOMEM;
     TRY(e);
-    TRY(plan_for(j, in));
-    TRY(plan_run(j->plan, in, j->n_input));
-    return write_outputs(j, number);
+    e = plan_cache_get(j->plans, in, &j->plan);
+    if (e == OK) e = plan_run(j->plan, in, j->n_input);
+    return e == OK ? write_outputs(j, number) : err_in(e, "sample '%s'", path);
+}
+
+static Err run_samples(Job *j, const Samples *samples, ProgressLine *progress)
+{
+    for (int i = 0; i < samples->n; i++) {
+        ArenaMark mark = arena_mark(j->scratch);
+        progress_show(progress, samples->path[i], i, samples->n);
+        TRY(run_sample(j, samples->path[i], i));
+        arena_reset(j->scratch, mark);
+    }
+    return OK;
 }
 
 static Err run_all(Job *j, Arena *arena)
@@ -105,17 +107,24 @@ static Err run_all(Job *j, Arena *arena)
     j->samples_failed = e == ERR_IO || e == ERR_ARG;
     TRY(e);
     TRY(make_folder(j->s->output));
-    double seconds = 0;
-    for (int i = 0; i < samples.n; i++) {
-        ArenaMark mark = arena_mark(j->scratch);
-        double start = seconds_now();
-        TRY(run_sample(j, samples.path[i], i));
-        seconds += seconds_now() - start;
-        arena_reset(j->scratch, mark);
-    }
+    ProgressLine progress = progress_start(j->s);
+    e = run_samples(j, &samples, &progress);
+    double seconds = seconds_now() - progress.start;
+    progress_end(&progress);
+    TRY(e);
     Text t = { .arena = arena };
     text_add(&t, "%d sample%s, %s each, outputs in %s\n", samples.n, samples.n == 1 ? "" : "s", seconds_short(seconds / samples.n).at, name_shown(arena, j->s->output));
     return j->s->quiet ? OK : console_print(&t);
+}
+
+/* Refuses what cannot run before a sample is read. */
+static Err start(Job *j)
+{
+    PlanOptions o = { .threads = j->s->threads, .memory_limit = j->s->memory_limit, .seconds_limit = j->s->time_limit };
+    TRY(ops_bind(j->m));
+    TRY(plan_check(j->m));
+    TRY(plan_inputs(j->m, &j->input, &j->n_input));
+    return plan_cache_new(j->m, j->input, j->n_input, 0, &o, &j->plans);
 }
 
 static int run(Arena *arena, const Settings *s)
@@ -127,13 +136,12 @@ static int run(Arena *arena, const Settings *s)
     if (!s->model || !s->data || !s->output) e = err_set(ERR_ARG, "run needs --model FILE, --data DIR and --out DIR.");
     if (e != OK) code = console_error(arena, e, false);
     else if (model_open(arena, s->model, &j.m, &code)) {
-        e = ops_bind(j.m);
-        if (e == OK) e = plan_inputs(j.m, &j.input, &j.n_input);
+        e = start(&j);
         if (e == OK) e = run_all(&j, arena);
         if (e != OK) code = console_error(arena, e, false);
         if (e != OK && j.samples_failed) code = EXIT_SAMPLES;
     }
-    plan_free(j.plan);
+    plan_cache_free(j.plans);
     if (j.m) model_free(j.m);
     arena_free(j.scratch);
     return code;
