@@ -198,6 +198,7 @@ Err batch_run(Plan *p)
     int64_t pieces = p->in[0]->shape.dim[0] / p->piece[0]->in[0]->shape.dim[0];
     Err first = OK;
     char text[1024] = "";
+    for (int i = 0; i < p->n_piece; i++) plan_start(p->piece[i]);
     #pragma omp parallel for schedule(dynamic) num_threads(p->n_piece)
     for (int64_t i = 0; i < pieces; i++) {
         Plan *piece = p->piece[omp_get_thread_num()];

@@ -39,10 +39,11 @@ static Err clone_steps(const Plan *p, Plan *c)
         Step *copy;
         TRY(plan_array(c, 1, sizeof *copy, &copy));
         *copy = *s;
+        copy->body[0] = copy->body[1] = NULL;
         copy->scratch = moved(p, c, s->scratch);
         TRY(clone_list(c, s->in, s->n_in, s->op->max_in, &copy->in));
         TRY(clone_list(c, s->out, s->n_out, s->op->max_out, &copy->out));
-        c->step[i] = copy;
+        c->step[c->n_step++] = copy;           /* counted when it is there: plan_free reads them after a failure */
     }
     return OK;
 }
@@ -64,7 +65,7 @@ Err plan_clone(const Plan *p, Plan **out)
 {
     Plan *c;
     TRY(plan_new(p->model, NULL, &p->options, &c));
-    c->n_buffer = p->n_buffer; c->n_step = p->n_step; c->n_in = p->n_in; c->n_out = p->n_out; c->block_bytes = p->block_bytes;
+    c->n_buffer = p->n_buffer; c->n_in = p->n_in; c->n_out = p->n_out; c->block_bytes = p->block_bytes;
     c->used_by_outer = plan_used(p);
     Err e = fill_clone(p, c);
     if (e != OK) plan_free(c);

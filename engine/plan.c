@@ -252,7 +252,7 @@ void plan_free(Plan *p)
 {
     if (!p) return;
     for (int i = 0; i < p->n_step; i++)
-        for (int k = 0; k < 2; k++) plan_free(p->step[i]->body[k]);
+        for (int k = 0; p->step[i] && k < 2; k++) plan_free(p->step[i]->body[k]);      /* NULL: dropped while fusing, which failed later */
     for (int i = p->n_piece - 1; i >= 0; i--) plan_free(p->piece[i]);
     arena_free(p->late);
     arena_free(p->arena);

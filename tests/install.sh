@@ -37,7 +37,8 @@ check "the shared library shows only its interface" exports
 check "the example links with the shared library" compile shared prune $(flags --libs)
 check "... and prunes" prune shared
 # shellcheck disable=SC2046
-check "the example links with the static library" compile static prune "$root/usr/lib/liboneshot.a" $(flags --libs --static | tr ' ' '\n' | grep -v '^-[lL].*oneshot\|^-L')
+check "the example links with the static library" \
+    compile static prune "$root/usr/lib/liboneshot.a" $(flags --libs --static | tr ' ' '\n' | grep -v '^-[lL].*oneshot\|^-L')
 check "... and prunes to the same bytes" same_bytes
 # shellcheck disable=SC2046
 check "the example that runs a model links" compile run run $(flags --libs)

@@ -236,7 +236,10 @@ static void *run_alone(void *user)
 {
     oneshot_plan *p;
     float x[6] = { 1, 2, 3, 4, 5, 6 };
-    oneshot_tensor in[2] = { { .type = ONESHOT_FLOAT32, .rank = 2, .shape = { 2, 3 }, .data = x }, { .type = ONESHOT_FLOAT32, .rank = 2, .shape = { 3, 2 }, .data = x } }, out;
+    oneshot_tensor wide = { .type = ONESHOT_FLOAT32, .rank = 2, .shape = { 2, 3 }, .data = x }, tall = wide, out;
+    tall.shape[0] = 3;
+    tall.shape[1] = 2;
+    const oneshot_tensor in[2] = { wide, tall };
     if (oneshot_plan_new(user, NULL, &p)) return user;
     bool right = true;
     for (int i = 0; i < 50 && right; i++) right = !oneshot_run(p, in, 2, &out, 1) && ((float *)out.data)[0] == 22 && ((float *)out.data)[3] == 64;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct Loaded { Bytes bytes; Model *m; } Loaded;
 
@@ -118,6 +119,23 @@ static void test_endless(void **state)
     assert_non_null(strstr(err_text(), "This model takes longer than the limit of 0.05 seconds."));
     limit = 3;                                         /* the plan lives on */
     assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1), OK);
+    plan_free(p);
+    unload(l);
+}
+
+/* Pieces of a batch have a clock of their own: it starts with the run, not with the plan. */
+static void test_batch_in_time(void **state)
+{
+    (void)state;
+    float x[32 * 8] = { 0 };
+    Build *b = build_new();
+    build_input(b, "x", DT_F32, "n,8");
+    build_node(b, "Exp", "x", "y", "");
+    build_output(b, "y", DT_F32, "n,8");
+    Loaded l = load(b);
+    Plan *p = plan_for(l.m, &(PlanInput){ "x", DT_F32, { 2, { 32, 8 } } }, 1, &(PlanOptions){ .threads = 2, .seconds_limit = 0.2 });
+    usleep(250000);
+    assert_int_equal(plan_run(p, &(Tensor){ DT_F32, { 2, { 32, 8 } }, sizeof x, x }, 1), OK);
     plan_free(p);
     unload(l);
 }
@@ -252,7 +270,7 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_batch_in_time), cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,8 @@ oneshot_status oneshot_plan_new(oneshot_model *model, const oneshot_plan_options
 {
     if (!model || !plan) return api_status(api_null(model ? "plan" : "model"));
     const oneshot_plan_options defaults = oneshot_plan_defaults(), *o = options ? options : &defaults;
-    if (o->threads < 0 || o->shapes_kept < 0 || o->shapes_kept > 1 << 20 || !(o->seconds_limit >= 0)) return api_status(err_set(ERR_ARG, "an option of the plan is out of range"));
+    if (o->threads < 0 || o->shapes_kept < 0 || o->shapes_kept > 1 << 20 || !(o->seconds_limit >= 0))
+        return api_status(err_set(ERR_ARG, "an option of the plan is out of range"));
     Arena *arena = arena_new();
     oneshot_plan *p = arena ? arena_alloc(arena, sizeof *p) : NULL;
     Err e = p ? OK : err_set(ERR_NOMEM, "not enough memory for a plan");
@@ -114,7 +115,9 @@ static Err take_inputs(oneshot_plan *p, const oneshot_tensor *input, int n)
         int k = i;
         if (input[i].name) for (k = 0; k < n && strcmp(m->input[k]->name, input[i].name); k++) {}
         if (k == n) return err_set(ERR_ARG, "the model has no input '%s' that takes data", input[i].name);
-        for (int j = 0; j < i; j++) if (input[i].name && input[j].name && !strcmp(input[i].name, input[j].name)) return err_set(ERR_ARG, "the input '%s' is given twice", input[i].name);
+        for (int j = 0; j < i; j++)
+            if (input[i].name && input[j].name && !strcmp(input[i].name, input[j].name))
+                return err_set(ERR_ARG, "the input '%s' is given twice", input[i].name);
         TRY(take_tensor(&input[i], m->input[k]->name, &p->in[k]));
     }
     return OK;
