@@ -108,9 +108,9 @@ static Err recur_rows_run(Plan *plan, Step *s)
 static Err pack(Plan *plan, Tokens *t)
 {
     void *packed;
-    tokens_plan(t, MULTIPLY_AUTO);
-    TRY(plan_alloc(plan, t->bytes, &packed));
-    tokens_pack(t, packed);
+    tokens_plan(t, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO);
+    TRY(plan_alloc(plan, t->packed.bytes, &packed));
+    packed_fill(&t->packed, packed);
     return OK;
 }
 
@@ -135,9 +135,11 @@ static Err direction_prep(Plan *plan, const Step *s, RecurRows *r, int64_t d)
     int64_t n = u->cell[0].hidden, rows = rows_of(u);
     const float *input = (const float *)s->in[1]->data + d * rows * u->inputs, *state = (const float *)s->in[2]->data + d * rows * n;
     bool alone = u->directions == 1 && (double)u->batch * (double)rows * (double)n > 1e6;
-    w->input = (Tokens){ .tokens = u->length * u->batch, .k = (int)u->inputs, .kernels = r->kernels, .threads = plan->threads,
-                         .weights = { input, (size_t)u->inputs, 1, (int)rows } };
-    w->state = (Tokens){ .tokens = u->batch, .k = (int)n, .kernels = r->kernels, .threads = alone ? plan->threads : 1, .weights = { state, (size_t)n, 1, (int)rows } };
+    int threads = alone ? plan->threads : 1;
+    w->input = (Tokens){ .tokens = u->length * u->batch,
+                         .packed = { .weights = { input, (size_t)u->inputs, 1, (int)rows }, .k = (int)u->inputs, .kernels = r->kernels, .threads = plan->threads } };
+    w->state = (Tokens){ .tokens = u->batch,
+                         .packed = { .weights = { state, (size_t)n, 1, (int)rows }, .k = (int)n, .kernels = r->kernels, .threads = threads } };
     TRY(pack(plan, &w->input));
     TRY(pack(plan, &w->state));
     return split_bias(plan, s->in[3] ? (const float *)s->in[3]->data + d * 2 * rows : NULL, u, w);
