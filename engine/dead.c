@@ -196,8 +196,8 @@ static bool keeps_channels(const Step *s, const Channels *in)
 {
     const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
     if (s->late || !in->n) return false;
-    if (is_type(s, "Activation") || is_type(s, "MaxPool") || is_type(s, "GlobalAveragePool") || is_type(s, "GlobalMaxPool") || is_type(s, "Identity"))
-        return s->n_out == 1;
+    bool each = is_type(s, "Activation") || is_type(s, "Identity") || is_type(s, "MaxPool") || is_type(s, "GlobalAveragePool") || is_type(s, "GlobalMaxPool");
+    if (each) return s->n_out == 1;
     if (is_type(s, "AveragePool")) return !attr_i(s->node, "count_include_pad", 0);
     bool view = is_type(s, "Flatten") || is_type(s, "Reshape") || is_type(s, "Squeeze");
     return view && in->axis == 1 && y->rank == 2 && x->dim[0] == y->dim[0] && y->dim[1] == in->n && s->in[0]->count == s->out[0]->count;
@@ -276,7 +276,7 @@ static Err read_by_product(Dead *d, Step *s, Product *p)
 static Err read_by(Dead *d, Step *s)
 {
     Product p;
-    const Channels *out = s->n_out ? channels_of(d, s->out[0]) : NULL;
+    const Channels *out = s->n_out && s->out[0] ? channels_of(d, s->out[0]) : NULL;
     if (read_product(d, s, &p) && out->n) return read_by_product(d, s, &p);
     if (out && out->n && joins_channels(d, s)) {
         int64_t at = 0;

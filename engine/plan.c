@@ -272,7 +272,7 @@ static Err prepare_step(Plan *p, Step *s)
     if (s->late) return OK;
     if (packs) TRY(buffer_load_temporary(p, s->in[1], &temporary));
     Err e = s->op->prep(p, s);
-    if (temporary) TRY(buffer_unload(p, s->in[1]));
+    if (temporary) buffer_unload(p, s->in[1]);
     return e;
 }
 

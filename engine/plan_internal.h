@@ -16,7 +16,7 @@ Err  buffer_of(Plan *p, const Value *v, Buffer **out);
 Err  buffer_load(Plan *p, Buffer *b);
 /* The same for the time of a prep; *temporary: buffer_unload has to follow. */
 Err  buffer_load_temporary(Plan *p, Buffer *b, bool *temporary);
-Err  buffer_unload(Plan *p, Buffer *b);
+void buffer_unload(const Plan *p, Buffer *b);
 Buffer *root_of(Buffer *b);                            /* whose memory b's is */
 size_t base_offset(const Buffer *b);                   /* bytes of b behind the start of its root */
 Err  buffer_set(Buffer *b, DType dtype, const Shape *shape);

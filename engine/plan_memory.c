@@ -159,10 +159,10 @@ Err buffer_load_temporary(Plan *p, Buffer *b, bool *temporary)
     return e;
 }
 
-Err buffer_unload(Plan *p, Buffer *b)
+void buffer_unload(const Plan *p, Buffer *b)
 {
     b->data = NULL;
-    return constant_release(p->model, b->stored);
+    constant_forget(p->model, b->stored);
 }
 
 /* The buffer of a constant. A large matrix is left in the file until a step wants it: most are only read once, to be packed. */

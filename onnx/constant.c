@@ -104,19 +104,8 @@ static Err fetch_alone(Model *m, Constant *c)
     return err;
 }
 
-/* Pages of the mapped file that hold only elements of c need no memory until they are read again. */
-static void forget_pages(const Model *m, const Constant *c)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)c->payload.at, to = from + c->tensor.bytes;
-    from = (from + page - 1) / page * page;
-    to = to / page * page;
-    for (const Mapping *at = m->mapping; at && from < to; at = at->next)
-        if (at->mapped && at->base == m->source.at) madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
 static Err release_alone(Model *m, Constant *c)
 {
-    if (!c->tensor.data && c->payload.at) forget_pages(m, c);
     if (!c->tensor.data || !c->mapping) return OK;
     if (c->edited && (c->storage != STORED_EXTERNAL || !m->store)) return OK;
     if (c->edited) TRY(store_put(m, c));
@@ -141,6 +130,18 @@ Err constant_read(Model *m, Constant *c, const void **elements)
     if (err == OK) *elements = as_they_are ? (const void *)c->payload.at : c->tensor.data;
     pthread_mutex_unlock(&m->lock);
     return err;
+}
+
+void constant_forget(Model *m, const Constant *c)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)c->payload.at, to = from + c->tensor.bytes;
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    if (!c->payload.at || from >= to) return;
+    pthread_mutex_lock(&m->lock);
+    for (const Mapping *at = m->mapping; at; at = at->next)
+        if (at->mapped && at->base == m->source.at) madvise((void *)from, to - from, MADV_DONTNEED);
+    pthread_mutex_unlock(&m->lock);
 }
 
 Err constant_release(Model *m, Constant *c)

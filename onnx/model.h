@@ -146,6 +146,8 @@ Err  constant_fetch(Model *m, Constant *c);
 /* The elements for reading only, at any alignment: where they stand in the file if that holds them as they are, else fetched. Until constant_release.
  * Errors of constant_fetch. */
 Err  constant_read(Model *m, Constant *c, const void **elements);
+/* Says that elements that stand in the file will not be read again soon: their pages need no memory until then. Nothing that was fetched changes. */
+void constant_forget(Model *m, const Constant *c);
 /* Declares that c->tensor.data was changed. */
 void constant_edited(Constant *c);
 /* Gives the memory of the elements back; tensor.data is NULL until the next fetch. Edited elements of external tensors go to the store first;

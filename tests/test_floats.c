@@ -262,7 +262,8 @@ static void test_selection(void **state)
     Random r = { 19 };
     for (int i = 0; i < ROUNDS / 3; i++) {
         int64_t n = random_between(&r, 1, 300), k = random_between(&r, 0, 3) ? (n + 9) / 10 : n, got, all;
-        Trial t = { .op = "TopK", .opset = 11, .n_in = 2, .n_constant = 1, .count = n, .shape = { { .rank = 2, .dim = { 3, n } } }, .low = -1, .high = 1, .special = i % 2 };
+        Trial t = { .op = "TopK", .opset = 11, .n_in = 2, .n_constant = 1, .count = n, .shape = { { .rank = 2, .dim = { 3, n } } },
+                    .low = -1, .high = 1, .special = i % 2 };
         if (i % 3 == 0) snprintf(t.attributes, sizeof t.attributes, "largest:i=0");
         double *x = draw(&t, 3 * n, &r);
         for (int64_t at = 0; at < 3 * n; at++) if (isfinite(x[at])) x[at] = round(4 * x[at]);

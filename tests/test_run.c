@@ -270,7 +270,8 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_batch_in_time), cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_batch_in_time),
+        cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
