@@ -1,8 +1,11 @@
 /* The command `oneshot`: finds the command's row, parses its options, runs it. Everything else is in one file a command. */
 #include "engine/cli/console.h"
+#include "engine/cli/processor.h"
 #include <fcntl.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -95,6 +98,13 @@ static void occupy_standard_files(void)
         }
 }
 
+/* Where a control group grants less time than the CPUs have, more threads than that only wait for each other. */
+static void respect_quota(Arena *arena)
+{
+    Processor p;
+    if (!getenv("OMP_NUM_THREADS") && processor_read(arena, &p) == OK && p.available < omp_get_max_threads()) omp_set_num_threads(p.available);
+}
+
 int main(int argc, char **argv)
 {
     occupy_standard_files();
@@ -105,6 +115,7 @@ int main(int argc, char **argv)
         fputs("oneshot: error: not enough memory to start\n", stderr);
         return EXIT_SYSTEM;
     }
+    respect_quota(arena);
     int code = run(arena, argc - 1, argv + 1);
     arena_free(arena);
     return code;
