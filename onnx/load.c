@@ -16,7 +16,7 @@ Err load_out_of_memory(void)
 
 Err load_string(Loader *l, Span bytes, const char **text)
 {
-    if (memchr(bytes.at, 0, bytes.size)) return err_set(ERR_FORMAT, "byte %td: a name contains a NUL byte", bytes.at - l->file);
+    if (bytes.size && memchr(bytes.at, 0, bytes.size)) return err_set(ERR_FORMAT, "byte %td: a name contains a NUL byte", bytes.at - l->file);
     char *copy = arena_strndup(l->arena, (const char *)bytes.at, bytes.size);
     if (!copy) return load_out_of_memory();
     *text = copy;

@@ -110,10 +110,7 @@ static Err settle(const Allocation *a, PruneLayer *l, int64_t *missed)
     TRY(describe_edges(a, l));
     if (p->kind == PATTERN_UNSTRUCTURED && wanted <= layer_room(l, a->options))
         return OK;
-    Layer x;
-    TRY(layer_open(a->model, l, a->options, a->kernels, &x));
-    TRY(layer_mask(&x, wanted, false, &l->zeros_wanted));
-    TRY(layer_close(a->model, &x, false));
+    TRY(layer_count(a->model, l, a->options, a->kernels, &l->zeros_wanted));
     if (p->kind == PATTERN_N_OF_M) {
         l->reason = l->zeros_wanted == l->zeros_before ? "has this pattern already" : l->reason;
         return OK;

@@ -78,19 +78,6 @@ static Err lamp_units(Parts *p, Magnitudes *m)
     return ok ? OK : err_set(ERR_NOMEM, "out of memory for the scores of %lld weights", (long long)m->count);
 }
 
-static Err open(void *user, int i, Magnitudes *m)
-{
-    Parts *p = user;
-    const Allocation *a = p->a;
-    PruneLayer *l = p->layer[i];
-    TRY(layer_open(a->model, l, a->options, a->kernels, &p->open));
-    TRY(layer_units(&p->open, m));
-    p->seen = i ? p->seen + l->weight->elements : l->weight->elements;
-    if (a->progress)
-        a->progress->tell(a->progress->user, l->weight->name, p->seen, p->total);
-    return a->options->scope == SCOPE_LAMP ? lamp_units(p, m) : OK;
-}
-
 static Err close(void *user, int i)
 {
     Parts *p = user;
@@ -99,6 +86,24 @@ static Err close(void *user, int i)
     block_free(p->cost);
     p->sorted = p->cost = NULL;
     return layer_close(p->a->model, &p->open, false);
+}
+
+static Err open(void *user, int i, Magnitudes *m)
+{
+    Parts *p = user;
+    const Allocation *a = p->a;
+    PruneLayer *l = p->layer[i];
+    TRY(layer_open(a->model, l, a->options, a->kernels, &p->open));
+    Err err = layer_units(&p->open, m);
+    if (!err && a->options->scope == SCOPE_LAMP) err = lamp_units(p, m);
+    if (err) {
+        Err closed = close(p, i);
+        return closed ? closed : err;
+    }
+    p->seen = i ? p->seen + l->weight->elements : l->weight->elements;
+    if (a->progress)
+        a->progress->tell(a->progress->user, l->weight->name, p->seen, p->total);
+    return OK;
 }
 
 static int64_t units_of(const Allocation *a, const PruneLayer *l)
@@ -118,13 +123,10 @@ static Err check_full(Parts *p, int i, bool *full)
     *full = false;
     if (l->zeros_wanted <= layer_room(l, a->options))
         return OK;
-    Layer x;
-    int64_t most;
-    TRY(layer_open(a->model, l, a->options, a->kernels, &x));
-    TRY(layer_mask(&x, l->zeros_wanted, false, &most));
-    *full = most < l->zeros_wanted;
-    l->zeros_wanted = most;
-    return layer_close(a->model, &x, false);
+    int64_t wanted = l->zeros_wanted;
+    TRY(layer_count(a->model, l, a->options, a->kernels, &l->zeros_wanted));
+    *full = l->zeros_wanted < wanted;
+    return OK;
 }
 
 /* Deals `zeros` to the layers; *full: some could not take theirs, have left the list with what they could take, and the rest must be dealt again. */

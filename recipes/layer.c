@@ -51,6 +51,15 @@ Err layer_mask(Layer *l, int64_t zeros, bool write, int64_t *after)
     }
 }
 
+Err layer_count(Model *m, PruneLayer *plan, const PruneOptions *o, const Kernels *k, int64_t *zeros)
+{
+    Layer l;
+    TRY(layer_open(m, plan, o, k, &l));
+    Err err = layer_mask(&l, *zeros, false, zeros);
+    Err closed = layer_close(m, &l, false);
+    return err ? err : closed;
+}
+
 int64_t layer_room(const PruneLayer *plan, const PruneOptions *o)
 {
     const Matrix m = matrix_of(plan->weight);

@@ -92,7 +92,7 @@ static Err prune_run(Model *m, const PruneOptions *o, PruneLayer *layer, const i
     const Kernels *kernels;
     TRY(find_kernels(&kernels));
     Layer open[TOGETHER];
-    Err failure = OK;
+    Err failure = OK, closing = OK;
     for (int i = 0; i < count; i++)
         TRY(layer_open(m, &layer[which[i]], o, kernels, &open[i]));
     #pragma omp parallel for schedule(dynamic) if (count > 1)
@@ -103,8 +103,10 @@ static Err prune_run(Model *m, const PruneOptions *o, PruneLayer *layer, const i
     }
     for (int i = 0; i < count; i++) {
         open[i].plan->weight->zeros = open[i].plan->zeros_after;
-        TRY(layer_close(m, &open[i], true));
+        Err err = layer_close(m, &open[i], true);
+        closing = err != OK ? err : closing;
     }
+    TRY(closing);
     /* the message stayed in another thread; masking has no other reason to fail */
     return failure == OK ? OK : err_set(failure, "out of memory for pruning weight '%s' or one of the %d that follow", layer[which[0]].weight->name, count - 1);
 }
