@@ -186,7 +186,7 @@ static Err classifier_run(Plan *plan, Step *s)
             pair_probabilities(m, w.score, w.r);
             class_probabilities(m->classes, w.r, w.q, w.p);
         }
-        for (int64_t i = 1; i < m->classes; i++) if (m->pa ? w.p[i] > w.p[best] : w.votes[i] > w.votes[best]) best = i;
+        for (int64_t i = 1; i < m->classes; i++) if (w.votes[i] > w.votes[best]) best = i;      /* also with probabilities, which may favour another */
         for (int64_t i = 0; i < n; i++) w.f[i] = (float)(m->pa ? w.p[i] : w.score[i]);
         if (n == 1) ml_two_scores(s->node, w.f, !attr_s_is(s->node, "post_transform", "NONE", true));
         else ml_transform(s->node, w.f, n);
