@@ -45,7 +45,7 @@ void put_saturated(Buffer *y, int64_t i, double v, const Buffer *zero, int64_t z
     whole_range(y->dtype, &lo, &hi);
     if (zero) elements_to_i64(zero->dtype, zero->data, zi, 1, &z);
     v += (double)z;
-    q = v != v ? 0 : (int64_t)(v < lo ? lo : v > hi ? hi : v);
+    q = v != v ? 0 : v >= 0x1p63 && hi >= 0x1p63 ? INT64_MAX : (int64_t)(v < lo ? lo : v > hi ? hi : v);
     elements_from_i64(y->dtype, &q, 1, y->data, i);
 }
 

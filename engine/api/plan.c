@@ -133,7 +133,7 @@ static Err run(oneshot_plan *p, const oneshot_tensor *input, int n_input, onesho
     TRY(plan_run(plan, p->in, n_input));
     for (int i = 0; i < n_output; i++) {
         const Buffer *b = plan->out[i];
-        if (b->dtype == DT_STRING) return err_set(ERR_UNSUPPORTED, "the output '%s' is text", g->out[i]->name);
+        if (b->list || b->dtype == DT_STRING) return err_set(ERR_UNSUPPORTED, "the output '%s' is no tensor of numbers", g->out[i]->name);
         output[i] = (oneshot_tensor){ .name = g->out[i]->name, .type = (int)b->dtype, .rank = b->shape.rank, .data = b->data, .bytes = b->bytes };
         memcpy(output[i].shape, b->shape.dim, sizeof output[i].shape);
     }
