@@ -69,7 +69,7 @@ static Err concat_infer(Inference *x, const Node *n, const Fact *const *in, Fact
 /* Sizes along the axis: attribute or input, else equal parts; with num_outputs the last one may be smaller. */
 static Err split_sizes(Inference *x, const Node *n, const Fact *given, int64_t total, int64_t *size)
 {
-    const int64_t *v;
+    const int64_t *v = NULL;
     int count = attr_is(n, "split", &v);
     if (!count && given) {
         v = fact_ints(given);

@@ -23,7 +23,7 @@ static bool splits(Build *b, Shape shape, int64_t opset)
     static float numbers[MOST];
     Bytes bytes = build_finish(b, 8, opset);
     Model *m;
-    int64_t n;
+    int64_t n = 0;
     Random r = { 3 };
     if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK || shape_count(&shape, &n) != OK) fail_msg("%s", err_text());
     assert_true(n <= MOST);
@@ -128,9 +128,9 @@ static void test_models(void **state)
     const char *folder = getenv("ONESHOT_MODELS");
     (void)state;
     for (size_t i = 0; i < sizeof ROW / sizeof *ROW; i++) {
-        Model *m;
-        Plan *p;
-        const Value **input;
+        Model *m = NULL;
+        Plan *p = NULL;
+        const Value **input = NULL;
         int n;
         char path[4096];
         snprintf(path, sizeof path, "%s/%s.onnx", folder ? folder : "", ROW[i].name);

@@ -51,7 +51,7 @@ static void check(Build *b, Shape shape, int steps)
     Bytes bytes = build_finish(b, 8, 20);
     Model *m;
     Plan *fused, *apart;
-    int64_t n;
+    int64_t n = 0;
     if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK || shape_count(&shape, &n) != OK) fail_msg("%s", err_text());
     for (int i = 0; i < SOME; i++) numbers[i] = sinf((float)i * 0.7f);
     Tensor x = { .dtype = DT_F32, .shape = shape, .bytes = (size_t)n * sizeof(float), .data = numbers };
