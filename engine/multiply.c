@@ -96,6 +96,7 @@ static void run_dense(const Multiply *m, const Item *it, int k, const DensePart 
 /* The share of a chunk. */
 static PanelAhead ahead_of(const Item *it, int chunk)
 {
+    if (!it->ahead.at) return (PanelAhead) { 0 };
     int first = it->ahead.rows * chunk / it->chunks, end = it->ahead.rows * (chunk + 1) / it->chunks;
     return (PanelAhead) { it->ahead.at + (size_t)first * it->ahead.pitch, it->ahead.pitch, end - first };
 }

@@ -453,7 +453,7 @@ static Err pad_run(Plan *plan, Step *s)
             rest /= y.dim[i];
         }
         char *line = to + (size_t)(row * y.dim[last]) * size;
-        const PadLine l = { (const char *)x->data + (size_t)from * size, (const char *)value, mode, before[last], x->shape.dim[last], size };
+        const PadLine l = { (const char *)x->data + (size_t)(outside ? 0 : from) * size, (const char *)value, mode, before[last], x->shape.dim[last], size };
         if (outside) repeat_value(line, value, y.dim[last], size);
         else pad_line(&l, line, y.dim[last]);
     }

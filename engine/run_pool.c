@@ -220,6 +220,7 @@ static Err pool_geometry(const Step *s, Pool *p)
     bool global = !strncmp(s->op->type, "Global", 6);
     Window w = { .rank = rank };
     if (rank < 1 || rank > 3) return err_set(ERR_UNSUPPORTED, "%s with %d spatial axes cannot be run (1 to 3 can).", s->op->type, rank);
+    if (y->rank != x->rank) return err_set(ERR_SHAPE, "%s has an output whose shape cannot be worked out.", s->op->type);
     if (!global) TRY(window_read(s->node, rank, NULL, &w));
     for (int i = 0; i < 3; i++) p->in[i] = p->out[i] = p->kernel[i] = p->stride[i] = p->dilation[i] = 1;
     for (int i = 0; i < rank; i++) {

@@ -9,6 +9,7 @@
 Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
 {
     int64_t count = zero ? zero->count : 0, inner = 1, size = 1;
+    if (zero && zero->dtype != x->dtype) return err_set(ERR_SHAPE, "A zero point has another type than what it belongs to.");
     if (count > 1) {
         if (axis < 0) axis = 0;
         size = x->shape.dim[axis];
