@@ -52,7 +52,7 @@ static Buffer *covered(const Step *s, int i, int *n)
         if (at == root->bytes || root_of(b) != root || base_offset(b) != at) break;
         at += b->bytes;
     }
-    return at == root->bytes ? root : NULL;
+    return *n && at == root->bytes ? root : NULL;      /* 0: an empty value */
 }
 
 /* What is only made to be joined is written where it will lie. A value that already has a place, or is not this plan's to place, is copied when s runs. */

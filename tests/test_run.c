@@ -123,6 +123,24 @@ static void test_endless(void **state)
     unload(l);
 }
 
+/* A past of no elements before the first word: nothing to place. */
+static void test_empty_join(void **state)
+{
+    (void)state;
+    float x[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    Build *b = build_new();
+    build_input(b, "past", DT_F32, "t,4");
+    build_input(b, "x", DT_F32, "n,4");
+    build_node(b, "Concat", "past,x", "y", "axis:i=0");
+    build_output(b, "y", DT_F32, "?,4");
+    Loaded l = load(b);
+    Plan *p = plan_for(l.m, (PlanInput[]){ { "past", DT_F32, { 2, { 0, 4 } } }, { "x", DT_F32, { 2, { 2, 4 } } } }, 2, NULL);
+    assert_int_equal(plan_run(p, (Tensor[]){ { DT_F32, { 2, { 0, 4 } }, 0, NULL }, { DT_F32, { 2, { 2, 4 } }, sizeof x, x } }, 2), OK);
+    assert_memory_equal(p->out[0]->data, x, sizeof x);
+    plan_free(p);
+    unload(l);
+}
+
 /* Pieces of a batch have a clock of their own: it starts with the run, not with the plan. */
 static void test_batch_in_time(void **state)
 {
@@ -270,7 +288,8 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless), cmocka_unit_test(test_batch_in_time),
+        cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless),
+        cmocka_unit_test(test_empty_join), cmocka_unit_test(test_batch_in_time),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
         cmocka_unit_test(test_threads),
     };
