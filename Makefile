@@ -141,6 +141,7 @@ san:
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 # OpenMP programs are checked with clang: its runtime tells TSan (through Archer) what synchronises; gcc's does not.
 tsan:
+	@.ci/packages $(TEST_PACKAGES) clang libclang-rt-dev libomp-dev
 	@OMP_TOOL_LIBRARIES=$(lastword $(wildcard /usr/lib/llvm-*/lib/libarcher.so)) TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
 	    $(MAKE) --no-print-directory check BUILD=$(BUILD)/tsan VENV=$(VENV) MODELS=$(MODELS) WARN=-w CC=$(CLANG) CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
 valgrind: all
@@ -152,7 +153,7 @@ FUZZ_SECONDS ?= 1800
 FUZZ_RUNS := $(FUZZ_SRC:tests/fuzz_%.c=run-fuzz-%)
 fuzz: $(FUZZ_RUNS)
 run-fuzz-%:
-	@.ci/packages $(BUILD_PACKAGES) clang
+	@.ci/packages $(BUILD_PACKAGES) clang libclang-rt-dev
 	@$(MAKE) --no-print-directory $(BUILD)/fuzz/fuzz_$* BUILD=$(BUILD)/fuzz WARN=-w CC=$(CLANG) FUZZ_MAIN= LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
