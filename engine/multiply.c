@@ -1,4 +1,5 @@
 #include "engine/multiply.h"
+#include "engine/share.h"
 #include <omp.h>
 #include <string.h>
 
@@ -154,7 +155,7 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
         PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n = it->n, .n0 = it->n0 };
         p.width = w->sparse ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
         w->kernels->pack_f32(&m->window, it->x, &p, it->panel);
-        it->ahead = b + 1 < w->blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + (int64_t)it->n * w->threads);
+        it->ahead = b + 1 < w->blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + it->n);
         o->first = b == 0;
         o->last = b == w->blocks - 1;
         for (int c = 0; c < it->chunks; c++)
@@ -226,7 +227,9 @@ void multiply_run(const Multiply *m, const MultiplyRun *run)
 {
     int64_t items = (int64_t)m->shape.batch / m->together * m->shape.groups * m->panels * m->parts;
     size_t own = m->scratch / (size_t)m->packed.threads / sizeof(float);
-    #pragma omp parallel for schedule(dynamic) num_threads(m->packed.threads) if (m->packed.threads > 1)
-    for (int64_t i = 0; i < items; i++)
-        run_item(m, run, i, (float *)run->scratch + own * (size_t)omp_get_thread_num());
+    Share share;
+    share_start(&share, items, m->packed.threads);
+    #pragma omp parallel num_threads(m->packed.threads) if (m->packed.threads > 1)
+    for (int64_t i, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); )
+        run_item(m, run, i, (float *)run->scratch + own * (size_t)thread);
 }

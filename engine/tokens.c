@@ -1,4 +1,5 @@
 #include "engine/tokens.h"
+#include "engine/share.h"
 #include <omp.h>
 #include <string.h>
 
@@ -87,9 +88,11 @@ void tokens_run(const Tokens *t, const MultiplyRun *run)
     int threads = t->packed.threads;
     int64_t items = (t->tokens + t->at_once - 1) / t->at_once * t->parts;
     size_t own = t->scratch / (size_t)threads / sizeof(float);
-    #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int64_t i = 0; i < items; i++) {
-        float *scratch = (float *)run->scratch + own * (size_t)omp_get_thread_num();
+    Share share;
+    share_start(&share, items, threads);
+    #pragma omp parallel num_threads(threads) if (threads > 1)
+    for (int64_t i, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); ) {
+        float *scratch = (float *)run->scratch + own * (size_t)thread;
         if (t->packed.sparse)
             run_sparse(t, run, (int)(i % t->parts), i / t->parts * t->at_once, scratch);
         else

@@ -1,3 +1,4 @@
+#include "engine/share.h"
 #include "engine/winograd.h"
 #include <omp.h>
 #include <string.h>
@@ -257,9 +258,11 @@ void winograd_run(const Winograd *w, const MultiplyRun *run)
         run_shared(w, run);
         return;
     }
-    #pragma omp parallel for schedule(dynamic) num_threads(w->threads) if (w->threads > 1)
-    for (int item = 0; item < w->shape.groups * w->blocks; item++) {
-        Work k = work_on(w, run, item);
+    Share share;
+    share_start(&share, w->shape.groups * w->blocks, w->threads);
+    #pragma omp parallel num_threads(w->threads) if (w->threads > 1)
+    for (int64_t item; share_next(&share, omp_get_thread_num(), &item); ) {
+        Work k = work_on(w, run, (int)item);
         transform_input(w, run, &k, 0, w->channels);
         for (int panel = 0; panel < w->panels; panel++)
             make_outputs(w, run, &k, panel);
