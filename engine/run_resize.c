@@ -21,20 +21,23 @@ typedef struct Resize {
 /* Which inputs make output i of an axis. */
 typedef struct Taps { int n; bool outside; int64_t at[MAX_TAPS]; double weight[MAX_TAPS]; } Taps;
 
+/* x / scale. To pick the nearest it is rounded to float, as scales are, so that what is meant to be whole is whole: 3 / 0.6f is 5. */
+static double quotient(const Resize *r, double x, double scale) { return r->mode == NEAREST ? (double)(float)(x / scale) : x / scale; }
+
 static double coordinate(const Resize *r, int axis, int64_t i, int64_t in, int64_t out)
 {
     double x = (double)i, scale = r->scale[axis], start = r->roi[2 * axis], end = r->roi[2 * axis + 1], last = (double)(in - 1);
     double steps = scale * (double)in - 1;         /* ONNX's reference divides by the exact size, before it is rounded down */
     if (fabs(steps - (double)(out - 1)) < 1e-6) steps = (double)(out - 1);
     switch (r->coordinates) {
-    case HALF_PIXEL: return (x + 0.5) / scale - 0.5;
+    case HALF_PIXEL: return quotient(r, x + 0.5, scale) - 0.5;
     case HALF_PIXEL_SYMMETRIC: {
         double exact = scale * (double)in, center = (double)in / 2;
-        return center * (1 - (double)out / exact) + (x + 0.5) / scale - 0.5;
+        return center * (1 - (double)out / exact) + quotient(r, x + 0.5, scale) - 0.5;
     }
-    case PYTORCH_HALF_PIXEL: return out > 1 ? (x + 0.5) / scale - 0.5 : 0;
+    case PYTORCH_HALF_PIXEL: return out > 1 ? quotient(r, x + 0.5, scale) - 0.5 : 0;
     case ALIGN_CORNERS: return steps != 0 ? x * last / steps : 0;
-    case ASYMMETRIC: return x / scale;
+    case ASYMMETRIC: return quotient(r, x, scale);
     default: return steps != 0 ? start * last + x * (end - start) * last / steps : 0.5 * (start + end) * last;
     }
 }

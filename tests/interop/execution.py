@@ -41,8 +41,11 @@ def apart(ours, theirs, tolerance):
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     if not (np.isfinite(a) == np.isfinite(b)).all() or not (np.isnan(a) == np.isnan(b)).all():
         return "not finite in other places"
+    infinite = np.isinf(b)
+    if (a[infinite] != b[infinite]).any():
+        return "infinities of other signs"
     finite = np.isfinite(b)
-    error = np.abs(a - b)[finite].max(initial=0) / max(np.abs(b[finite]).max(initial=0), 1e-30)
+    error = np.abs(a[finite] - b[finite]).max(initial=0) / max(np.abs(b[finite]).max(initial=0), 1e-30)
     return f"relative error {error:.2e}, at most {tolerance:.0e} allowed" if error > tolerance else None
 
 

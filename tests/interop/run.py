@@ -5,6 +5,7 @@
 
 Models: those of examples/, those that made.py makes, the real ones in $ONESHOT_MODELS and the models of ONNX's backend tests in $ONESHOT_NODE_TESTS.
 """
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -13,6 +14,7 @@ import tempfile
 import traceback
 
 import checks
+import edges
 import execution
 import made
 import operators
@@ -50,7 +52,7 @@ def tasks(made_models):
         yield f"prune {source.parent.name}/{source.name}", checks.pruned, (f"{PRUNINGS[0]} {EVERYTHING}", False), [source]
     for source in own + [m for m in real if m.parent.name != "ezkl"]:
         yield f"store {source.name}", checks.conversion, STORAGE, [source]
-    for title, model, inputs, tolerance in operators.cases():
+    for title, model, inputs, tolerance in itertools.chain(operators.cases(), edges.cases()):
         yield f"run {title}", execution.case, (model, inputs, tolerance), [None]
     everything = own + real + backend
     for i in range(0, len(everything), BATCH):
