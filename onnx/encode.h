@@ -14,10 +14,9 @@ typedef struct Encoder {
     Arena *arena;                  /* for everything that lives until the bytes are written */
     Rope rope;
     Edit *edit; int n_edit;        /* ascending by address */
-    const char *data_name;         /* location of external tensors */
 } Encoder;
 
-/* The whole model into x->rope. Needs edits, data_name and each Constant.saved. ERR_NOMEM, and what constant_fetch gives. */
+/* The whole model into x->rope. Needs edits and each Constant.saved. ERR_NOMEM, and what constant_fetch gives. */
 Err encode_model(Encoder *x);
 
 typedef enum Message { IN_MODEL, IN_GRAPH, IN_FUNCTION, IN_NODE, IN_ATTR, IN_TENSOR, IN_SPARSE } Message;   /* kinds that may hold edits */

@@ -31,7 +31,7 @@ static Err encode_location(Encoder *x, const Constant *c)
     char offset[32], length[32];
     snprintf(offset, sizeof offset, "%" PRId64, c->saved.offset);
     snprintf(length, sizeof length, "%zu", c->tensor.bytes);
-    TRY(encode_entry(x, "location", x->data_name));
+    TRY(encode_entry(x, "location", c->saved.location));
     TRY(encode_entry(x, "offset", offset));
     TRY(encode_entry(x, "length", length));
     return rope_varint(&x->rope, TENSOR_LOCATION, 1);

@@ -9,7 +9,7 @@
 
 enum { COMPARED = 1 << 16 };
 
-typedef struct Copying { Model *m; Arena *arena; const char *folder; bool force; Names done; } Copying;
+typedef struct Copying { Model *m; Arena *arena; const char *folder; bool force; DataFiles *replacing; Names done; } Copying;
 
 /* Makes the folders that lie between `folder` and the file. */
 static Err make_folders(char *path, size_t folder)
@@ -53,11 +53,25 @@ static Err compare(int source, int64_t size, const char *target, bool *exists, b
     return err;
 }
 
-static Err copy_to(Copying *x, int source, int64_t size, const char *target)
+static Err keep_for_later(Copying *x, const OutFile *f, const char *location)
+{
+    DataFile *list = arena_grow(x->arena, x->replacing->at, x->replacing->n, sizeof *list);
+    if (!list) return err_set(ERR_NOMEM, "out of memory");
+    list[x->replacing->n++] = (DataFile){ .file = *f, .location = location };
+    x->replacing->at = list;
+    return OK;
+}
+
+/* A new file gets its name at once: no model that stands there reads it. */
+static Err copy_to(Copying *x, int source, int64_t size, const char *target, const char *replaces)
 {
     OutFile f;
     Err err = out_open(x->arena, target, &f);
     if (!err) err = out_copy(&f, 0, source, 0, size);
+    if (!err && replaces) {
+        err = keep_for_later(x, &f, replaces);
+        if (!err) return OK;
+    }
     if (!err) err = out_sync(&f);
     if (!err) err = out_commit(&f);
     out_close(&f);
@@ -75,7 +89,7 @@ static Err copy_file(Copying *x, const char *location)
     Err err = make_folders(target, strlen(x->folder));
     if (!err) err = compare(fd, size, target, &exists, &same);
     if (!err && exists && !same && !x->force) err = err_set(ERR_ARG, "%s exists and is another file than the model's data; --force replaces it", target);
-    if (!err && !same) err = copy_to(x, fd, size, target);
+    if (!err && !same) err = copy_to(x, fd, size, target, exists ? location : NULL);
     close(fd);
     return err;
 }
@@ -88,9 +102,9 @@ static Err copy_constant(Constant *c, void *user)
     return names_put(x->arena, &x->done, c->location, c);
 }
 
-Err external_copy(Model *m, Arena *arena, const char *output_path, bool force)
+Err external_copy(Model *m, Arena *arena, const char *output_path, bool force, DataFiles *replacing)
 {
-    Copying x = { .m = m, .arena = arena, .folder = folder_of(arena, output_path), .force = force };
+    Copying x = { .m = m, .arena = arena, .folder = folder_of(arena, output_path), .force = force, .replacing = replacing };
     if (!x.folder) return err_set(ERR_NOMEM, "out of memory");
     return model_each_constant(m, copy_constant, &x);
 }

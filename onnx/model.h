@@ -38,7 +38,7 @@ typedef struct Constant {
     int64_t  nonzeros;             /* STORED_SPARSE: stored values; otherwise -1 */
     struct Mapping *mapping;       /* the memory behind tensor.data while fetched */
     int64_t  stored;               /* edited elements that were released: offset in Model.store plus one; 0: none there */
-    struct { Storage form; int64_t offset, nonzeros; } saved;  /* what model_save is making of it */
+    struct { Storage form; int64_t offset, nonzeros; const char *location; } saved;    /* what model_save is making of it */
 } Constant;
 
 typedef enum AttrKind {            /* numbers of AttributeProto.AttributeType */

@@ -1,4 +1,4 @@
-/* Saving: decide the form of every constant, collect what was edited, write the data file, encode, write, name both files.
+/* Saving: decide the form of every constant, collect what was edited, write the data file, encode, write, name the files.
  *
  * An unedited model is its source; only its data files have to be at hand beside the output. */
 #include "onnx/encode.h"
@@ -21,10 +21,10 @@ typedef struct Saving {
     Encoder encoder;
     bool edited, external;         /* anything differs from the source; some tensor goes to the data file */
     bool move_out;                 /* second attempt: the file would be too large */
-    OutFile model, data;
-    OutFile between;               /* the model while the data has its second name */
-    const char *second_name;       /* of the data, until the model has been replaced; NULL: none */
-    bool needs_second;             /* a model that knows the data by that name stands in the folder */
+    OutFile model;
+    DataFiles data;                /* to be named together with the model: the one that is made, or those of an unedited model that replace others */
+    OutFile between;               /* the model while its data has second names */
+    bool needs_second;             /* a model that knows the data by these names stands in the folder */
     bool from_store;               /* the store became the data file */
     bool in_memory;                /* no files at all */
 } Saving;
@@ -70,6 +70,8 @@ static Err choose_default(Constant *c, void *user)
 {
     const Saving *s = user;
     c->saved.form = c->source.at ? c->storage : STORED_RAW;
+    c->saved.offset = c->offset;
+    c->saved.location = c->location;
     if (s->o->data == DATA_INLINE && c->storage == STORED_EXTERNAL) c->saved.form = STORED_RAW;
     return OK;
 }
@@ -165,20 +167,22 @@ static Err write_data(Constant *c, void *user)
 {
     Saving *s = user;
     Model *m = s->m;
+    OutFile *data = &s->data.at[0].file;
     if (c->saved.form != STORED_EXTERNAL) return OK;
+    c->saved.location = s->data.at[0].location;
     c->saved.offset = c->stored - 1;
     if (s->from_store && c->stored && !c->tensor.data) return OK;      /* there already */
-    c->saved.offset = data_align(s->data.size, c->tensor.bytes);
+    c->saved.offset = data_align(data->size, c->tensor.bytes);
     if (!c->edited && c->storage == STORED_EXTERNAL) {
         int fd;
         TRY(external_open_for(m, c, &fd));
-        Err err = out_copy(&s->data, c->saved.offset, fd, c->offset, (int64_t)c->tensor.bytes);
+        Err err = out_copy(data, c->saved.offset, fd, c->offset, (int64_t)c->tensor.bytes);
         close(fd);
         return err;
     }
     bool fetched = c->tensor.data != NULL;
     TRY(constant_fetch(m, c));
-    TRY(out_write_at(&s->data, c->saved.offset, c->tensor.data, c->tensor.bytes));
+    TRY(out_write_at(data, c->saved.offset, c->tensor.data, c->tensor.bytes));
     return fetched ? OK : constant_release(m, c);
 }
 
@@ -186,26 +190,29 @@ static Err write_data(Constant *c, void *user)
 static Err check_data(Constant *c, void *user)
 {
     const Saving *s = user;
+    const char *path = s->data.at[0].file.path;
     struct stat old, new;
-    if (s->o->force || c->storage != STORED_EXTERNAL || !s->m->folder || stat(s->data.path, &new) != 0) return OK;
+    if (s->o->force || c->storage != STORED_EXTERNAL || !s->m->folder || stat(path, &new) != 0) return OK;
     int fd;
     int64_t size;
     TRY(external_open(s->m, c->location, &fd, &size));
     bool same = fstat(fd, &old) == 0 && old.st_dev == new.st_dev && old.st_ino == new.st_ino;
     close(fd);
-    return same ? err_set(ERR_ARG, "%s holds data of the model that was read; --force replaces it", s->data.path) : OK;
+    return same ? err_set(ERR_ARG, "%s holds data of the model that was read; --force replaces it", path) : OK;
 }
 
 static Err open_data(Saving *s)
 {
     Store *store = s->m->store;
+    DataFile *data = arena_array(s->encoder.arena, 1, sizeof *data);
     char *path = arena_printf(s->encoder.arena, "%s.data", s->path);
     const char *slash = strrchr(s->path, '/');
-    s->encoder.data_name = path ? path + (slash ? slash + 1 - s->path : 0) : NULL;
-    if (!path) return out_of_memory();
+    if (!path || !data) return out_of_memory();
+    data->location = path + (slash ? slash + 1 - s->path : 0);
     s->from_store = store && !store->committed && strcmp(store->file.path, path) == 0;
-    if (s->from_store) s->data = store->file;
-    else TRY(out_open(s->encoder.arena, path, &s->data));
+    if (s->from_store) data->file = store->file;
+    else TRY(out_open(s->encoder.arena, path, &data->file));
+    s->data = (DataFiles){ data, 1 };
     return model_each_constant(s->m, check_data, s);
 }
 
@@ -237,14 +244,29 @@ static Err write_model(Saving *s, OutFile *f)
     return out_sync(f);
 }
 
+static Err use_second_name(Constant *c, void *user)
+{
+    const Saving *s = user;
+    for (int i = 0; c->saved.form == STORED_EXTERNAL && i < s->data.n; i++)
+        if (strcmp(c->saved.location, s->data.at[i].location) == 0) {
+            c->saved.location = s->data.at[i].second_location;
+            break;
+        }
+    return OK;
+}
+
 /* Two files cannot be replaced at once, and the old model must never meet the new data. So the data gets a second name, and a model that knows it by this
  * name comes first. Without hard links there is no second name: then the data is replaced just before the model. */
 static Err prepare_between(Saving *s)
 {
-    TRY(out_second_name(s->encoder.arena, &s->data, &s->second_name));
-    if (!s->second_name) return OK;
-    const char *slash = strrchr(s->second_name, '/');
-    s->encoder.data_name = slash ? slash + 1 : s->second_name;
+    for (int i = 0; i < s->data.n; i++) {
+        DataFile *d = &s->data.at[i];
+        TRY(out_second_name(s->encoder.arena, &d->file, &d->second));
+        if (!d->second) return OK;
+        d->second_location = arena_printf(s->encoder.arena, "%s%s", d->location, d->second + strlen(d->file.path));
+        if (!d->second_location) return out_of_memory();
+    }
+    TRY(model_each_constant(s->m, use_second_name, s));
     s->encoder.rope = (Rope){ .arena = s->encoder.arena };
     TRY(encode_model(&s->encoder));
     return write_model(s, &s->between);
@@ -254,7 +276,7 @@ static Err commit_all(Saving *s)
 {
     if (s->between.fd >= 0) TRY(out_commit(&s->between));
     s->needs_second = s->between.fd >= 0;
-    if (s->data.fd >= 0) TRY(out_commit(&s->data));
+    for (int i = 0; i < s->data.n; i++) TRY(out_commit(&s->data.at[i].file));
     TRY(out_commit(&s->model));
     s->needs_second = false;
     return OK;
@@ -269,10 +291,14 @@ static Err write_files(Saving *s)
     }
     if (s->edited && (int64_t)s->encoder.rope.size > LARGEST_FILE)
         return err_set(ERR_ARG, "the model needs %zu bytes in one file, protobuf allows %" PRId64 "; external data takes more", s->encoder.rope.size, LARGEST_FILE);
-    if (!s->edited && s->external) TRY(external_copy(s->m, s->encoder.arena, s->path, s->o->force));
+    if (!s->edited && s->external) TRY(external_copy(s->m, s->encoder.arena, s->path, s->o->force, &s->data));
     TRY(write_model(s, &s->model));
-    if (s->data.fd >= 0) TRY(out_sync(&s->data));
-    if (s->data.fd >= 0 && access(s->path, F_OK) == 0 && access(s->data.path, F_OK) == 0) TRY(prepare_between(s));
+    bool replaces = false;
+    for (int i = 0; i < s->data.n; i++) {
+        TRY(out_sync(&s->data.at[i].file));
+        replaces |= access(s->data.at[i].file.path, F_OK) == 0;
+    }
+    if (replaces && access(s->path, F_OK) == 0) TRY(prepare_between(s));
     return commit_all(s);
 }
 
@@ -309,17 +335,20 @@ Err model_serialize(Model *m, const SaveOptions *o, uint8_t **bytes, size_t *siz
 
 static void finish(Saving *s)
 {
-    if (s->second_name && !s->needs_second) unlink(s->second_name);
+    for (int i = 0; i < s->data.n; i++) {
+        DataFile *d = &s->data.at[i];
+        if (d->second && !s->needs_second) unlink(d->second);
+        if (!s->from_store) out_close(&d->file);
+        else s->m->store->file = d->file;
+    }
     out_close(&s->between);
     out_close(&s->model);
-    if (!s->from_store) out_close(&s->data);
-    else s->m->store->file = s->data;
     arena_free(s->encoder.arena);
 }
 
 Err model_save(Model *m, const char *path, const SaveOptions *o)
 {
-    Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .data = { .fd = -1 }, .between = { .fd = -1 } };
+    Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .between = { .fd = -1 } };
     TRY(check_options(m, o));
     TRY(check_overwrite(&s));
     s.encoder = (Encoder){ .m = m, .arena = arena_new() };

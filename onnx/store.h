@@ -18,6 +18,15 @@ typedef struct Store { OutFile file; bool committed; } Store;
 Err  store_put(Model *m, Constant *c);             /* writes the elements to the store and remembers where */
 Err  store_fetch(Model *m, Constant *c);           /* reads them again */
 void store_close(Model *m);
+
+/* A data file of an output: it gets its name together with the model. */
+typedef struct DataFile {
+    OutFile file;
+    const char *location;                      /* what the model calls it */
+    const char *second, *second_location;      /* its other name, until the model has been replaced, and what a model would call that; NULL: none */
+} DataFile;
+typedef struct DataFiles { DataFile *at; int n; } DataFiles;
+
 /* Puts the data files of an unedited model beside an output in another folder, under their own names. A different file that stands there already is
- * replaced only with force: ERR_ARG. */
-Err external_copy(Model *m, Arena *arena, const char *output_path, bool force);
+ * replaced only with force (ERR_ARG), and not here: what replaces it is added to `replacing`, also when an error follows. */
+Err external_copy(Model *m, Arena *arena, const char *output_path, bool force, DataFiles *replacing);

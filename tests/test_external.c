@@ -2,6 +2,7 @@
 #include "onnx/model.h"
 #include "tests/cmocka.h"
 #include "tests/seeds.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,6 +91,16 @@ static void save(Model *m, const char *path, SaveOptions o)
 static void folder(const char *name)
 {
     assert_true(mkdir(test_path(name), 0777) == 0);
+}
+
+static int entries(const char *path)
+{
+    int n = 0;
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (const struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.' || (e->d_name[1] && e->d_name[1] != '.');
+    closedir(d);
+    return n;
 }
 
 static void test_fetch(void **state)
@@ -380,8 +391,8 @@ int unlink(const char *path)
     return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
-/* Adds 100 to the weights and saves over over.onnx. */
-static void save_over(void)
+/* The weights of m.onnx with 100 added. */
+static Model *load_changed(void)
 {
     Model *m = load(test_path("m.onnx"));
     element(m, "a", 0);
@@ -392,40 +403,115 @@ static void save_over(void)
     }
     constant_edited(initializer(m, "a"));
     constant_edited(initializer(m, "b"));
+    return m;
+}
+
+static void save_old(const char *path)
+{
+    Model *m = load(test_path("m.onnx"));
+    assert_int_equal(model_set_property(m, "is", "old"), OK);
+    save(m, path, (SaveOptions){0});
+    model_free(m);
+}
+
+/* What a process that dies at the n-th name leaves at `path`: the model that stands there has its own data, both old or both new. True: it did not die. */
+static bool dies_well(const char *path, int n, void (*work)(void))
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        names_left = n;
+        work();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    bool ended = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    assert_true(ended || WEXITSTATUS(status) == 9);
+    Model *m = load(path);
+    float change = m->n_property ? 0.0f : 100.0f;
+    for (int i = 0; i < 4; i++) assert_true(element(m, "a", i) == (float)i + change && element(m, "b", i) == 10.0f * (float)i + change);
+    assert_true(!ended || change == 100.0f);
+    if (ended) assert_in_range(n, 6, 20);
+    model_free(m);
+    return ended;
+}
+
+static void save_over(void)
+{
+    Model *m = load_changed();
     save(m, test_path("over.onnx"), (SaveOptions){0});
     model_free(m);
 }
 
-/* Whichever name a process dies at, the model that stands there has its own data: both old or both new. */
 static void test_killed_between(void **state)
 {
     (void)state;
     bool ended = false;
     for (int n = 0; !ended; n++) {
-        Model *m = load(test_path("m.onnx"));
-        assert_int_equal(model_set_property(m, "is", "old"), OK);
-        save(m, test_path("over.onnx"), (SaveOptions){0});
-        model_free(m);
-        pid_t child = fork();
-        if (child == 0) {
-            names_left = n;
-            save_over();
-            _exit(0);
-        }
-        int status;
-        assert_int_equal(waitpid(child, &status, 0), child);
-        ended = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-        assert_true(ended || WEXITSTATUS(status) == 9);
-        m = load(test_path("over.onnx"));
-        float change = m->n_property ? 0.0f : 100.0f;
-        for (int i = 0; i < 4; i++) assert_true(element(m, "a", i) == (float)i + change && element(m, "b", i) == 10.0f * (float)i + change);
-        if (ended) {
-            assert_true(change == 100.0f);
-            assert_string_equal(initializer(m, "a")->location, "over.onnx.data");
-            assert_in_range(n, 6, 20);
-        }
-        model_free(m);
+        save_old(test_path("over.onnx"));
+        ended = dies_well(test_path("over.onnx"), n, save_over);
     }
+    Model *m = load(test_path("over.onnx"));
+    assert_string_equal(initializer(m, "a")->location, "over.onnx.data");
+    model_free(m);
+}
+
+/* The same for a model that is copied with the data that it has: over another model of the same name, whose data it replaces. */
+static void copy_over(void)
+{
+    Model *m = load(test_path("new/x.onnx"));
+    save(m, test_path("there/x.onnx"), (SaveOptions){ .force = true });
+    model_free(m);
+}
+
+static void test_killed_between_copies(void **state)
+{
+    (void)state;
+    folder("new");
+    folder("there");
+    Model *m = load_changed();
+    save(m, test_path("new/x.onnx"), (SaveOptions){0});
+    model_free(m);
+    bool ended = false;
+    for (int n = 0; !ended; n++) {
+        save_old(test_path("there/x.onnx"));
+        ended = dies_well(test_path("there/x.onnx"), n, copy_over);
+    }
+    assert_true(files_equal(test_path("new/x.onnx"), test_path("there/x.onnx")));
+    assert_true(files_equal(test_path("new/x.onnx.data"), test_path("there/x.onnx.data")));
+}
+
+/* Two data files, one of them in a folder of its own; what stands there is read by no model. */
+static void test_two_files_replaced(void **state)
+{
+    (void)state;
+    folder("two");
+    folder("two/sub");
+    folder("target");
+    folder("target/sub");
+    Build *b = build_new();
+    Pb first = external_tensor("a", "4", "one.data", 0, "16"), second = external_tensor("b", "4", "sub/two.data", 101, NULL);
+    build_init_proto(b, &first);
+    build_init_proto(b, &second);
+    build_input(b, "x", DT_F32, "4");
+    build_node(b, "Sum", "x,a,b", "y", "");
+    build_output(b, "y", DT_F32, "4");
+    Bytes bytes = build_finish(b, 8, 17);
+    write_file(test_path("two/x.onnx"), bytes.at, bytes.size);
+    write_file(test_path("target/x.onnx"), bytes.at, bytes.size);
+    bytes_free(bytes);
+    write_data(test_path("two/one.data"));
+    write_data(test_path("two/sub/two.data"));
+    write_file(test_path("target/one.data"), "other", 5);
+    write_file(test_path("target/sub/two.data"), "another", 7);
+    Model *m = load(test_path("two/x.onnx"));
+    save(m, test_path("target/x.onnx"), (SaveOptions){ .force = true });
+    model_free(m);
+    assert_true(files_equal(test_path("two/x.onnx"), test_path("target/x.onnx")));
+    assert_true(files_equal(test_path("two/one.data"), test_path("target/one.data")));
+    assert_true(files_equal(test_path("two/sub/two.data"), test_path("target/sub/two.data")));
+    assert_int_equal(entries(test_path("target")), 3);
+    assert_int_equal(entries(test_path("target/sub")), 1);
 }
 
 int main(void)
@@ -434,7 +520,9 @@ int main(void)
         cmocka_unit_test(test_fetch),    cmocka_unit_test(test_unedited_follows), cmocka_unit_test(test_folders_follow),
         cmocka_unit_test(test_edited),   cmocka_unit_test(test_own_data_is_kept), cmocka_unit_test(test_convert),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_truncated_later),  cmocka_unit_test(test_store),
-        cmocka_unit_test(test_killed_between),                                    cmocka_unit_test(test_larger_than_memory),
+        cmocka_unit_test(test_killed_between),
+        cmocka_unit_test(test_killed_between_copies),                             cmocka_unit_test(test_two_files_replaced),
+        cmocka_unit_test(test_larger_than_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
