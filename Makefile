@@ -56,7 +56,7 @@ FUZZ_MAIN = $(BUILD)/tests/fuzz_replay.o
 FUZZ_LIB_load := $(filter $(BUILD)/onnx/%,$(LIB_OBJ))
 FUZZ_LIB_npz := $(FUZZ_LIB_load) $(BUILD)/recipes/npz.o $(BUILD)/recipes/text.o
 REPLAYS := $(FUZZ_SRC:tests/%.c=$(BUILD)/%)
-SCRIPTS := $(filter-out tests/run.sh tests/lint.sh,$(wildcard tests/*.sh))
+SCRIPTS := $(filter-out tests/run.sh tests/lint.sh tests/cli_check.sh,$(wildcard tests/*.sh))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
 COMMAND := $(if $(CLI_SRC),$(BUILD)/oneshot)
 SHARED  := $(BUILD)/liboneshot.so.$(VERSION)

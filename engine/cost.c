@@ -128,6 +128,16 @@ static void make_folders(const char *path)
     }
 }
 
+Err cost_check(const char *path)
+{
+    Arena *arena = arena_new();
+    if (!arena) return err_set(ERR_NOMEM, "Out of memory.");
+    make_folders(path);
+    Err e = out_check(arena, path);
+    arena_free(arena);
+    return e;
+}
+
 Err cost_write(const Cost *cost, const char *path)
 {
     char text[2048];

@@ -32,6 +32,8 @@ double cost_seconds(const Cost *cost, Variant variant, const ProductSize *size);
 const Cost *cost_here(void);
 /* The file, in a static buffer; "" when neither $XDG_CACHE_HOME nor $HOME is set. */
 const char *cost_path(void);
+/* Makes the folders above the file and finds out whether it can be written. ERR_IO. */
+Err cost_check(const char *path);
 Err cost_write(const Cost *cost, const char *path);
 /* ERR_FORMAT for anything but a file of cost_write of this CPU, instruction set and version. */
 Err cost_read(const char *path, Cost *out);

@@ -22,6 +22,18 @@ char *folder_of(Arena *arena, const char *path)
     return arena_strndup(arena, path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+/* Says why no file can be made: mostly it is the folder. */
+static Err open_error(const OutFile *f)
+{
+    struct stat st;
+    int why = errno;
+    if (stat(f->folder, &st) != 0 && errno == ENOENT) return err_set(ERR_IO, "cannot write %s: there is no folder %s", f->path, f->folder);
+    if (why == ENOTDIR) return err_set(ERR_IO, "cannot write %s: %s is not a folder", f->path, f->folder);
+    if (why == EACCES || why == EROFS) return err_set(ERR_IO, "cannot write into the folder %s: %s", f->folder, strerror(why));
+    errno = why;
+    return io_error(f, "write");
+}
+
 /* O_TMPFILE gets its name through /proc. */
 static int open_unnamed(const char *folder)
 {
@@ -33,7 +45,9 @@ Err out_open(Arena *arena, const char *path, OutFile *f)
     struct stat st;
     *f = (OutFile){ .fd = -1, .path = path, .folder = folder_of(arena, path) };
     if (!f->folder) return err_set(ERR_NOMEM, "out of memory");
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) return err_set(ERR_IO, "cannot write %s: it is not a regular file", path);
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode)) return err_set(ERR_IO, "cannot write %s: it is a folder", path);
+    if (exists && !S_ISREG(st.st_mode)) return err_set(ERR_IO, "cannot write %s: it is not a regular file", path);
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     if (!*name) return err_set(ERR_IO, "cannot write %s: it names a folder", path);
@@ -48,7 +62,15 @@ Err out_open(Arena *arena, const char *path, OutFile *f)
         if (f->named) return OK;
         if (errno != EEXIST) break;
     }
-    return io_error(f, "write");
+    return open_error(f);
+}
+
+Err out_check(Arena *arena, const char *path)
+{
+    OutFile f;
+    Err e = out_open(arena, path, &f);
+    out_close(&f);
+    return e;
 }
 
 static Err write_some(OutFile *f, struct iovec *part, int n)

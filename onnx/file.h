@@ -13,6 +13,8 @@ typedef struct OutFile {
 
 /* Texts go into the arena. ERR_IO with a sentence: no such folder, no permission ... */
 Err  out_open(Arena *arena, const char *path, OutFile *f);
+/* Finds out whether out_open would succeed; leaves no trace. */
+Err  out_check(Arena *arena, const char *path);
 /* Appends the pieces, in few system calls. ERR_IO. */
 Err  out_write(OutFile *f, const Span *piece, size_t n);
 /* Writes at an offset; beyond the end of the file, runs of zero bytes become holes. */

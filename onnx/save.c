@@ -186,19 +186,40 @@ static Err write_data(Constant *c, void *user)
     return fetched ? OK : constant_release(m, c);
 }
 
-/* The new data file must not take the place of one that the model reads. */
-static Err check_data(Constant *c, void *user)
+typedef struct Place { Model *m; const char *path; struct stat now; const char *seen; bool taken; } Place;
+
+static Err compare_place(Constant *c, void *user)
 {
-    const Saving *s = user;
-    const char *path = s->data.at[0].file.path;
-    struct stat old, new;
-    if (s->o->force || c->storage != STORED_EXTERNAL || !s->m->folder || stat(path, &new) != 0) return OK;
+    Place *p = user;
+    struct stat st;
+    if (c->storage != STORED_EXTERNAL || p->taken || (p->seen && strcmp(p->seen, c->location) == 0)) return OK;
     int fd;
     int64_t size;
-    TRY(external_open(s->m, c->location, &fd, &size));
-    bool same = fstat(fd, &old) == 0 && old.st_dev == new.st_dev && old.st_ino == new.st_ino;
+    TRY(external_open(p->m, c->location, &fd, &size));
+    p->taken = fstat(fd, &st) == 0 && st.st_dev == p->now.st_dev && st.st_ino == p->now.st_ino;
+    p->seen = c->location;
     close(fd);
-    return same ? err_set(ERR_ARG, "%s holds data of the model that was read; --force replaces it", path) : OK;
+    return OK;
+}
+
+/* Whether the model reads external data from the file that stands at path. */
+static Err is_source_of_data(Model *m, const char *path, bool *yes)
+{
+    Place p = { .m = m, .path = path };
+    *yes = false;
+    if (!m->folder || stat(path, &p.now) != 0) return OK;
+    TRY(model_each_constant(m, compare_place, &p));
+    *yes = p.taken;
+    return OK;
+}
+
+/* The new data file must not take the place of one that the model reads. */
+static Err check_data(const Saving *s)
+{
+    bool taken = false;
+    const char *path = s->data.at[0].file.path;
+    if (!s->o->force) TRY(is_source_of_data(s->m, path, &taken));
+    return taken ? err_set(ERR_ARG, "%s holds data of the model that was read; --force replaces it", path) : OK;
 }
 
 static Err open_data(Saving *s)
@@ -213,15 +234,16 @@ static Err open_data(Saving *s)
     if (s->from_store) data->file = store->file;
     else TRY(out_open(s->encoder.arena, path, &data->file));
     s->data = (DataFiles){ data, 1 };
-    return model_each_constant(s->m, check_data, s);
+    return check_data(s);
 }
 
-static Err check_overwrite(const Saving *s)
+static Err check_overwrite(Model *m, const char *path, bool force)
 {
     struct stat old, new;
-    if (s->o->force || !s->m->path || stat(s->m->path, &old) != 0 || stat(s->path, &new) != 0) return OK;
-    if (old.st_dev != new.st_dev || old.st_ino != new.st_ino) return OK;
-    return err_set(ERR_ARG, "%s is the model that was read; --force overwrites it", s->path);
+    bool holds_data, same = m->path && stat(m->path, &old) == 0 && stat(path, &new) == 0 && old.st_dev == new.st_dev && old.st_ino == new.st_ino;
+    if (same && !force) return err_set(ERR_ARG, "%s is the model that was read; --force overwrites it", path);
+    TRY(is_source_of_data(m, path, &holds_data));
+    return holds_data ? err_set(ERR_ARG, "%s holds data of the model that was read; a model cannot take its place", path) : OK;
 }
 
 static Err encode_all(Saving *s)
@@ -346,11 +368,17 @@ static void finish(Saving *s)
     arena_free(s->encoder.arena);
 }
 
+Err model_save_check(Model *m, const char *path, const SaveOptions *o)
+{
+    TRY(check_options(m, o));
+    TRY(check_overwrite(m, path, o->force));
+    return out_check(m->arena, path);
+}
+
 Err model_save(Model *m, const char *path, const SaveOptions *o)
 {
+    TRY(model_save_check(m, path, o));
     Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .between = { .fd = -1 } };
-    TRY(check_options(m, o));
-    TRY(check_overwrite(&s));
     s.encoder = (Encoder){ .m = m, .arena = arena_new() };
     if (!s.encoder.arena) return out_of_memory();
     Err err = write_files(&s);

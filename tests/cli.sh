@@ -2,54 +2,8 @@
 # The command from the outside: exit codes, messages, files, what stands on which stream. The last line is "N passed, N failed, N skipped".
 #   tests/cli.sh [WORD]        only tests whose name contains the word
 # ONESHOT: the command (build/oneshot).
-set -u
-top=$(cd "$(dirname "$0")/.." && pwd)
-oneshot=${ONESHOT:-$top/build/oneshot}
-example=$top/examples/digits.onnx
-[ -x "$oneshot" ] || { echo "FAILED: there is no command $oneshot"; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
-work=$(mktemp -d)
-trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
-passed=0 failed=0 skipped=0 problems=
-filter=${1:-}
-
-problem() { problems+="    $*"$'\n'; }
-skip() { problems=skip:$*; }
-# run CODE ARGUMENT...: runs the command with out and err as its streams; another exit code is a problem.
-run() {
-    local want=$1 got
-    shift
-    "$oneshot" "$@" >out 2>err </dev/null
-    got=$?
-    if [ "$got" -ne "$want" ]; then problem "exit code $got instead of $want: oneshot $*"; problem "$(head -c 500 err)"; fi
-}
-has() { grep -qF -- "$2" "$1" || problem "'$2' is missing in $1: $(head -c 600 "$1")"; }
-lacks() { if grep -qF -- "$2" "$1"; then problem "'$2' stands in $1"; fi; }
-empty() { [ ! -s "$1" ] || problem "$1 is not empty: $(head -c 300 "$1")"; }
-exists() { [ -e "$1" ] || problem "$1 is missing"; }
-missing() { [ ! -e "$1" ] || problem "$1 should not be there"; }
-same() { cmp -s "$1" "$2" || problem "$1 and $2 differ"; }
-only_files() {                         # the working folder holds these and the streams, nothing else (no temporary files)
-    local found
-    found=$(find . -mindepth 1 -printf '%P\n' | grep -vxE 'out|err' | sort | tr '\n' ' ')
-    [ "$found" = "$(printf '%s\n' "$@" | sort | tr '\n' ' ')" ] || problem "files: $found"
-}
-
-# check NAME COMMAND...: one test, in an empty folder of its own with a copy of the example as m.onnx.
-check() {
-    local name=$1
-    shift
-    if [[ $name != *"$filter"* ]]; then return; fi
-    problems=
-    mkdir -p "$work/$name" && cd "$work/$name" || exit 1
-    cp "$example" m.onnx
-    "$@"
-    cd "$work" || exit 1
-    case $problems in
-    '') passed=$((passed + 1)) ;;
-    skip:*) skipped=$((skipped + 1)); echo "skipped: $name: ${problems#skip:}" ;;
-    *) failed=$((failed + 1)); printf 'FAILED: %s\n%s' "$name" "$problems" ;;
-    esac
-}
+# shellcheck source=tests/cli_check.sh
+. "$(dirname "$0")/cli_check.sh"
 
 main_job() {
     run 0 --model m.onnx --sparsity 0.8
@@ -152,9 +106,13 @@ streams() {
     empty err
     run 0 --model m.onnx --sparsity 0.8 --verbose
     has out "peak memory"
-    "$oneshot" --model m.onnx --sparsity 0.8 >/dev/full 2>err
-    [ $? -eq 8 ] || problem "a full standard output is no error"
-    has err "standard output"
+    for command in "--model m.onnx --sparsity 0.8" "inspect m.onnx" "inspect m.onnx --json -" "diff m.onnx m.oneshot.onnx" "convert m.onnx c.onnx" \
+        "help bench" --help; do
+        # shellcheck disable=SC2086
+        "$oneshot" $command >/dev/full 2>err
+        [ $? -eq 8 ] || problem "a full standard output is no error: $command"
+        has err "standard output"
+    done
     "$oneshot" --model m.onnx --sparsity 0.8 -o closed.onnx >&- 2>&-
     run 0 inspect closed.onnx
 }
@@ -287,26 +245,6 @@ completion() {
     complete_words help c
     has out convert
 }
-overwriting() {
-    run 2 --model m.onnx --sparsity 0.8 -o m.onnx
-    has err "--force"
-    ln -s m.onnx link.onnx
-    run 2 --model m.onnx --sparsity 0.8 -o link.onnx
-    run 2 --model link.onnx --sparsity 0.8 -o ./m.onnx
-    run 2 convert m.onnx m.onnx
-    run 2 --model m.onnx --sparsity 0.8 --json m.onnx
-    run 2 --model m.onnx --sparsity 0.8 -o a.onnx --json a.onnx
-    run 2 inspect m.onnx --json m.onnx
-    same m.onnx "$example"
-    rm link.onnx
-    only_files m.onnx
-    echo old >m.oneshot.onnx
-    run 0 --model m.onnx --sparsity 0.8 -q
-    run 0 inspect m.oneshot.onnx
-    run 0 --model m.onnx --sparsity 0.8 -o m.onnx --force -q
-    run 9 diff "$example" m.onnx
-    run 0 convert m.onnx m.onnx --force
-}
 unreadable() {
     run 3 --model nothing.onnx --sparsity 0.8
     has err "nothing.onnx"
@@ -348,93 +286,6 @@ other_formats() {
     touch none/model.safetensors
     "$oneshot" --model none --sparsity 0.8 2>err
     has err "optimum-cli"
-}
-bad_folders() {
-    run 8 --model m.onnx --sparsity 0.8 -o nowhere/x.onnx
-    has err "nowhere"
-    mkdir taken.onnx
-    run 8 --model m.onnx --sparsity 0.8 -o taken.onnx
-    rmdir taken.onnx
-    only_files m.onnx
-}
-locked_folder() {
-    [ "$(id -u)" -ne 0 ] || { skip "root may write into read-only folders"; return; }
-    mkdir locked && echo old >locked/x.onnx && chmod a-w locked
-    run 8 --model m.onnx --sparsity 0.8 -o locked/x.onnx
-    has locked/x.onnx old
-}
-file_limit() {
-    echo old >x.onnx
-    (ulimit -f 8; "$oneshot" --model m.onnx --sparsity 0.8 -o x.onnx >out 2>err)
-    [ $? -eq 8 ] || problem "exit code beyond the file size limit"
-    has err "error"
-    has x.onnx old
-    only_files m.onnx x.onnx
-}
-full_disk() {
-    unshare -m true 2>/dev/null || { skip "unshare -m is not allowed"; return; }
-    cat >job.sh <<'JOB'
-mkdir disk && mount -t tmpfs -o size=64k tmpfs disk && echo old >disk/x.onnx || exit 77
-"$1" --model m.onnx --sparsity 0.8 -o disk/x.onnx >out 2>err
-[ $? -eq 8 ] && [ "$(cat disk/x.onnx)" = old ] && [ "$(ls disk)" = x.onnx ]
-JOB
-    unshare -m bash job.sh "$oneshot"
-    case $? in 0) ;; 77) skip "no tmpfs to be had" ;; *) problem "a full disk: $(cat err)" ;; esac
-}
-killed() {
-    local i
-    "$oneshot" --model m.onnx --sparsity 0.5 -o new.onnx -q
-    echo old >old
-    for i in $(seq 1 30); do
-        cp old x.onnx
-        "$oneshot" --model m.onnx --sparsity 0.5 -o x.onnx -q &
-        sleep "0.00$((i % 10))"
-        kill -9 $! 2>/dev/null
-        wait $! 2>/dev/null
-        cmp -s x.onnx old || cmp -s x.onnx new.onnx || problem "a killed run left $(wc -c <x.onnx) bytes"
-    done
-    rm -f old x.report.json new.report.json
-    only_files m.onnx new.onnx x.onnx
-}
-shrunk() {
-    command -v python3 >/dev/null || { skip "python3 is not there to cut the file in time"; return; }
-    # A sparse file of 1 GiB in one tensor is cut while its zeros are counted.
-    python3 - m.onnx big.onnx "$oneshot" >python.out 2>&1 <<'PYTHON' || problem "$(cat python.out)"
-import os, subprocess, sys, time
-def field(number, payload): return varint(number << 3 | 2) + varint(len(payload)) + payload
-def varint(n):
-    out = b""
-    while n > 127: out, n = out + bytes([n & 127 | 128]), n >> 7
-    return out + bytes([n])
-rows, columns = 16384, 16384
-size = rows * columns * 4
-dims = b"\x08" + varint(rows) + b"\x08" + varint(columns)
-tensor = dims + b"\x10\x01" + field(8, b"w") + varint(9 << 3 | 2) + varint(size)
-node = field(1, field(1, b"x") + field(1, b"w") + field(2, b"y") + field(4, b"MatMul"))
-def info(name): return field(1, name) + field(2, field(1, b"\x08\x01" + field(2, field(1, b"\x08\x01") + field(1, b"\x08" + varint(16384)))))
-rest = field(11, info(b"x")) + field(12, info(b"y"))
-graph_size = len(node) + 1 + len(varint(len(tensor) + size)) + len(tensor) + size + len(rest)
-head = b"\x08\x08" + field(8, b"\x10\x11") + varint(7 << 3 | 2) + varint(graph_size) + node + rest + varint(5 << 3 | 2) + varint(len(tensor) + size) + tensor
-command = [sys.argv[3], "--model", sys.argv[2], "--sparsity", "0.5", "--include", "*", "-o", "cut.onnx"]
-codes = []
-for delay in (0.1, 0.2, 0.05, 0.4, 0.8):           # the moment at which the file is being read depends on the machine
-    with open(sys.argv[2], "wb") as f:
-        f.write(head)
-        f.truncate(len(head) + size)
-    p = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    time.sleep(delay)
-    os.truncate(sys.argv[2], 1 << 20)
-    err = p.communicate()[1]
-    codes.append(p.returncode)
-    if p.returncode == 8:
-        assert len(err.splitlines()) == 1 and "short" in err, err
-        assert not os.path.exists("cut.onnx")
-        break
-    assert p.returncode in (0, 3), (p.returncode, err)
-    if p.returncode == 0: os.remove("cut.onnx")
-assert codes[-1] == 8, codes
-PYTHON
-    rm -f big.onnx
 }
 converting() {
     run 0 convert m.onnx copy.onnx
@@ -574,20 +425,12 @@ check "help and version" help_and_version
 check "tuning" tuning
 check "manual" manual
 check "completion" completion
-check "overwriting" overwriting
 check "unreadable models" unreadable
 check "other formats" other_formats
-check "bad folders" bad_folders
-check "locked folder" locked_folder
-check "file size limit" file_limit
-check "full disk" full_disk
-check "killed" killed
-check "file cut short" shrunk
 check "converting" converting
 check "threads" same_for_threads
 check "choices" choices
 check "differences" differences
 check "bench" benchmark
 check "exported symbols" exported
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

@@ -89,6 +89,15 @@ Err console_json(Arena *arena, const char *path, const Text *t)
     return OK;
 }
 
+Err report_check(Arena *arena, const char *what, const char *path, const char *a, const char *b)
+{
+    struct stat st;
+    if (!path || strcmp(path, "-") == 0) return OK;
+    if ((a && same_file(path, a)) || (b && same_file(path, b))) return err_set(ERR_ARG, "%s '%s' would replace a model.", what, path);
+    if (stat(path, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) return out_check(arena, path);
+    return access(path, W_OK) == 0 ? OK : err_set(ERR_IO, "cannot write '%s': %s", path, strerror(errno));
+}
+
 int console_width(void)
 {
     enum { NARROWEST = 60 };

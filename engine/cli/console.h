@@ -24,6 +24,9 @@ void console_warn(Console *c, const char *format, ...) __attribute__((format(pri
 Err  console_print(const Text *t);
 /* Writes a report where --json says ("-": stdout). ERR_IO. */
 Err  console_json(Arena *arena, const char *path, const Text *t);
+/* Finds out before the work whether a report can be written where an option says, `what` ("-", NULL: yes). ERR_ARG: it would replace model a or b (NULL:
+ * none); ERR_IO. */
+Err  report_check(Arena *arena, const char *what, const char *path, const char *a, const char *b);
 /* The columns of the terminal that stdout is; 0 when it is none. */
 int  console_width(void);
 /* Title words in bold when stdout is a terminal and NO_COLOR is not set (https://no-color.org); "" otherwise. */

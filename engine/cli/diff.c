@@ -150,13 +150,15 @@ static void diff_json(Text *t, const Settings *s, const Comparison *c)
     json_end(&j);
 }
 
-static Err compare(Arena *arena, const Settings *s, Model *a, Model *b, bool *different)
+static Err compare(Arena *arena, Model *a, Model *b, Comparison **c)
 {
-    Comparison *c;
     TRY(model_refresh(a));
     TRY(model_refresh(b));
-    TRY(models_compare(arena, a, b, &c));
-    *different = c->n_tensor || c->n_node || c->n_fact;
+    return models_compare(arena, a, b, c);
+}
+
+static Err show(Arena *arena, const Settings *s, const Comparison *c)
+{
     Text t = { .arena = arena };
     if (s->json) {
         diff_json(&t, s, c);
@@ -172,13 +174,15 @@ static Err compare(Arena *arena, const Settings *s, Model *a, Model *b, bool *di
 static int diff(Arena *arena, const Settings *s)
 {
     Model *a = NULL, *b = NULL;
-    bool different = false;
+    Comparison *c;
     int code;
-    if (s->json && (same_file(s->json, s->argument[0]) || same_file(s->json, s->argument[1])))
-        return console_error(arena, err_set(ERR_ARG, "--json '%s' would replace a model.", s->json), false);
+    Err e = report_check(arena, "--json", s->json, s->argument[0], s->argument[1]);
+    if (e != OK) return console_error(arena, e, false);
     if (model_open(arena, s->argument[0], &a, &code) && model_open(arena, s->argument[1], &b, &code)) {
-        Err e = compare(arena, s, a, b, &different);
-        code = e != OK ? console_error(arena, e, true) : different ? EXIT_DIFFERENT : EXIT_DONE;
+        e = compare(arena, a, b, &c);
+        bool reading = e != OK;
+        if (e == OK) e = show(arena, s, c);
+        code = e != OK ? console_error(arena, e, reading) : c->n_tensor || c->n_node || c->n_fact ? EXIT_DIFFERENT : EXIT_DONE;
     }
     model_free(a);
     model_free(b);

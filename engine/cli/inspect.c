@@ -142,32 +142,36 @@ static void inspect_json(Text *t, const PruneReport *r)
     json_end(&j);
 }
 
-static Err look(Console *c, Model *m)
+static Err look(Console *c, Model *m, PruneReport *r)
 {
-    const Settings *s = c->settings;
     const char **file;
     int n;
     Survey *v;
-    PruneReport r = { .model = m };
     TRY(model_files(m, &file, &n));
-    TRY(files_measure(file, n, &r.before));
-    TRY(model_survey(m, s->shape.at, &v));
+    TRY(files_measure(file, n, &r->before));
+    TRY(model_survey(m, c->settings->shape.at, &v));
     if (v->complaint) console_warn(c, "shapes in the model contradict each other: %s", v->complaint);
-    r.survey = v;
-    r.warning = c->warning;
-    r.n_warning = c->n_warning;
+    r->survey = v;
+    r->warning = c->warning;
+    r->n_warning = c->n_warning;
     PruneResult *layers;
     TRY(layers_as_they_are(c->arena, v, &layers));
-    r.result = layers;
+    r->result = layers;
+    return OK;
+}
+
+static Err show(Console *c, const PruneReport *r)
+{
+    const Settings *s = c->settings;
     Text t = { .arena = c->arena };
     if (s->json) {
-        inspect_json(&t, &r);
+        inspect_json(&t, r);
         TRY(console_json(c->arena, s->json, &t));
         if (strcmp(s->json, "-") == 0) return OK;
         t = (Text){ .arena = c->arena };
     }
     if (s->quiet) return OK;
-    inspect_text(&t, &r, s);
+    inspect_text(&t, r, s);
     return console_print(&t);
 }
 
@@ -177,10 +181,14 @@ static int inspect(Arena *arena, const Settings *s)
     Model *m;
     int code;
     if (s->threads) omp_set_num_threads(s->threads);
-    if (s->json && same_file(s->json, s->argument[0])) return console_error(arena, err_set(ERR_ARG, "--json '%s' would replace the model.", s->json), false);
+    Err e = report_check(arena, "--json", s->json, s->argument[0], NULL);
+    if (e != OK) return console_error(arena, e, false);
     if (!model_open(arena, s->argument[0], &m, &code)) return code;
-    Err e = look(&c, m);
-    code = e == OK ? EXIT_DONE : console_error(arena, e, true);
+    PruneReport r = { .model = m };
+    e = look(&c, m, &r);
+    bool reading = e != OK;
+    if (e == OK) e = show(&c, &r);
+    code = e == OK ? EXIT_DONE : console_error(arena, e, reading);
     model_free(m);
     return code;
 }

@@ -2,6 +2,7 @@
 #include "engine/list.h"
 #include "engine/cli/progress.h"
 #include "engine/plan_cache.h"
+#include "onnx/file.h"
 #include "recipes/samples.h"
 #include <errno.h>
 #include <stddef.h>
@@ -32,6 +33,18 @@ typedef struct Job { Model *m; const Settings *s; const Value **input; int n_inp
 static Err make_folder(const char *path)
 {
     return mkdir(path, 0777) && errno != EEXIST ? err_set(ERR_IO, "cannot make the folder '%s': %s", path, strerror(errno)) : OK;
+}
+
+/* Finds out before the work whether outputs can be written into the folder, or the folder can be made. */
+static Err check_folder(Arena *arena, const char *path)
+{
+    struct stat st;
+    size_t n = strlen(path);
+    bool exists = stat(path, &st) == 0;
+    if (exists && !S_ISDIR(st.st_mode)) return err_set(ERR_IO, "--out '%s' is not a folder", path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    const char *inside = arena_printf(arena, "%.*s%s", (int)n, path, exists ? "/out" : "");
+    return inside ? out_check(arena, inside) : err_set(ERR_NOMEM, "out of memory");
 }
 
 typedef struct Arrays { Array *at; int n; } Arrays;
@@ -134,6 +147,7 @@ static int run(Arena *arena, const Settings *s)
     Err e = OK;
     if (!j.scratch) return console_error(arena, err_set(ERR_NOMEM, "out of memory"), false);
     if (!s->model || !s->data || !s->output) e = err_set(ERR_ARG, "run needs --model FILE, --data DIR and --out DIR.");
+    else e = check_folder(arena, s->output);
     if (e != OK) code = console_error(arena, e, false);
     else if (model_open(arena, s->model, &j.m, &code)) {
         e = start(&j);

@@ -139,13 +139,13 @@ static Err paths_check(Job *j)
     j->report_path = j->report.output ? path_with_ending(arena, j->report.output, ".report.json") : NULL;
     if (!j->report_path) return err_set(ERR_NOMEM, "not enough memory for the names of files");
     if (strcmp(j->report.output, "-") == 0) return err_set(ERR_ARG, "the model cannot be written to the standard output; give a file with -o.");
-    if (s->json && strcmp(s->json, "-") != 0 && (same_file(s->json, s->model) || same_file(s->json, j->report.output) || strcmp(s->json, j->report.output) == 0))
-        return err_set(ERR_ARG, "--json '%s' would replace a model.", s->json);
+    if (s->json && strcmp(s->json, j->report.output) == 0) return err_set(ERR_ARG, "--json '%s' is where the model goes.", s->json);
+    TRY(report_check(arena, "--json", s->json, s->model, j->report.output));
     if (s->dry_run) return OK;
     if (same_file(s->model, j->report.output) && s->bench) return err_set(ERR_ARG, "--bench compares with the model that is read; write to another file with -o.");
     if (same_file(s->model, j->report.output) && !s->force)
         return err_set(ERR_ARG, "'%s' is the model that is read; --force replaces it, -o writes elsewhere.", j->report.output);
-    return OK;
+    return report_check(arena, "the report", j->report_path, s->model, NULL);
 }
 
 static Err plan(Job *j)
@@ -285,7 +285,9 @@ static int sparsify(Arena *arena, const Settings *s)
     j.progress = progress_start(s);
     if (!model_open(arena, s->model, &j.model, &code)) return code;
     j.report.model = j.model;
-    e = work(&j);
+    if (!s->dry_run) e = model_save_check(j.model, j.report.output, &(SaveOptions){ .force = s->force });
+    j.saving = e != OK;
+    if (e == OK) e = work(&j);
     progress_end(&j.progress);
     code = e == OK ? EXIT_DONE : console_error(arena, e, !j.saving);
     (void)!background_end(&j.hash);

@@ -63,11 +63,13 @@ static int run(Arena *arena, const Settings *s)
     ProgressLine progress = progress_start(s);
     Text text = { .arena = arena };
     Tuning t;
-    omp_set_num_threads(1);
-    Err e = tune(arena, show_step, &progress, &t);
-    progress_end(&progress);
     const char *path = s->output ? s->output : cost_path();
-    if (e == OK && !s->dry_run && !*path) e = err_set(ERR_ARG, "There is no cache folder ($XDG_CACHE_HOME, $HOME): -o FILE says where to write.");
+    Err e = OK;
+    if (!s->dry_run && !*path) e = err_set(ERR_ARG, "There is no cache folder ($XDG_CACHE_HOME, $HOME): -o FILE says where to write.");
+    if (e == OK && !s->dry_run) e = cost_check(path);
+    omp_set_num_threads(1);
+    if (e == OK) e = tune(arena, show_step, &progress, &t);
+    progress_end(&progress);
     if (e == OK && !s->dry_run) e = cost_write(&t.cost, path);
     if (e != OK) return console_error(arena, e, false);
     if (s->verbose) add_lines(&text, &t);
