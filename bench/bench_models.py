@@ -4,8 +4,8 @@
     bench_models.py [--models DIR] [--only NAME,NAME] [--sparsities 0,.5,.7,.8,.9] [--seconds 3] [--python PYTHON] [--deepsparse PYTHON] [-o FILE]
 
 Every cell is one `oneshot bench --against ...`: both sides run the same file, inputs, processors and number of threads in rounds that alternate. A cell is the
-ratio of the medians (above 1: oneshot is faster) and the quartiles of the rounds' ratios. Sparse files are made by `oneshot --sparsity S` with its defaults: by
-magnitude, each layer alike, first, last and depthwise layers dense. ONNX Runtime runs the sparse file too; zeros make no difference to it.
+ratio of the medians (above 1: oneshot is faster) and the quartiles of the rounds' ratios. Sparse files are made by `oneshot --sparsity S`: by magnitude, each layer
+alike, first and depthwise layers dense, the last ones, which the default keeps dense too, included. ONNX Runtime runs the sparse file; zeros make no difference to it.
 
 --python names a Python with onnxruntime; --deepsparse one with deepsparse (Python 3.8 to 3.11: python3 -m venv VENV; VENV/bin/pip install deepsparse==1.8.0, with the
 old numpy, onnx and protobuf that it asks for). DeepSparse is slow in the first runs after a pause, so give it rounds of a second or more: --seconds 20.
@@ -69,7 +69,9 @@ class Runner:
     def sparse_file(self, source, sparsity):
         target = self.work / f"{source.stem}.{sparsity}.onnx"
         if not target.exists():
-            oneshot("--model", source, "--sparsity", sparsity, "-o", target, "--quiet")
+            plan = json.loads(oneshot("--model", source, "--sparsity", sparsity, "--dry-run", "--json", "-"))
+            last = [option for layer in plan["layers"] if layer.get("reason") == "last weighted layer" for option in ("--include", layer["layer"])]
+            oneshot("--model", source, "--sparsity", sparsity, *last, "-o", target, "--quiet")
         return target
 
 
