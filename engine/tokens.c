@@ -5,6 +5,8 @@
 
 /* As in engine/multiply.c: blocks, tokens and features at once for L2. With fewer tokens than a register holds, sparse products waste most of it. */
 enum { DENSE_BLOCK = 1024, DENSE_TOKENS = 96, SPARSE_FEATURES = 384, SPARSE_TOKENS = 12 };
+/* K of which a thread keeps the whole transposed panel for all parts of the same tokens. */
+enum { KEPT = 1024 };
 
 static int ceil_div(int64_t a, int64_t b)
 {
@@ -31,7 +33,8 @@ void tokens_plan(Tokens *t, MultiplyChoice choice)
     int panels = ceil_div(t->tokens, t->at_once), wanted = w->threads > 1 ? ceil_div(4 * w->threads, panels) : 1;
     t->part_chunks = w->sparse ? least(ceil_div(w->chunks, wanted), SPARSE_FEATURES / w->chunk_rows) : 1;
     t->parts = ceil_div(w->chunks, t->part_chunks);
-    size_t own = w->sparse ? (size_t)(w->block + t->part_chunks * w->chunk_rows) * (size_t)sizes->sparse : (size_t)t->at_once * (size_t)sizes->tile;
+    t->panel_rows = t->parts > 1 && w->k <= KEPT ? w->k : w->block;
+    size_t own = w->sparse ? (size_t)(t->panel_rows + t->part_chunks * w->chunk_rows) * (size_t)sizes->sparse : (size_t)t->at_once * (size_t)sizes->tile;
     t->scratch = (size_t)w->threads * own * sizeof(float);
 }
 
@@ -60,16 +63,19 @@ static void run_dense(const Tokens *t, const MultiplyRun *run, int chunk, int64_
     finish(t, run, &(PostArea) { run->y, y, (size_t)features, rows, o.columns });
 }
 
-/* A part of the features of as many tokens as a panel has columns; the result is gathered transposed in scratch. */
-static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_t first, float *scratch)
+/* A part of the features of as many tokens as a panel has columns; the result is gathered transposed in scratch. packed: they were the last ones too. */
+static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_t first, bool packed, float *scratch)
 {
     const Packed *w = &t->packed;
     int features = w->weights.rows, chunk0 = part * t->part_chunks, end = least(chunk0 + t->part_chunks, w->chunks), f = chunk0 * w->chunk_rows;
     int width = t->at_once, n = least(t->tokens - first, width), own = least(features - f, t->part_chunks * w->chunk_rows);
-    float *panel = scratch, *sums = scratch + (size_t)w->block * (size_t)width;
+    bool whole = t->panel_rows == w->k;
+    float *sums = scratch + (size_t)t->panel_rows * (size_t)width;
     for (int b = 0; b < w->blocks; b++) {
         int k0 = b * w->block;
-        w->kernels->transpose_f32(run->x + (size_t)first * (size_t)w->k + k0, (size_t)w->k, n, packed_block_end(w, b) - k0, panel, (size_t)width);
+        float *panel = scratch + (whole ? (size_t)k0 * (size_t)width : 0);
+        if (!whole || !packed)
+            w->kernels->transpose_f32(run->x + (size_t)first * (size_t)w->k + k0, (size_t)w->k, n, packed_block_end(w, b) - k0, panel, (size_t)width);
         for (int c = chunk0; c < end; c++) {
             float *to = sums + (size_t)(c - chunk0) * (size_t)w->chunk_rows * (size_t)width;
             PanelOutput o = { .first = b == 0, .last = b == w->blocks - 1, .columns = n, .bias = run->bias ? run->bias + (size_t)c * (size_t)w->chunk_rows : NULL,
@@ -91,11 +97,12 @@ void tokens_run(const Tokens *t, const MultiplyRun *run)
     Share share;
     share_start(&share, items, threads);
     #pragma omp parallel num_threads(threads) if (threads > 1)
-    for (int64_t i, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); ) {
+    for (int64_t i, last = -1, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); last = i / t->parts) {
         float *scratch = (float *)run->scratch + own * (size_t)thread;
+        int64_t first = i / t->parts * t->at_once;
         if (t->packed.sparse)
-            run_sparse(t, run, (int)(i % t->parts), i / t->parts * t->at_once, scratch);
+            run_sparse(t, run, (int)(i % t->parts), first, i / t->parts == last, scratch);
         else
-            run_dense(t, run, (int)(i % t->parts), i / t->parts * t->at_once, scratch);
+            run_dense(t, run, (int)(i % t->parts), first, scratch);
     }
 }

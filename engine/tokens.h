@@ -10,6 +10,7 @@ typedef struct Tokens {
     Packed  packed;            /* weights' rows: features; for packed_fill before the first run */
     int     at_once;           /* tokens of an item of work */
     int     parts, part_chunks;        /* features are cut into parts; dense: a part is a tile */
+    int     panel_rows;        /* sparse: of the transposed panel that is kept: all K, or a block */
     size_t  scratch;           /* bytes that tokens_run needs, for all threads */
 } Tokens;
 

@@ -191,7 +191,7 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
 }
 
 /* 16 x 16: pairs of rows, then pairs of those, then quarters of registers twice. */
-INLINE void transpose_block(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
+static void transpose_block(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
 {
     V a[LANES], b[LANES];
     const M in = v_first(columns), out = v_first(rows);
@@ -213,6 +213,31 @@ INLINE void transpose_block(const float *x, size_t ldx, int rows, int columns, f
     EACH(i, LANES) if (i < columns) _mm512_mask_storeu_ps(y + (size_t)i * ldy, out, b[i]);
 }
 
+/* Four columns of rows r, r + 4, r + 8, r + 12: what loads put in place costs no shuffle. */
+INLINE V four_rows(const float *x, size_t step)
+{
+    V v = _mm512_castps128_ps512(_mm_loadu_ps(x));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(x + step), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(x + 2 * step), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(x + 3 * step), 3);
+}
+
+/* 16 rows, 16 columns. */
+INLINE void transpose_whole(const float *x, size_t ldx, float *y, size_t ldy)
+{
+    EACH(q, 4) {
+        V a[4];
+        EACH(i, 4) a[i] = four_rows(x + (size_t)i * ldx + 4 * q, 4 * ldx);
+        V low01 = _mm512_unpacklo_ps(a[0], a[1]), high01 = _mm512_unpackhi_ps(a[0], a[1]);
+        V low23 = _mm512_unpacklo_ps(a[2], a[3]), high23 = _mm512_unpackhi_ps(a[2], a[3]);
+        float *to = y + (size_t)(4 * q) * ldy;
+        v_store(to, _mm512_shuffle_ps(low01, low23, 0x44));
+        v_store(to + ldy, _mm512_shuffle_ps(low01, low23, 0xee));
+        v_store(to + 2 * ldy, _mm512_shuffle_ps(high01, high23, 0x44));
+        v_store(to + 3 * ldy, _mm512_shuffle_ps(high01, high23, 0xee));
+    }
+}
+
 static void transpose_f32(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
 {
     for (int c = 0; c < columns; c += LANES)
@@ -220,7 +245,7 @@ static void transpose_f32(const float *x, size_t ldx, int rows, int columns, flo
             int height = rows - r < LANES ? rows - r : LANES, width = columns - c < LANES ? columns - c : LANES;
             const float *from = x + (size_t)r * ldx + c;
             float *to = y + (size_t)c * ldy + r;
-            if (height == LANES && width == LANES) transpose_block(from, ldx, LANES, LANES, to, ldy);
+            if (height == LANES && width == LANES) transpose_whole(from, ldx, to, ldy);
             else transpose_block(from, ldx, height, width, to, ldy);
         }
 }
