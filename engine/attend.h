@@ -7,7 +7,7 @@
 #pragma once
 #include "engine/plan.h"
 
-typedef struct HeadsOf { void *data; int64_t sample, head, row; } HeadsOf;        /* strides in elements; those of a row are neighbours */
+typedef struct HeadsOf { void *data; int64_t sample, head, row, column; } HeadsOf;        /* strides in elements; row or column is 1, column of y */
 
 /* Something of shape (B,H,S,T), broadcast by zero strides: numbers that are added, or bools that say which keys are seen. Keys from number `keys` on are not seen.
  * data NULL: none. */
@@ -39,5 +39,5 @@ Err  attend_bias(const Attend *a, const Buffer *b, bool partly, Bias *out);
 
 /* b (B,H,S,d), or (B,S,H*d) for that many heads, as rows of heads. */
 HeadsOf heads_of(const Buffer *b, int64_t heads);
-/* Copies rows of heads, size (B,G,rows,columns). */
+/* Copies rows of heads whose columns are neighbours, size (B,G,rows,columns). */
 void heads_copy(const Plan *plan, const HeadsOf *from, const HeadsOf *to, const int64_t size[4], size_t element);

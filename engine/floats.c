@@ -79,7 +79,7 @@ static void softmax_row(const float *x, float *y, int64_t n, bool logarithm)
 {
     const Kernels *k = kernels_best();
     const Combine minus = { ARITHMETIC_SUB, 1, 0 };
-    k->softmax_f32(x, y, (size_t)n);
+    k->softmax_f32(&(Softmax){ .scale = 1 }, x, y, (size_t)n);
     if (!logarithm) return;
     float most = total_row(TOTAL_MOST, x, n), rest = -logf(total_row(TOTAL_MOST, y, n));
     k->combine_f32(&minus, x, &most, y, (size_t)n);

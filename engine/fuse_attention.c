@@ -4,7 +4,7 @@
  *
  * Operands have rank 3 (heads, rows, depth) or 4 (samples, heads, rows, depth). */
 #include <string.h>
-#include "engine/attention.h"
+#include "engine/attend.h"
 #include "engine/fuse.h"
 #include "engine/run_ops.h"
 #include "engine/view.h"
@@ -111,102 +111,78 @@ static bool reach_from(Buffer *b, Reach *out)
 
 /* The step ------------------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct Operand { int64_t sample, head, row, column, repeat; } Operand;     /* strides */
-typedef struct Heads {
-    int64_t samples, heads, queries, keys, depth, width;
-    Operand q, k, v, y, mask;
-    float scale;
-} Heads;
-
-/* Offsets of all heads in an operand. */
-static Err offsets(Plan *p, const Heads *h, const Operand *o, int64_t **at)
+static Err heads_run(Plan *plan, Step *s)
 {
-    TRY(plan_array(p, h->samples * h->heads, sizeof **at, at));
-    for (int64_t i = 0; i < h->samples * h->heads; i++) (*at)[i] = i / h->heads * o->sample + i % h->heads / o->repeat * o->head;
+    Attend a = *(const Attend *)s->fused->own;
+    a.q.data = s->in[0]->data;
+    a.k.data = s->in[1]->data;
+    a.v.data = s->in[2]->data;
+    a.y.data = s->out[0]->data;
+    if (s->in[3]) a.bias[0].data = s->in[3]->data;
+    attend(plan, &a, s->scratch);
     return OK;
 }
 
-static Err attend_run(Plan *plan, Step *s)
+static Err heads_prep(Plan *plan, Step *s)
 {
-    (void)plan;
-    const AttentionRun run = { s->in[0]->data, s->in[1]->data, s->in[2]->data, s->in[3] ? s->in[3]->data : NULL, s->out[0]->data, (float *)s->scratch };
-    attention_run(s->state, &run);
-    return OK;
+    s->run = heads_run;
+    return attend_scratch(plan, s->fused->own, &s->scratch_bytes);
 }
 
-static Err attend_prep(Plan *plan, Step *s)
-{
-    const Heads *h = s->fused->own;
-    Attention *a;
-    TRY(plan_array(plan, 1, sizeof *a, &a));
-    *a = (Attention){ .queries = (int)h->queries, .keys = (int)h->keys, .depth = (int)h->depth, .width = (int)h->width, .heads = h->samples * h->heads,
-                      .scale = h->scale, .threads = plan->threads };
-    TRY(find_kernels(&a->kernels));
-    const Operand *from[] = { &h->q, &h->k, &h->v, &h->y, &h->mask };
-    struct { int64_t **at, *row, *column; } to[] = { { &a->q.at, &a->q.row, &a->q.column }, { &a->k.at, &a->k.row, &a->k.column }, { &a->v.at, &a->v.row, &a->v.column },
-                                                     { &a->y.at, &a->y.row, &a->y.column }, { &a->mask.at, &a->mask.row, &a->mask.column } };
-    for (int i = 0; i < (s->in[3] ? 5 : 4); i++) {
-        TRY(offsets(plan, h, from[i], to[i].at));
-        *to[i].row = from[i]->row;
-        *to[i].column = from[i]->column;
-    }
-    s->scratch_bytes = attention_scratch(a) * sizeof(float);
-    s->state = a;
-    s->run = attend_run;
-    return OK;
-}
-
-static const Op op_Attend = { "Attention of strided heads", "", 1, 3, 4, 1, 1, .prep = attend_prep };
+static const Op op_Attend = { "Attention of strided heads", "", 1, 3, 4, 1, 1, .prep = heads_prep };
 
 /* Finding it ---------------------------------------------------------------------------------------------------------------------------- */
 
 /* Strides of a value with the axes (heads, rows, columns) or (samples, heads, rows, columns). */
-static Operand strides_of(const View *v, int64_t repeat)
+static HeadsOf strides_of(const View *v)
 {
     const ViewAxis *last = &v->axis[v->n - 1];
-    Operand o = { v->n == 4 ? v->axis[0].stride : 0, v->axis[v->n - 3].stride, last[-1].stride, last->stride, repeat };
-    if (o.row != 1 && o.column != 1 && last->size == 1) o.column = 1;
-    else if (o.row != 1 && o.column != 1 && last[-1].size == 1) o.row = 1;
-    return o;
+    HeadsOf h = { NULL, v->n == 4 ? v->axis[0].stride : 0, v->axis[v->n - 3].stride, last[-1].stride, last->stride };
+    if (h.row != 1 && h.column != 1 && last->size == 1) h.column = 1;
+    else if (h.row != 1 && h.column != 1 && last[-1].size == 1) h.row = 1;
+    return h;
 }
 
-static bool same_heads(const Heads *h, const View *v)
+static bool same_heads(const Attend *a, const View *v)
 {
-    return (v->n == 4 ? v->axis[0].size : 1) == h->samples && v->axis[v->n - 3].size == h->heads;
+    return (v->n == 4 ? v->axis[0].size : 1) == a->batch && v->axis[v->n - 3].size == a->heads;
 }
 
 static bool small(int64_t n) { return n > 0 && n < 1 << 24; }
 
 /* Q, K' and V as the two products see them. */
-static bool find_operands(Heads *h, const Reach r[3], int rank)
+static bool find_operands(Attend *a, const Reach r[3], int rank)
 {
     for (int i = 0; i < 3; i++) if (r[i].view.n != rank || r[i].base->dtype != DT_F32) return false;
     View q = r[0].view, k = r[1].view, v = r[2].view;
     const ViewAxis swapped = k.axis[rank - 2];
     k.axis[rank - 2] = k.axis[rank - 1];
     k.axis[rank - 1] = swapped;
-    *h = (Heads){ .samples = rank == 4 ? q.axis[0].size : 1, .heads = q.axis[rank - 3].size, .queries = q.axis[rank - 2].size, .keys = k.axis[rank - 2].size,
-                  .depth = q.axis[rank - 1].size, .width = v.axis[rank - 1].size, .scale = r[0].scale * r[1].scale,
-                  .q = strides_of(&q, r[0].repeat), .k = strides_of(&k, r[1].repeat), .v = strides_of(&v, r[2].repeat) };
-    const Operand *all[] = { &h->q, &h->k, &h->v };
+    if (r[0].repeat > 1 || r[1].repeat != r[2].repeat || r[2].scale != 1) return false;
+    *a = (Attend){ .dtype = DT_F32, .batch = rank == 4 ? q.axis[0].size : 1, .heads = q.axis[rank - 3].size, .length = q.axis[rank - 2].size,
+                   .total = k.axis[rank - 2].size, .size = q.axis[rank - 1].size, .value_size = v.axis[rank - 1].size, .scale = (double)(r[0].scale * r[1].scale),
+                   .q = strides_of(&q), .k = strides_of(&k), .v = strides_of(&v) };
+    a->kv_heads = a->heads / r[1].repeat;
+    const HeadsOf *all[] = { &a->q, &a->k, &a->v };
     for (int i = 0; i < 3; i++) if ((all[i]->row != 1 && all[i]->column != 1) || all[i]->row < 1 || all[i]->column < 1) return false;
-    return same_heads(h, &k) && same_heads(h, &v) && k.axis[rank - 1].size == h->depth && v.axis[rank - 2].size == h->keys && r[2].scale == 1 &&
-           small(h->queries) && small(h->keys) && small(h->depth) && small(h->width) && h->samples * h->heads > 0;
+    return same_heads(a, &k) && same_heads(a, &v) && k.axis[rank - 1].size == a->size && v.axis[rank - 2].size == a->total &&
+           small(a->length) && small(a->total) && small(a->size) && small(a->value_size) && a->batch * a->heads > 0;
 }
 
 /* The mask's strides behind the broadcast to the scores. */
-static bool find_mask(const Buffer *mask, const Shape *scores, Operand *o)
+static bool find_mask(const Buffer *mask, const Shape *scores, Bias *b)
 {
     View v = view_of(&mask->shape);
     if (mask->dtype != DT_F32 || !repeat_axes(&v, scores)) return false;
-    *o = (Operand){ v.n == 4 ? v.axis[0].stride : 0, v.axis[v.n - 3].stride, v.axis[v.n - 2].stride, v.axis[v.n - 1].stride, 1 };
-    return o->column == 0 || o->column == 1;
+    const ViewAxis *last = &v.axis[v.n - 1];
+    *b = (Bias){ .stride = { v.n == 4 ? v.axis[0].stride : 0, last[-2].stride, last[-1].stride, last->stride }, .keys = last->size };
+    return last->stride == 0 || last->stride == 1;
 }
 
 static bool is_product(const Step *s, int rank) { return s->n_in == 2 && s->in[0]->shape.rank == rank && s->in[1]->shape.rank == rank; }
 
 /* From the softmax's input up to the first product: the product, scale and mask on the way. */
-static Step *find_scores(const Step *softmax, Heads *h, Buffer **mask)
+static Step *find_scores(const Step *softmax, float *scale_of_scores, Bias *bias, Buffer **mask)
 {
     Buffer *b = softmax->in[0];
     const Step *add = written_by(b, "Add", 1);
@@ -217,19 +193,19 @@ static Step *find_scores(const Step *softmax, Heads *h, Buffer **mask)
         Buffer *next = shown_by(add->in[k]->writer, &scale);
         Step *product = written_by(add->in[k], "MatMul", 1);
         if (!product && next && shape_equal(&next->shape, &b->shape)) product = written_by(next, "MatMul", 1);
-        if (!product || !find_mask(add->in[!k], &b->shape, &h->mask)) continue;
+        if (!product || !find_mask(add->in[!k], &b->shape, bias)) continue;
         *mask = add->in[!k];
         b = add->in[k];
     }
     if (b->writer && (is(b->writer, "Mul") || is(b->writer, "Div")) && b->readers == 1) {
-        Buffer *next = shown_by(b->writer, &h->scale);
+        Buffer *next = shown_by(b->writer, scale_of_scores);
         if (next) b = next;
     }
     return written_by(b, "MatMul", 1);
 }
 
-/* The product itself, or a Transpose of it that is its only reader: h->y. */
-static Step *find_result(Plan *p, Step *product, Heads *h)
+/* The product itself, or a Transpose of it that is its only reader: *y. */
+static Step *find_result(Plan *p, Step *product, HeadsOf *y)
 {
     const Shape *shape = &product->out[0]->shape;
     View v = view_of(shape);
@@ -245,8 +221,8 @@ static Step *find_result(Plan *p, Step *product, Heads *h)
         for (int k = 0; k < n; k++) v.axis[perm[k]].stride = stride[k];
         last = s;
     }
-    h->y = strides_of(&v, 1);
-    h->y.column = 1;
+    *y = strides_of(&v);
+    y->column = 1;
     return last;
 }
 
@@ -258,22 +234,24 @@ static bool along_last(const Step *softmax)
 
 static Err fuse_heads(Plan *p, Step *product)
 {
-    Heads h, found = { .scale = 1 }, *own;
+    Attend a, *own;
+    Bias bias = { 0 };
+    float scale = 1;
     Reach r[3];
     Buffer *mask;
     int rank = product->out[0]->shape.rank;
     const Step *softmax = rank == 3 || rank == 4 ? only_from(product, 0, "Softmax") : NULL;
     if (!softmax || !is_product(product, rank) || !along_last(softmax) || product->out[0]->dtype != DT_F32) return OK;
-    Step *first = find_scores(softmax, &found, &mask);
+    Step *first = find_scores(softmax, &scale, &bias, &mask);
     if (!first || !is_product(first, rank)) return OK;
     if (!reach_from(first->in[0], &r[0]) || !reach_from(first->in[1], &r[1]) || !reach_from(product->in[1], &r[2])) return OK;
-    if (!find_operands(&h, r, rank)) return OK;
-    h.scale *= found.scale;
-    h.mask = found.mask;
-    Step *last = find_result(p, product, &h);
+    if (!find_operands(&a, r, rank)) return OK;
+    a.scale *= (double)scale;
+    a.bias[0] = bias;
+    Step *last = find_result(p, product, &a.y);
     TRY(step_become(p, last, &op_Attend, (Buffer *[]){ r[0].base, r[1].base, r[2].base, mask }, mask ? 4 : 3));
     TRY(plan_array(p, 1, sizeof *own, &own));
-    *own = h;
+    *own = a;
     last->fused->own = own;
     return OK;
 }

@@ -26,8 +26,7 @@ size_t matmul_scratch(const Matmul *p)
     return ((size_t)block_of(p) + (blocks_of(p) > 1 ? rows : 0)) * tile + LINE;
 }
 
-/* Rows k0 ... k1 - 1 of columns j ... j + n - 1 of B. */
-static void pack_tile(const Matmul *p, const float *b, const PanelPart *part, float *panel)
+void matmul_pack(const Matmul *p, const float *b, const PanelPart *part, float *panel)
 {
     int rows = part->k1 - part->k0;
     if (p->b_column != 1) {
@@ -50,7 +49,7 @@ static void run_rows(const Matmul *p, const float *a, const float *b, float *y, 
                                   .rows = p->m, .k = part.k1 - k, .panel = scratch };
             const PanelOutput o = { .first = k == 0, .last = part.k1 == p->k, .columns = part.n, .y = y + j, .ld = p->ldy, .lo = -INFINITY, .hi = INFINITY,
                                     .partial = partial };
-            pack_tile(p, b, &part, scratch);
+            matmul_pack(p, b, &part, scratch);
             p->kernels->dense_f32(&d, &o);
         }
 }

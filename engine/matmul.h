@@ -13,6 +13,8 @@ typedef struct Matmul {
 
 /* Floats of scratch for one product at a time, i.e. for each thread. */
 size_t matmul_scratch(const Matmul *p);
+/* Rows k0 ... k1 - 1 of `n` columns of B from n0 on, as the dense kernel reads them: a panel of part->width columns. */
+void   matmul_pack(const Matmul *p, const float *b, const PanelPart *part, float *panel);
 /* One product, in the calling thread. */
 void   matmul_one(const Matmul *p, const float *a, const float *b, float *y, float *scratch);
 

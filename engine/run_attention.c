@@ -46,7 +46,7 @@ static HeadsOf fill_cache(const Plan *plan, const Cache *c, char **free)
     if (!c->past && !c->present) return now;
     const int64_t before = c->total - c->size[2];
     size_t element = (size_t)dtype_bits(c->now->dtype) / 8;
-    HeadsOf all = { c->present ? c->present->data : *free, c->size[1] * c->total * c->size[3], c->total * c->size[3], c->size[3] };
+    HeadsOf all = { c->present ? c->present->data : *free, c->size[1] * c->total * c->size[3], c->total * c->size[3], c->size[3], 1 };
     *free += room_of(c);
     if (c->past) {
         HeadsOf past = heads_of(c->past, 0);

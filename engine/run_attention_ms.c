@@ -85,7 +85,7 @@ static void add_columns(const Job *j, const Part *p, const HeadsOf *to)
     }
 }
 
-static HeadsOf dense(void *data, const int64_t size[4], int64_t rows) { return (HeadsOf){ data, size[1] * rows * size[3], rows * size[3], size[3] }; }
+static HeadsOf dense(void *data, const int64_t size[4], int64_t rows) { return (HeadsOf){ data, size[1] * rows * size[3], rows * size[3], size[3], 1 }; }
 
 static size_t part_bytes(const Job *j, const Part *p, int64_t rows) { return rounded((size_t)(p->size[0] * p->size[1] * rows * p->size[3]) * j->element); }
 
@@ -236,7 +236,7 @@ static Err read_packed(const Step *s, Job *j)
     TRY(packed_sizes(s->node, d[2], size));
     Part *part[3] = { &j->q, &j->k, &j->v };
     for (int i = 0; i < 3; i++) {
-        *part[i] = (Part){ { shifted(t, at), d[1] * d[2], size[i] / heads, d[2] }, { d[0], heads, d[1], size[i] / heads }, NULL };
+        *part[i] = (Part){ { shifted(t, at), d[1] * d[2], size[i] / heads, d[2], 1 }, { d[0], heads, d[1], size[i] / heads }, NULL };
         at += size[i];
     }
     j->mask = s->in[1];

@@ -62,8 +62,8 @@ typedef struct Kernels {
     void (*activate_f32)(const Activate *a, const float *x, float *y, size_t n);
     /*   combine_f32:   for i < n: y[i] = a[i * step_a] op b[i * step_b];                             exact; max and min of a NaN are NaN */
     void (*combine_f32)(const Combine *c, const float *a, const float *b, float *y, size_t n);
-    /*   softmax_f32:   for i < n: y[i] = exp(x[i] - max(x)) / sum over j of exp(x[j] - max(x)) */
-    void (*softmax_f32)(const float *x, float *y, size_t n);
+    /*   softmax_f32:   for i < n: t[i] = x[i] * scale + mask[i * step];  y[i] = exp(t[i] - max(t)) / sum over j of exp(t[j] - max(t)) */
+    void (*softmax_f32)(const Softmax *p, const float *x, float *y, size_t n);
     /*   normalize_f32: for i < n: y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + shift[i];     n > 0 */
     void (*normalize_f32)(const Normalize *p, const float *x, float *y, size_t n);
     /*   sum of x[i], in any order */

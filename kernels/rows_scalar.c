@@ -54,13 +54,17 @@ static void combine_f32(const Combine *c, const float *a, const float *b, float 
     for (size_t i = 0; i < n; i++) y[i] = arithmetic(c->kind, a[i * c->step_a], b[i * c->step_b]);
 }
 
-static void softmax_f32(const float *x, float *y, size_t n)
+static double shifted(const Softmax *p, const float *x, size_t i)
 {
-    float most = -INFINITY;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;
-    for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - (double)most);
-    for (size_t i = 0; i < n; i++) y[i] = (float)(exp((double)x[i] - (double)most) / sum);
+    return (double)x[i] * (double)p->scale + (p->mask ? (double)p->mask[i * p->step] : 0);
+}
+
+static void softmax_f32(const Softmax *p, const float *x, float *y, size_t n)
+{
+    double most = -INFINITY, sum = 0;
+    for (size_t i = 0; i < n; i++) most = shifted(p, x, i) > most ? shifted(p, x, i) : most;
+    for (size_t i = 0; i < n; i++) sum += exp(shifted(p, x, i) - most);
+    for (size_t i = 0; i < n; i++) y[i] = (float)(exp(shifted(p, x, i) - most) / sum);
 }
 
 static float sum_f32(const float *x, size_t n)

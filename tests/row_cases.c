@@ -73,14 +73,22 @@ void compare_combine(const Kernels *scalar, const Kernels *level, Random *r)
 
 void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r)
 {
-    Rows rows = rows_new(0, r);
-    float *x = rows.x.data, *is = rows.is.data, *wanted = rows.wanted.data;
-    fill(x, rows.n, random_below(r, 2) ? 3 : 200, r);
+    Rows rows = rows_new(0, r), other = rows_new(LONGEST, r);
+    float *x = rows.x.data, *is = rows.is.data, *wanted = rows.wanted.data, *mask = other.x.data;
+    Softmax p = { random_below(r, 2) ? 1 : 0.3f, random_below(r, 2) ? mask : NULL, random_below(r, 2) };
+    fill(x, rows.n, p.scale < 1 || p.mask || random_below(r, 2) ? 3 : 200, r);
+    fill(mask, other.n, 3, r);
     if (rows.n > 1 && random_below(r, 2)) x[random_below(r, (uint32_t)rows.n)] = -INFINITY;
-    level->softmax_f32(x, is, rows.n);
-    scalar->softmax_f32(x, wanted, rows.n);
+    if (rows.n > 1 && random_below(r, 2)) mask[1 + random_below(r, (uint32_t)rows.n - 1)] = -10000;
+    scalar->softmax_f32(&p, x, wanted, rows.n);
+    if (random_below(r, 2)) {
+        memcpy(is, x, rows.n * sizeof *x);
+        x = is;
+    }
+    level->softmax_f32(&p, x, is, rows.n);
     for (size_t i = 0; i < rows.n; i++) assert_close(is[i], wanted[i], 2e-6 * (double)wanted[i] + FLT_MIN);
     rows_free(&rows);
+    rows_free(&other);
 }
 
 void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r)
