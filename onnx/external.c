@@ -31,7 +31,9 @@ Err external_open(const Model *m, const char *location, int *fd, int64_t *size)
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) return err_set(ERR_IO, "external data '%s': %s", path, strerror(errno));
     Err err = OK;
-    if (!stays_inside(m->folder, path)) err = err_set(ERR_FORMAT, "external data '%s' is a link that leaves the model's folder; it is not read", location);
+    if (!stays_inside(m->folder, path))
+        err = err_set(ERR_FORMAT, "external data '%s' is a link that leaves the model's folder and is not followed; copy the model and its data into one folder "
+                                  "(cp -L)", location);
     else if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) err = err_set(ERR_FORMAT, "external data '%s' is not a regular file", location);
     if (err) close(*fd);
     else *size = st.st_size;

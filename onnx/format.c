@@ -36,6 +36,20 @@ static ModelFormat format_of_zip(const uint8_t *bytes, size_t size)
     return mentions(bytes, size, ".npy") ? FORMAT_NUMPY : FORMAT_ZIP;
 }
 
+static bool is_compressed(const uint8_t *bytes, size_t size)
+{
+    return holds(bytes, size, 0, "\x1f\x8b\x08") || holds(bytes, size, 0, "\xfd" "7zXZ") || holds(bytes, size, 0, "\x28\xb5\x2f\xfd")
+        || (holds(bytes, size, 0, "BZh") && holds(bytes, size, 4, "1AY&SY")) || holds(bytes, size, 257, "ustar");
+}
+
+static bool is_page(const uint8_t *bytes, size_t size)
+{
+    size_t at = 0;
+    while (at < size && at < LOOKED_AT && strchr(" \t\r\n", bytes[at]) && bytes[at]) at++;
+    const char *text = (const char *)bytes + at;
+    return (size - at >= 14 && strncasecmp(text, "<!DOCTYPE html", 14) == 0) || (size - at >= 5 && strncasecmp(text, "<html", 5) == 0);
+}
+
 ModelFormat format_of_bytes(const void *data, size_t size)
 {
     const uint8_t *bytes = data;
@@ -48,6 +62,9 @@ ModelFormat format_of_bytes(const void *data, size_t size)
     if (holds(bytes, size, 0, "GGUF")) return FORMAT_GGUF;
     if (holds(bytes, size, 0, "\x93NUMPY")) return FORMAT_NUMPY;
     if (holds(bytes, size, 0, "<?xml")) return FORMAT_XML;
+    if (holds(bytes, size, 0, "version https://git-lfs.github.com/spec/")) return FORMAT_LFS;
+    if (is_page(bytes, size)) return FORMAT_HTML;
+    if (is_compressed(bytes, size)) return FORMAT_COMPRESSED;
     return is_safetensors(bytes, size) ? FORMAT_SAFETENSORS : FORMAT_UNKNOWN;
 }
 
@@ -93,6 +110,9 @@ const char *format_name(ModelFormat format)
     case FORMAT_NUMPY: return "a NumPy file";
     case FORMAT_ZIP: return "a zip file";
     case FORMAT_XML: return "an XML file (OpenVINO?)";
+    case FORMAT_LFS: return "a pointer of Git LFS";
+    case FORMAT_HTML: return "a web page";
+    case FORMAT_COMPRESSED: return "a compressed file or an archive";
     case FORMAT_SAVED_MODEL: return "a TensorFlow SavedModel folder";
     case FORMAT_FOLDER: return "a folder";
     case FORMAT_UNKNOWN: break;

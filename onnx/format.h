@@ -11,6 +11,9 @@ typedef enum ModelFormat {
     FORMAT_ORT,                /* ONNX Runtime's own */
     FORMAT_NUMPY,              /* .npy or .npz */
     FORMAT_ZIP, FORMAT_XML,    /* OpenVINO's .xml among others */
+    FORMAT_LFS,                /* the few lines that Git LFS leaves in place of a file */
+    FORMAT_HTML,               /* a web page, which a download has stored */
+    FORMAT_COMPRESSED,         /* gzip, bzip2, xz, zstd; also tar */
     FORMAT_SAVED_MODEL,        /* a TensorFlow folder */
     FORMAT_FOLDER,             /* any other folder */
 } ModelFormat;

@@ -1,4 +1,5 @@
 #include "recipes/survey.h"
+#include "engine/calls.h"
 #include "engine/zeros.h"
 #include <ctype.h>
 #include <errno.h>
@@ -98,7 +99,7 @@ static Err set_input(Survey *v, const Model *m, const Value *in, const char *tex
         if (dim_is_symbol(s->dim[a])) TRY(set_symbol(v, m, s->dim[a], size));
         else if (s->dim[a] != size)
             return err_set(ERR_ARG, "'%s': size %d of the input '%s' is fixed at %lld", whole, a, in->name, (long long)s->dim[a]);
-        if (!*text != (a == s->rank - 1)) return err_set(ERR_ARG, "'%s': the input '%s' has %d dimensions", whole, in->name, s->rank);
+        if (!*text != (a == s->rank - 1)) return err_set(ERR_ARG, "'%s': the input '%s' has %d dimension%s", whole, in->name, s->rank, s->rank == 1 ? "" : "s");
         text += *text != 0;
     }
     return OK;
@@ -140,6 +141,7 @@ static Err choose_sizes(Model *m, const char *const *size, Survey *v)
 typedef struct Count {
     Model *model;
     Survey *survey;
+    Calls *calls;
     const Constant **weight;       /* sorted by address */
     const Fact **fact; int n_fact; /* scratch for Op.macs */
     bool macs_unknown;
@@ -148,10 +150,11 @@ typedef struct Count {
 static Err count_operator(Count *c, const Node *n)
 {
     Survey *v = c->survey;
+    bool known = n->op || calls_function(c->calls, n);
     for (int i = 0; i < v->n_op; i++)
         if (strcmp(v->op[i].type, n->op_type) == 0 && strcmp(v->op[i].domain, n->domain) == 0) {
             v->op[i].count++;
-            v->op[i].known &= n->op != NULL;
+            v->op[i].known &= known;
             return OK;
         }
     if ((v->n_op & (v->n_op - 1)) == 0) {          /* full: powers of two */
@@ -160,7 +163,7 @@ static Err count_operator(Count *c, const Node *n)
         if (v->n_op) memcpy(larger, v->op, (size_t)v->n_op * sizeof *larger);
         v->op = larger;
     }
-    v->op[v->n_op++] = (OperatorCount){ n->domain, n->op_type, 1, n->op != NULL };
+    v->op[v->n_op++] = (OperatorCount){ n->domain, n->op_type, 1, known };
     return OK;
 }
 
@@ -231,6 +234,7 @@ static Err count_all(Model *m, Survey *v)
     Count c = { .model = m, .survey = v };
     c.weight = arena_array(m->arena, (size_t)v->n_weight, sizeof *c.weight);
     if (!c.weight) return no_memory();
+    TRY(calls_new(m, m->arena, &c.calls));
     for (int i = 0; i < v->n_weight; i++) {
         c.weight[i] = v->weight[i].constant;
         v->parameters += v->weight[i].elements;

@@ -16,7 +16,7 @@ typedef struct SizeChoice {
     bool given;                    /* by the user; else assumed */
 } SizeChoice;
 
-typedef struct OperatorCount { const char *domain, *type; int count; bool known; } OperatorCount;
+typedef struct OperatorCount { const char *domain, *type; int count; bool known; } OperatorCount;     /* known: a local function or one of our operators */
 
 typedef struct Survey {
     SizeChoice *size; int n_size;

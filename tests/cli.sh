@@ -139,6 +139,9 @@ usage() {
     run 2 --model m.onnx --sparsity -0.1
     run 2 --model m.onnx --sparsity nan
     run 2 --model m.onnx --sparsity 0.5x
+    run 2 --model m.onnx --sparsity 0x0.8
+    run 2 --model m.onnx --sparsity 0.5 -qv
+    has err "-q -v"
     run 2 --model m.onnx --sparsity 0.8 --sparsety 1
     has err "did you mean --sparsity?"
     run 2 --model m.onnx --sparsity 0.8 --scope everywhere
@@ -265,6 +268,17 @@ other_formats() {
     { printf 'PK\003\004\024\0\0\0\010\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\020\0\0\0archive/data.pkl'; head -c 100 /dev/zero; } >"it's.pt"
     run 4 --model "it's.pt" --sparsity 0.8
     has err "torch.onnx.export"
+    has err "torch.load(\"it's.pt\")"
+    has err "model='it'\\''s.pt'"
+    gzip -c m.onnx >m.onnx.gz
+    run 4 inspect m.onnx.gz
+    has err "gzip -d"
+    printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n' >pointer.onnx
+    run 4 inspect pointer.onnx
+    has err "git lfs pull"
+    printf '<!DOCTYPE html>\n<html>' >page.onnx
+    run 4 diff m.onnx page.onnx
+    has err "web page"
     printf '\200\002}q\001(X\006\000\000\000weightq\002us.' >pickle.bin
     run 4 --model pickle.bin --sparsity 0.8
     has err "torch.onnx.export"

@@ -74,6 +74,13 @@ static void test_other_formats(void **state)
         OTHER("\x18\0\0\0ORTM", FORMAT_ORT)
         OTHER("\x93NUMPY\1\0", FORMAT_NUMPY)
         OTHER("<?xml version=\"1.0\"?>", FORMAT_XML)
+        OTHER("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", FORMAT_LFS)
+        OTHER("\n <!doctype HTML><html></html>", FORMAT_HTML)
+        OTHER("<html>", FORMAT_HTML)
+        OTHER("\x1f\x8b\x08\x08", FORMAT_COMPRESSED)
+        OTHER("\xfd" "7zXZ\0", FORMAT_COMPRESSED)
+        OTHER("\x28\xb5\x2f\xfd\4", FORMAT_COMPRESSED)
+        OTHER("BZh91AY&SY", FORMAT_COMPRESSED)
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         ModelFormat format;

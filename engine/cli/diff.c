@@ -104,7 +104,7 @@ static void diff_text(Text *t, const Comparison *c)
     nodes_text(t, c);
     facts_text(t, c);
     text_add(t, "%s%d tensors and %d nodes are the same", c->n_tensor || c->n_node || c->n_fact ? "\n" : "", c->same_tensors, c->same_nodes);
-    if (c->stored_otherwise) text_add(t, "; %d tensors are stored in another form", c->stored_otherwise);
+    if (c->stored_otherwise) text_add(t, "; %d %s stored in another form", c->stored_otherwise, c->stored_otherwise == 1 ? "tensor is" : "tensors are");
     text_add(t, "\n");
 }
 

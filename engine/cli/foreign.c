@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* %1$s is the path as the user gave it, quoted for the shell. */
+/* %1$s is the path as the user gave it, quoted for the shell; %2$s the same for Python. */
 static const char torch[] =
     "In Python, with the model's class at hand, export it once:\n"
     "    import torch\n"
-    "    model = ...                      # build the network, then model.load_state_dict(torch.load(%1$s)); a whole pickled model: torch.load(%1$s)\n"
+    "    model = ...                      # build the network, then model.load_state_dict(torch.load(%2$s)); a whole pickled model: torch.load(%2$s)\n"
     "    torch.onnx.export(model.eval(), torch.randn(1, 3, 224, 224), \"model.onnx\", input_names=[\"input\"], dynamic_axes={\"input\": {0: \"batch\"}})\n"
     "A YOLO checkpoint of Ultralytics:   yolo export model=%1$s format=onnx\n";
 static const char hub[] =
@@ -36,6 +36,14 @@ static const char gguf[] =
     "Take the original checkpoint instead and export it in the shell:\n"
     "    pip install 'optimum[onnxruntime]'\n"
     "    optimum-cli export onnx --model ORGANISATION/NAME exported/     # writes exported/model.onnx\n";
+static const char lfs[] =
+    "Git has not fetched the model itself; in its repository:\n"
+    "    git lfs pull\n";
+static const char page[] =
+    "A download has stored a page instead of the model: use the link to the file itself (on GitHub \"Download raw file\", on Hugging Face resolve/ for blob/).\n";
+static const char compressed[] =
+    "Unpack it first: gzip -d, bzip2 -d, xz -d or zstd -d; an archive with\n"
+    "    tar -xf %1$s\n";
 
 static const char *answer(ModelFormat format)
 {
@@ -48,6 +56,9 @@ static const char *answer(ModelFormat format)
     case FORMAT_ORT:         return ort;
     case FORMAT_XML:         return xml;
     case FORMAT_GGUF:        return gguf;
+    case FORMAT_LFS:         return lfs;
+    case FORMAT_HTML:        return page;
+    case FORMAT_COMPRESSED:  return compressed;
     case FORMAT_UNKNOWN: case FORMAT_NUMPY: case FORMAT_ZIP: case FORMAT_FOLDER: break;
     }
     return NULL;
@@ -63,6 +74,15 @@ static const char *shell_word(Arena *arena, const char *word)
         if (*p == '\'') text_add(&t, "'\\''");
         else text_bytes(&t, p, 1);
     text_add(&t, "'");
+    return t.failed ? word : text_done(&t);
+}
+
+static const char *python_word(Arena *arena, const char *word)
+{
+    Text t = { .arena = arena };
+    text_add(&t, "\"");
+    for (const char *p = word; *p; p++) text_add(&t, strchr("\"\\", *p) ? "\\%c" : "%c", *p);
+    text_add(&t, "\"");
     return t.failed ? word : text_done(&t);
 }
 
@@ -102,6 +122,6 @@ void foreign_help(Arena *arena, const char *path)
         folder_help(arena, path);
         return;
     }
-    const char *text = answer(format), *shown = name_shown(arena, shell_word(arena, path));
-    if (text && shown) fprintf(stderr, text, shown);
+    const char *text = answer(format), *shell = name_shown(arena, shell_word(arena, path)), *python = name_shown(arena, python_word(arena, path));
+    if (text && shell && python) fprintf(stderr, text, shell, python);
 }

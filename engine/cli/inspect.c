@@ -67,7 +67,7 @@ static void add_operators(Text *t, const Survey *v, int width)
         if (*o->domain) text_add(to, "%s.", text_of(t->arena, o->domain));
         text_add(to, "%s %d", text_of(t->arena, o->type), o->count);
     }
-    text_add(t, "\nOperators: %d nodes\n", v->n_node);
+    text_add(t, "\nOperators: %d node%s\n", v->n_node, v->n_node == 1 ? "" : "s");
     if (known.length) text_wrap(t, text_done(&known), 2, width ? width : HELP_WIDTH);
     if (unknown.length) {
         text_add(t, "Unknown operators (kept as they are)\n");

@@ -2,6 +2,7 @@
 #include "engine/cli/options.h"
 #include <errno.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,10 +37,20 @@ const char *nearest(const char *word, const char *const *candidates)
     return best;
 }
 
+/* strtod without its hexadecimal numbers: nobody who writes 0x8 here means 8. */
+static double decimal(const char *text, char **end)
+{
+    if (strpbrk(text, "xX")) {
+        *end = (char *)(uintptr_t)text;
+        return 0;
+    }
+    return strtod(text, end);
+}
+
 Err share_parse(const char *text, const char *what, double *share)
 {
     char *end;
-    double s = strtod(text, &end);
+    double s = decimal(text, &end);
     bool percent = *end == '%' && !end[1];
     if (end == text || (*end && !percent) || !isfinite(s)) return err_set(ERR_ARG, "%s '%s' is not a number such as 0.8 or 80%%.", what, text);
     if (percent) s /= 100;
@@ -62,7 +73,7 @@ static Err count_parse(const Option *o, const char *text, int *count)
 static Err seconds_parse(const Option *o, const char *text, double *seconds)
 {
     char *end;
-    double s = strtod(text, &end);
+    double s = decimal(text, &end);
     if (end == text || *end || !(s >= 0 && s <= 86400)) return err_set(ERR_ARG, "--%s '%s' is not a number of seconds from 0 to 86400.", o->name, text);
     *seconds = s;
     return OK;
@@ -72,7 +83,7 @@ static Err size_parse(const Option *o, const char *text, size_t *bytes)
 {
     static const char UNIT[] = "KMGT";
     char *end;
-    double n = strtod(text, &end);
+    double n = decimal(text, &end);
     const char *unit = *end ? strchr(UNIT, *end) : NULL;
     if (unit) end++;
     for (const char *u = UNIT; unit && u <= unit; u++) n *= 1024;
@@ -161,6 +172,8 @@ static Err parse_option(Arena *arena, const Command *c, int n, char **word, int 
         if (!o) return unknown_option(arena, c, at);
         if (at[2]) value = at + 2;
     }
+    if (o->kind == OPTION_FLAG && value && at[1] != '-')
+        return err_set(ERR_ARG, "'%s': -%c takes no value; letters are given apart, such as -q -v.", at, at[1]);
     if (o->kind == OPTION_FLAG && value) return err_set(ERR_ARG, "--%s takes no value.", o->name);
     if (o->kind != OPTION_FLAG && !value) {
         if (*i + 1 >= n) return err_set(ERR_ARG, "--%s needs a value: --%s %s", o->name, o->name, o->value);
