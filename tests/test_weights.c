@@ -2,6 +2,7 @@
  * elements and zeros were counted independently with the onnx package; multiply-adds and the layers kept pin what the program says. */
 #include "engine/infer.h"
 #include "engine/weights.h"
+#include "recipes/survey.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
 #include <stdio.h>
@@ -232,6 +233,34 @@ static void test_zeros(void **state)
     drop(f);
 }
 
+/* Parameters are weights and other constants of numbers, quantized tables too; indices and flags are none. */
+static void test_parameters(void **state)
+{
+    (void)state;
+    Build *b = build_new();
+    build_input(b, "ids", DT_I64, "3");
+    build_init(b, "table", DT_U8, "10,4", NULL);
+    build_init(b, "scale", DT_F32, "", NULL);
+    build_init(b, "w", DT_F32, "4,5", (float[20]){ 1, 2 });
+    build_init(b, "bias", DT_F32, "5", (float[5]){ 1, 0, 1 });
+    build_init(b, "shape", DT_I64, "2", (int64_t[]){ 5, 3 });
+    build_init(b, "flags", DT_BOOL, "1", (uint8_t[]){ 1 });
+    build_node(b, "Gather", "table,ids", "rows", "");
+    build_node(b, "DequantizeLinear", "rows,scale", "x", "");
+    build_node(b, "MatMul", "x,w", "p", "");
+    build_node(b, "Add", "p,bias", "q", "");
+    build_node(b, "Where", "flags,q,q", "r", "");
+    build_node(b, "Reshape", "r,shape", "y", "");
+    build_output(b, "y", DT_F32, "5,3");
+    Found f = { .bytes = build_finish(b, 8, 17) };
+    Survey *survey;
+    assert_int_equal(model_parse(f.bytes.at, f.bytes.size, &f.model), OK);
+    assert_int_equal(model_survey(f.model, NULL, &survey), OK);
+    assert_int_equal(survey->parameters, 40 + 1 + 20 + 5);
+    assert_int_equal(survey->zeros, 18 + 3);
+    drop(f);
+}
+
 /* Shared by two products: one weight. Shared with an embedding, also behind a Transpose: kept. Given out: kept. */
 static void test_shared(void **state)
 {
@@ -349,7 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products), cmocka_unit_test(test_behind), cmocka_unit_test(test_lstm), cmocka_unit_test(test_function),
-        cmocka_unit_test(test_quantized), cmocka_unit_test(test_zeros), cmocka_unit_test(test_shared), cmocka_unit_test(test_first_and_last),
+        cmocka_unit_test(test_quantized), cmocka_unit_test(test_zeros), cmocka_unit_test(test_parameters), cmocka_unit_test(test_shared), cmocka_unit_test(test_first_and_last),
         cmocka_unit_test(test_real_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
