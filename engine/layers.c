@@ -54,7 +54,8 @@ static bool is_embedding(const Node *n)
         if (!table->producer->op || !table->producer->op->passes_weight || !table->producer->in[0]) return false;
         table = table->producer->in[0];
     }
-    return table->constant && n->in[0]->fact.shape.rank >= 2 && dtype_is_float(n->in[0]->fact.dtype);
+    DType t = n->in[0]->fact.dtype;
+    return table->constant && n->in[0]->fact.shape.rank >= 2 && (dtype_is_float(t) || dtype_is_small_int(t));
 }
 
 static Graph *body_at(const Node *n, int *i)

@@ -1,6 +1,6 @@
 /* Which products are the first and the last weighted layer of a model.
  *
- * First: its data comes from the model's inputs and passed no other weighted product (an embedding counts as one: Gather from a table of floats).
+ * First: its data comes from the model's inputs and passed no other weighted product (an embedding counts as one: Gather from a table of floats, or of a quantized one).
  * Last: what it gives meets no other weighted product on any way. So every convolution that ends a head is a last one, while keys and values that
  * a decoder also returns for its cache are not. Products of two activations, as in attention, are no layers. Nor is the small product behind a Softmax
  * that turns a distribution into its mean (box regression of detectors): it weighs with constants of the method. */

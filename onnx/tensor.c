@@ -37,6 +37,12 @@ int dtype_bits(DType t)
     return row_of(t)->bits;
 }
 
+bool dtype_is_small_int(DType t)
+{
+    int bits = dtype_bits(t);
+    return bits > 0 && bits <= 8 && t != DT_BOOL && !dtype_is_float(t);
+}
+
 bool dtype_is_float(DType t)
 {
     return row_of(t)->is_float;

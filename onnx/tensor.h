@@ -15,6 +15,7 @@ typedef enum DType {
 } DType;
 const char *dtype_name(DType t);          /* "float32", "int4", ...; "unknown" outside the enum */
 int         dtype_bits(DType t);          /* bits of one element: 32, 4, ...; 0 for string and unknown types */
+bool        dtype_is_small_int(DType t);  /* integers of 8 bits or fewer: what weights are quantized to */
 bool        dtype_is_float(DType t);      /* f64, f32, f16, bf16 and the 8- and 4-bit floats */
 
 /* A size that is not a number yet: symbol i of Model.symbol stands in a Shape (and in inferred shape arithmetic) as SYMBOL_BASE + i.

@@ -195,16 +195,14 @@ static int by_address(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static bool is_small_integer(DType t) { return dtype_bits(t) > 0 && dtype_bits(t) <= 8 && t != DT_BOOL && !dtype_is_float(t); }
-
 /* A constant of numbers that is no weight: bias, scale, embedding, also a quantized one. Which of a quantized one's are zero depends on who reads it. */
 static Err count_constant(Count *c, Constant *k)
 {
     int64_t n, zeros;
-    if ((!dtype_is_float(k->tensor.dtype) && !is_small_integer(k->tensor.dtype)) || shape_count(&k->tensor.shape, &n) != OK) return OK;
+    if ((!dtype_is_float(k->tensor.dtype) && !dtype_is_small_int(k->tensor.dtype)) || shape_count(&k->tensor.shape, &n) != OK) return OK;
     if (bsearch(&k, c->weight, (size_t)c->survey->n_weight, sizeof *c->weight, by_address)) return OK;
     c->survey->parameters += n;
-    if (is_small_integer(k->tensor.dtype) || !zeros_countable(k->tensor.dtype)) return OK;
+    if (dtype_is_small_int(k->tensor.dtype) || !zeros_countable(k->tensor.dtype)) return OK;
     TRY(zeros_of(c->model, k, &zeros));
     c->survey->zeros += zeros;
     return OK;

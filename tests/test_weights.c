@@ -258,6 +258,7 @@ static void test_parameters(void **state)
     assert_int_equal(model_survey(f.model, NULL, &survey), OK);
     assert_int_equal(survey->parameters, 40 + 1 + 20 + 5);
     assert_int_equal(survey->zeros, 18 + 3);
+    assert_int_equal(survey->weight[0].keep, KEEP_LAST);             /* and not the first: the table stands before it */
     drop(f);
 }
 
@@ -378,7 +379,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products), cmocka_unit_test(test_behind), cmocka_unit_test(test_lstm), cmocka_unit_test(test_function),
-        cmocka_unit_test(test_quantized), cmocka_unit_test(test_zeros), cmocka_unit_test(test_parameters), cmocka_unit_test(test_shared), cmocka_unit_test(test_first_and_last),
+        cmocka_unit_test(test_quantized), cmocka_unit_test(test_zeros), cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_shared), cmocka_unit_test(test_first_and_last),
         cmocka_unit_test(test_real_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
