@@ -163,6 +163,12 @@ usage() {
     run 2 --model m.onnx --sparsity
     run 2 m.onnx
     has err "--model m.onnx"
+    run 2 --model m.onnx --sparsity 0.8 --json -q
+    has err "looks like an option"
+    run 2 prune m.onnx
+    has err "oneshot --model model.onnx"
+    run 2 rum --model m.onnx
+    has err "run"
     run 2 inspct m.onnx
     has err "inspect"
     run 2 convert m.onnx

@@ -28,7 +28,8 @@ static int unknown_command(Arena *arena, const char *word)
     for (int i = 0; i < N_COMMAND; i++) names[i] = table[i]->name;
     const char *near = nearest(word, names);
     Err e;
-    if (near) e = err_set(ERR_ARG, "'%s' is no command; did you mean '%s'?", word, near);
+    if (strcmp(word, "prune") == 0) e = err_set(ERR_ARG, "pruning needs no word: oneshot --model model.onnx --sparsity 0.8");
+    else if (near) e = err_set(ERR_ARG, "'%s' is no command; did you mean '%s'?", word, near);
     else if ((n > 5 && strcmp(word + n - 5, ".onnx") == 0) || access(word, F_OK) == 0)
         e = err_set(ERR_ARG, "'%s' is no command; to prune it: oneshot --model %s --sparsity 0.8", word, word);
     else e = err_set(ERR_ARG, "'%s' is no command; `oneshot help` lists them.", word);

@@ -28,11 +28,13 @@ static int distance(const char *a, const char *b)
 
 const char *nearest(const char *word, const char *const *candidates)
 {
+    enum { SHORT = 4 };
     const char *best = NULL;
-    int least = strlen(word) > 4 ? 3 : 2;          /* at most 2 slips; 1 in a short word */
+    int least = 3;                                 /* at most 2 slips; 1 in a short word */
     for (; *candidates; candidates++) {
+        bool is_short = strlen(word) <= SHORT || strlen(*candidates) <= SHORT;
         int d = distance(word, *candidates);
-        if (d < least) best = *candidates, least = d;
+        if (d < least && !(is_short && d > 1)) best = *candidates, least = d;
     }
     return best;
 }
@@ -178,6 +180,8 @@ static Err parse_option(Arena *arena, const Command *c, int n, char **word, int 
     if (o->kind != OPTION_FLAG && !value) {
         if (*i + 1 >= n) return err_set(ERR_ARG, "--%s needs a value: --%s %s", o->name, o->name, o->value);
         value = word[++*i];
+        if (o->kind == OPTION_FILE && value[0] == '-' && value[1])
+            return err_set(ERR_ARG, "--%s needs a value, and '%s' looks like an option; a file of that name is ./%s", o->name, value, value);
     }
     return option_store(arena, o, value, n, s);
 }
