@@ -89,10 +89,25 @@ data_in_the_way() {
     rm -r other kept e.onnx e.onnx.data
     only_files m.onnx
 }
+# Root may write into read-only folders, so it becomes nobody first.
 locked_folder() {
-    [ "$(id -u)" -ne 0 ] || { skip "root may write into read-only folders"; return; }
+    local nobody=() arguments
     mkdir locked && echo old >locked/x.onnx && chmod a-w locked
-    run 8 --model m.onnx --sparsity 0.8 -o locked/x.onnx
+    if [ "$(id -u)" -eq 0 ]; then
+        nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+        chmod a+x "$work" .
+        cp "$oneshot" ./command
+        "${nobody[@]}" ./command --version >out 2>&1 || { skip "no other user can run the command here"; return; }
+    fi
+    for arguments in "--model m.onnx --sparsity 0.8 -o locked/x.onnx" "inspect m.onnx --json locked/r.json" "convert m.onnx locked/x.onnx" \
+        "run --model m.onnx --data m.onnx --out locked" "run --model m.onnx --data m.onnx --out locked/new"; do
+        # shellcheck disable=SC2086
+        if [ ${#nobody[@]} -eq 0 ]; then run 8 $arguments; continue; fi
+        # shellcheck disable=SC2086
+        "${nobody[@]}" ./command $arguments >out 2>err
+        [ $? -eq 8 ] || problem "a locked folder is no error: $arguments"
+        has err "cannot write into the folder locked"
+    done
     has locked/x.onnx old
 }
 file_limit() {
