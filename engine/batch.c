@@ -148,12 +148,18 @@ static int64_t batch_of(const Plan *p)
     return batch;
 }
 
-/* How many samples a piece has: all threads get as many pieces, or so many that one more or less is a small matter. */
-static int64_t piece_of(int64_t batch, int threads)
+/* How many samples a piece has: few, as activations are to stay in caches, but together enough of them for each weight that is read. All threads get as many
+ * pieces, or so many that one more or less is a small matter. */
+static int64_t piece_of(const Plan *p, int64_t batch)
 {
-    enum { MOST = 2, PIECES = 6 };
-    for (int64_t n = MOST; n > 0; n--)
-        if (batch % n == 0 && (batch / n % threads == 0 || batch / n >= (int64_t)PIECES * threads)) return n;
+    enum { ENOUGH = 128 << 10, PIECES = 6 };
+    size_t largest = 1;
+    for (int i = 0; i < p->n_step; i++)
+        for (int k = 0; k < p->step[i]->n_out; k++)
+            if (p->step[i]->out[k] && p->step[i]->out[k]->bytes > largest) largest = p->step[i]->out[k]->bytes;
+    int64_t most = (int64_t)ENOUGH * batch / (int64_t)largest;
+    for (int64_t n = most < 1 ? 1 : most < batch ? most : batch; n > 0; n--)
+        if (batch % n == 0 && (batch / n % p->threads == 0 || batch / n >= (int64_t)PIECES * p->threads)) return n;
     return 0;
 }
 
@@ -180,7 +186,7 @@ static Err plan_pieces(Plan *p, int64_t n)
 Err batch_split(Plan *p)
 {
     bool watched = p->options.tap || p->options.timed || p->options.keep;
-    int64_t batch = watched || p->outer ? 0 : batch_of(p), n = batch > 1 ? piece_of(batch, p->threads) : 0;
+    int64_t batch = watched || p->outer ? 0 : batch_of(p), n = batch > 1 ? piece_of(p, batch) : 0;
     if (!n || n == batch) return OK;
     TRY(plan_pieces(p, n));
     if (!p->n_piece) return OK;
