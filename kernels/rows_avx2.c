@@ -1,4 +1,5 @@
 #include "kernels/lanes_avx2.inc"
+#include "kernels/pieces_avx2.inc"
 #include "kernels/rows.inc"
 
 void rows_avx2(Kernels *k) { rows_fill(k); }
