@@ -115,24 +115,34 @@ static PanelWindow window_of(const ConvShape *c)
     return w;
 }
 
-typedef struct DepthwiseConv { PanelWindow window; const Kernels *kernels; ConvShape shape; const float *w, *bias; } DepthwiseConv;
+typedef struct DepthwiseConv { PanelWindow window; const Kernels *kernels; ConvShape shape; const float *w, *bias; int together; } DepthwiseConv;
 
 static Err conv_run_depthwise(Plan *plan, Step *s)
 {
     const DepthwiseConv *c = s->state;
     const float *x = s->in[0]->data, *w = c->w ? c->w : s->in[1]->data, *bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL;
     int64_t outputs = c->shape.outputs, per_group = outputs / c->shape.group, taps = c->shape.kernel[1] * c->shape.kernel[2], plane = c->shape.out[1] * c->shape.out[2];
+    int64_t runs = (outputs + c->together - 1) / c->together;
     MultiplyRun run = { .y = s->out[0]->data };
     fused_run(s, true, &run);
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
-    for (int64_t i = 0; i < c->shape.batch * outputs; i++) {
-        int64_t m = i % outputs, at = i * plane;
-        const Depthwise d = { .x = x + (size_t)(i / per_group) * c->window.plane, .w = w + m * taps, .y = run.y + at, .bias = bias ? bias[m] : 0,
-                              .residual = run.residual ? run.residual + at : NULL, .lo = run.lo, .hi = run.hi };
+    for (int64_t i = 0; i < c->shape.batch * runs; i++) {
+        int64_t m = i % runs * c->together, row = i / runs * outputs + m, n = outputs - m < c->together ? outputs - m : c->together;
+        size_t at = (size_t)(row * plane);
+        const Depthwise d = { .planes = (int)n, .x = x + (size_t)(row / per_group) * c->window.plane, .w = w + m * taps, .y = run.y + at, .y_plane = (size_t)plane,
+                              .bias = bias ? bias + m : NULL, .residual = run.residual ? run.residual + at : NULL, .lo = run.lo, .hi = run.hi };
         c->kernels->depthwise_f32(&c->window, &d);
-        posts_apply(c->kernels, &run.posts, &(PostArea){ run.y, (size_t)at, 0, 1, (int)plane });
+        posts_apply(c->kernels, &run.posts, &(PostArea){ run.y, at, 0, 1, (int)(n * plane) });
     }
     return OK;
+}
+
+/* So many planes that follow each other go to one call that inputs and outputs stay in the L1 cache; 1 where several outputs read one plane. */
+static int planes_together(const ConvShape *c)
+{
+    const int64_t most = 4096;                 /* floats */
+    int64_t planes = most / (c->in[1] * c->in[2] + c->out[1] * c->out[2] + 1);
+    return c->outputs != c->group || planes < 1 ? 1 : (int)planes;
 }
 
 /* Constant weights with what was fused into them; w stays NULL while the weights are not constant. */
@@ -144,6 +154,7 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     TRY(find_kernels(&c->kernels));
     c->window = window_of(shape);
     c->shape = *shape;
+    c->together = planes_together(shape);
     if (s->in[1]->constant) {
         float *own;
         TRY(fused_weights(plan, s, 0, &w));

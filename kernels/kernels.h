@@ -41,7 +41,8 @@ typedef struct Kernels {
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
     /*   transpose_f32: for r < rows, c < columns: y[c * ldy + r] = x[r * ldx + c] */
     void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);
-    /*   depthwise_f32: y[n] = clamp(bias + sum over the taps k of w[k] * X[k][n] + residual[n]), X as in pack_f32 with one channel; plane is not used */
+    /*   depthwise_f32: y[i][n] = clamp(bias[i] + sum over the taps k of w[i][k] * X[i][k][n] + residual[i][n]), X[i] as in pack_f32 with one channel, for i < planes.
+     * Sums run over k in ascending order wherever a pixel lies, so that parts of an image give the same as the whole. */
     void (*depthwise_f32)(const PanelWindow *g, const Depthwise *d);
 
     /* Winograd convolutions, see kernels/winograd.h; l runs over WINOGRAD_LANES.

@@ -67,12 +67,15 @@ typedef struct DensePart {
     PanelAhead ahead;          /* where packed */
 } DensePart;
 
-/* One channel of a depthwise convolution: one plane of the window, its own kernel. */
+/* Channels of a depthwise convolution: each has one plane of the window and its own kernel. */
 typedef struct Depthwise {
-    const float *x, *w;        /* the plane in[0] x in[1], kernel[0] x kernel[1] weights */
-    const float *residual;     /* NULL, or placed like y */
-    float *y;                  /* out[0] x out[1], dense */
-    float bias, lo, hi;
+    int planes;
+    const float *x, *w;        /* each in[0] x in[1], `plane` of the window apart; kernel[0] x kernel[1] weights each */
+    const float *bias;         /* of each channel; NULL: 0 */
+    const float *residual;     /* NULL, or placed like y; may be y */
+    float *y;                  /* each out[0] x out[1], dense */
+    size_t y_plane;            /* from one to the next */
+    float lo, hi;
 } Depthwise;
 
 /* A sparse product, two rows of W at a time. The stream has, for each head in turn and unaligned,

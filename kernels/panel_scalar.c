@@ -102,14 +102,18 @@ static void transpose_f32(const float *x, size_t ldx, int rows, int columns, flo
 
 void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
 {
-    for (int64_t n = 0; n < (int64_t)g->out[0] * g->out[1]; n++) {
-        float sum = d->bias;
-        for (int k = 0; k < g->kernel[0] * g->kernel[1]; k++)
-            sum += d->w[k] * window_at(g, d->x, k, n);
-        if (d->residual)
-            sum += d->residual[n];
-        d->y[n] = sum < d->lo ? d->lo : sum > d->hi ? d->hi : sum;
-    }
+    int taps = g->kernel[0] * g->kernel[1];
+    int64_t pixels = (int64_t)g->out[0] * g->out[1];
+    for (int i = 0; i < d->planes; i++)
+        for (int64_t n = 0; n < pixels; n++) {
+            size_t at = (size_t)i * d->y_plane + (size_t)n;
+            float sum = d->bias ? d->bias[i] : 0;
+            for (int k = 0; k < taps; k++)
+                sum += d->w[i * taps + k] * window_at(g, d->x + (size_t)i * g->plane, k, n);
+            if (d->residual)
+                sum += d->residual[at];
+            d->y[at] = sum < d->lo ? d->lo : sum > d->hi ? d->hi : sum;
+        }
 }
 
 void panel_scalar(Kernels *k)

@@ -208,21 +208,24 @@ void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r)
     guard_free(&b);
 }
 
-/* Sums of both levels stay within the bound of a sum of at most 4 x 4 products and a bias, each below 1. */
+/* Sums of both levels stay within the bound of a sum of so many products and a bias, each below 1. */
 void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r)
 {
     PanelWindow g = draw_window(r);
-    size_t outputs = (size_t)(g.out[0] * g.out[1]), taps = (size_t)(g.kernel[0] * g.kernel[1]);
-    Guard x = guard_floats((size_t)(g.in[0] * g.in[1]), 10, r), w = guard_floats(taps, 10, r), residual = guard_floats(outputs, 10, r);
-    Guard a = guard_new(outputs * 4, 0), b = guard_new(outputs * 4, 0);
-    Depthwise d = { .x = x.data, .w = w.data, .residual = random_between(r, 0, 1) ? residual.data : NULL, .y = a.data, .bias = random_float(r),
+    int planes = random_between(r, 1, 3);
+    size_t pixels = (size_t)(g.out[0] * g.out[1]), outputs = (size_t)planes * pixels, taps = (size_t)(g.kernel[0] * g.kernel[1]);
+    g.plane = (size_t)(g.in[0] * g.in[1]);
+    Guard x = guard_floats((size_t)planes * g.plane, 10, r), w = guard_floats((size_t)planes * taps, 10, r), residual = guard_floats(outputs, 10, r);
+    Guard a = guard_new(outputs * 4, 0), b = guard_new(outputs * 4, 0), bias = guard_floats((size_t)planes, 10, r);
+    Depthwise d = { .planes = planes, .x = x.data, .w = w.data, .residual = random_between(r, 0, 1) ? residual.data : NULL, .y = a.data, .y_plane = pixels,
+                    .bias = random_between(r, 0, 4) ? bias.data : NULL,
                     .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f };
     level->depthwise_f32(&g, &d);
     d.y = b.data;
     scalar->depthwise_f32(&g, &d);
     for (size_t i = 0; i < outputs; i++)
-        assert_true(fabs(((float *)a.data)[i] - (double)((float *)b.data)[i]) <= 20 * 0x1p-23 * 18);
-    Guard *all[] = { &x, &w, &residual, &a, &b };
-    for (size_t i = 0; i < 5; i++)
+        assert_true(fabs(((float *)a.data)[i] - (double)((float *)b.data)[i]) <= (double)(taps + 4) * 0x1p-23 * (double)(taps + 2));
+    Guard *all[] = { &x, &w, &residual, &a, &b, &bias };
+    for (size_t i = 0; i < 6; i++)
         guard_free(all[i]);
 }
