@@ -6,7 +6,7 @@
 #include "kernels/lanes_avx512.inc"
 #include "kernels/levels.h"
 
-enum { VECTORS = PANEL_COLUMNS / LANES, MOST_TAPS = 64, WIDEST = 16, MOST_LOADS = VECTORS + PANEL_COLUMNS };
+enum { VECTORS = PANEL_COLUMNS / LANES, MOST_TAPS = 64, WIDEST = 16, MOST_LOADS = VECTORS + PANEL_COLUMNS, GROUP = 6 };
 
 /* Columns at ... at + n - 1 of the panel: pixels from (y, x) on. first: where column 0 would read tap (0, 0), if it lay in this row. */
 typedef struct Run { int at, n, y, x; int64_t first; } Run;
@@ -60,31 +60,36 @@ static Tap tap_at(const PanelWindow *g, int k)
     return (Tap) { k / taps, k % taps / g->kernel[1], k % g->kernel[1] };
 }
 
-/* One run: one load a register. */
-INLINE void pack_row(const float *from, uint64_t mask, const int vectors, float *const to[], size_t at)
-{
-    EACH(v, vectors) v_store(to[v] + at, v_load_masked(from + LANES * v, (M)(mask >> LANES * v)));
-}
-
-INLINE void copy_row(const float *from, const int vectors, float *const to[], size_t at)
-{
-    EACH(v, vectors) v_store(to[v] + at, v_load(from + LANES * v));
-}
-
 typedef struct Shifts { int64_t at[MOST_TAPS]; uint64_t mask[MOST_TAPS]; } Shifts;
 
+/* The next row that is read, while they are read in order. */
+typedef struct Source { const float *channel; int tap; } Source;
+
+INLINE void load_row(const PanelWindow *g, const Shifts *s, const int vectors, Source *from, V *row)
+{
+    const float *x = from->channel + s->at[from->tap];
+    uint64_t mask = s->mask[from->tap];
+    EACH(v, vectors) row[v] = v_load_masked(x + LANES * v, (M)(mask >> LANES * v));
+    if (++from->tap < g->kernel[0] * g->kernel[1]) return;
+    from->tap = 0;
+    from->channel += g->plane;
+}
+
+/* Rows in groups, loads first: a load waits for stores before it whose addresses end in the same 12 bits, and a few rows of stores cover all of them. */
 INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
 {
     int taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0;
-    const float *channel = x + (size_t)(p->k0 / taps) * g->plane;
-    const uint64_t all = bits(0, vectors * LANES);
-    size_t at = 0;
-    for (int k = 0, t = p->k0 % taps; k < rows; k++, at += (size_t)p->width) {
-        if (s->mask[t] == all) copy_row(channel + s->at[t], vectors, to, at);
-        else pack_row(channel + s->at[t], s->mask[t], vectors, to, at);
-        if (++t < taps) continue;
-        t = 0;
-        channel += g->plane;
+    Source from = { x + (size_t)(p->k0 / taps) * g->plane, p->k0 % taps };
+    size_t at = 0, width = (size_t)p->width;
+    for (; rows >= GROUP; rows -= GROUP, at += GROUP * width) {
+        V row[GROUP][VECTORS];
+        EACH(r, GROUP) load_row(g, s, vectors, &from, row[r]);
+        EACH(r, GROUP) EACH(v, vectors) v_store(to[v] + at + (size_t)r * width, row[r][v]);
+    }
+    for (; rows > 0; rows--, at += width) {
+        V row[VECTORS];
+        load_row(g, s, vectors, &from, row);
+        EACH(v, vectors) v_store(to[v] + at, row[v]);
     }
 }
 
