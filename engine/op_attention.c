@@ -123,6 +123,15 @@ static Err packed_macs(const Node *n, const Fact *const *in, const Fact *const *
     return macs_of(&in[0]->shape, &in[1]->shape.dim[1], 1, macs);
 }
 
+/* com.microsoft QAttention: as Attention, of quantized X and weights */
+static Err quantized_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
+{
+    TRY(packed_infer(x, n, in, out));
+    out[0].dtype = out[1].dtype = DT_F32;
+    return OK;
+}
+
+static const QuantSpec PACKED_QUANT[] = { { 0, 3, 6 }, { 1, 4, 7 }, { -1, -1, -1 } };
 static const AttrSpec HEADS_ATTRS[] = { { "num_heads", ATTR_I, true }, { 0 } };
 
 const Op op_Attention = { "Attention", "", 23, 3, 7, 1, 4, .infer = attention_infer, .prep = attention_prep };
@@ -130,7 +139,10 @@ const Op op_LinearAttention = { "LinearAttention", "", 27, 3, 6, 2, 2, .infer = 
 const Op op_RotaryEmbedding = { "RotaryEmbedding", "", 23, 3, 4, 1, 1, .infer = infer_same, .prep = rotary_prep };
 const Op op_ms_Attention = { "Attention", "com.microsoft", 1, 2, 7, 1, 2, .attrs = HEADS_ATTRS, .infer = packed_infer, .expand = packed_attention_expand,
     .roles = packed_roles, .macs = packed_macs };
-const Op op_ms_GroupQueryAttention = { "GroupQueryAttention", "com.microsoft", 1, 7, 14, 1, 4, .attrs = HEADS_ATTRS, .infer = group_query_infer };
+const Op op_ms_GroupQueryAttention = { "GroupQueryAttention", "com.microsoft", 1, 1, 14, 1, 4, .attrs = HEADS_ATTRS, .infer = group_query_infer,
+    .expand = group_query_expand };
 const Op op_ms_MultiHeadAttention = { "MultiHeadAttention", "com.microsoft", 1, 1, 10, 1, 4, .attrs = HEADS_ATTRS, .infer = multi_head_infer,
     .prep = multi_head_prep };
+const Op op_ms_QAttention = { "QAttention", "com.microsoft", 1, 5, 9, 1, 2, .attrs = HEADS_ATTRS, .infer = quantized_infer, .expand = quantized_attention_expand,
+    .roles = packed_roles, .macs = packed_macs, .quant = PACKED_QUANT };
 const Op op_ms_RotaryEmbedding = { "RotaryEmbedding", "com.microsoft", 1, 4, 4, 1, 1, .infer = infer_same, .prep = rotary_prep };

@@ -11,8 +11,11 @@ size_t plan_memory_limit(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_
 
 static Err out_of_memory(const Plan *p, size_t bytes)
 {
-    return err_set(ERR_NOMEM, "This model needs more memory than the limit of %zu MiB allows (%zu MiB in use, %zu MiB more wanted).",
-                   p->options.memory_limit >> 20, plan_used(p) >> 20, bytes >> 20);
+    const bool small = p->options.memory_limit < (size_t)1 << 20;
+    const int shift = small ? 10 : 20;
+    const char *unit = small ? "KiB" : "MiB";
+    return err_set(ERR_NOMEM, "This model needs more memory than the limit of %zu %s allows (%zu %s in use, %zu %s more wanted).",
+                   p->options.memory_limit >> shift, unit, plan_used(p) >> shift, unit, bytes >> shift, unit);
 }
 
 Err plan_alloc(Plan *p, size_t bytes, void **out)

@@ -270,6 +270,7 @@ static Err packed_prep(Plan *plan, Step *s)
 
 static const Op op_PackedAttention = { "PackedAttention", "com.microsoft", 1, 1, 4, 1, 2, .infer = packed_infer, .prep = packed_prep };
 
+/* Attention: X, weights, bias, mask, past, attention_bias. */
 Err packed_attention_expand(Expand *x)
 {
     static const Attrs NONE = { 0 };
@@ -278,4 +279,14 @@ Err packed_attention_expand(Expand *x)
     TRY(expand_op(x, "MatMul", &t, VALUES(expand_in(x, 0), expand_in(x, 1)), &NONE));
     if (expand_in(x, 2)) TRY(expand_op(x, "Add", &t, VALUES(t, expand_in(x, 2)), &NONE));
     return expand_row(x, &op_PackedAttention, VALUES(expand_out(x, 0), expand_out(x, 1)), VALUES(t, expand_in(x, 3), expand_in(x, 4), expand_in(x, 5)), NULL);
+}
+
+/* QAttention: the same with X and weights quantized: X, weights, bias, scales of both, mask, zero points of both, past. */
+Err quantized_attention_expand(Expand *x)
+{
+    static const Attrs NONE = { 0 };
+    Value *t, *in[] = { expand_in(x, 0), expand_in(x, 1), expand_in(x, 3), expand_in(x, 4), expand_in(x, 6), expand_in(x, 7), expand_in(x, 2) };
+    if (attr_i(x->node, "do_rotary", 0)) return err_set(ERR_UNSUPPORTED, "QAttention with rotary embeddings cannot be run.");
+    TRY(expand_op(x, "MatMulIntegerToFloat", &t, (Values){ in, 7 }, &NONE));
+    return expand_row(x, &op_PackedAttention, VALUES(expand_out(x, 0), expand_out(x, 1)), VALUES(t, expand_in(x, 5), expand_in(x, 8)), NULL);
 }

@@ -433,6 +433,27 @@ exported() {
     empty absent
 }
 
+# A loop without end. Where jobs of a script run in the background, Ctrl-C is ignored: env brings it back.
+interrupted() {
+    local status
+    cp "$top/tests/corpus/run/loop-endless" endless.onnx
+    mkdir data && cp "$top/tests/corpus/npz/archive-stored" data/a.npz
+    timeout -k 10 -s INT 1 env --default-signal=INT "$oneshot" run --model endless.onnx --data data --out outputs >out 2>err
+    status=$?
+    [ $status -eq 124 ] || problem "Ctrl-C: status $status instead of 124"
+    only_files m.onnx endless.onnx data data/a.npz outputs
+    run 8 run --model endless.onnx --data data --out outputs --time-limit 0.2
+    has err "This model takes longer than the limit of 0.2 seconds."
+    only_files m.onnx endless.onnx data data/a.npz outputs
+}
+memory_limit() {
+    run 8 run --model m.onnx --data "$top/examples/samples" --out outputs --memory-limit 100K
+    has err "the limit of 100 KiB allows"
+    [ -z "$(ls outputs 2>/dev/null)" ] || problem "outputs: $(ls outputs)"
+    run 0 run --model m.onnx --data "$top/examples/samples" --out outputs --memory-limit 1G --quiet
+    exists outputs/out-0000.npz
+}
+
 check "main job" main_job
 check "note at low sparsity" quiet_note
 check "default names" default_names
@@ -452,5 +473,7 @@ check "threads" same_for_threads
 check "choices" choices
 check "differences" differences
 check "bench" benchmark
+check "interrupted" interrupted
+check "memory limit" memory_limit
 check "exported symbols" exported
 finish

@@ -185,9 +185,42 @@ static void test_dynamic_matmul(void **state)
     GIVES(b, 131.5f, -121.5f);
 }
 
+/* Queries of 0 see all keys alike: the mean of the values so far, of samples of different lengths. */
+static void test_group_query(void **state)
+{
+    (void)state;
+    for (int output = 0; output < 2; output++) {
+        Build *b = one_node("GroupQueryAttention", "q,k,v,pk,pv,last,total", output ? "a,keys,y" : "y,keys,values", "num_heads:i=2 kv_num_heads:i=1");
+        floats(b, "q", "2,1,2", (float[]){ 0, 0, 0, 0 });
+        floats(b, "k", "2,1,1", (float[]){ 1, 1 });
+        floats(b, "v", "2,1,1", (float[]){ 6, 9 });
+        floats(b, "pk", "2,1,2,1", (float[]){ 1, 1, 1, 0 });
+        floats(b, "pv", "2,1,2,1", (float[]){ 1, 2, 3, 0 });
+        build_init(b, "last", DT_I32, "2", (int32_t[]){ 2, 1 });
+        build_init(b, "total", DT_I32, "", (int32_t[]){ 3 });
+        if (output) GIVES(b, 1, 2, 6, 3, 9, 0);
+        else GIVES(b, 3, 3, 6, 6);
+    }
+}
+
+/* One row attends to itself alone: its value, 4 * 3 * 0.5 + 1. */
+static void test_quantized_attention(void **state)
+{
+    (void)state;
+    Build *b = one_node("QAttention", "x,w,b,sx,sw,,zx", "y", "num_heads:i=1");
+    build_init(b, "x", DT_U8, "1,1,1", (uint8_t[]){ 5 });
+    build_init(b, "w", DT_I8, "1,3", (int8_t[]){ 1, 2, 3 });
+    floats(b, "b", "3", (float[]){ 0, 0, 1 });
+    floats(b, "sx", "", (float[]){ 0.5f });
+    floats(b, "sw", "", (float[]){ 1 });
+    build_init(b, "zx", DT_U8, "", (uint8_t[]){ 1 });
+    GIVES(b, 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_fused_conv), cmocka_unit_test(test_fused_products), cmocka_unit_test(test_skip_norm),
-        cmocka_unit_test(test_embed_norm), cmocka_unit_test(test_qlinear), cmocka_unit_test(test_qgemm), cmocka_unit_test(test_dynamic_matmul) };
+        cmocka_unit_test(test_embed_norm), cmocka_unit_test(test_qlinear), cmocka_unit_test(test_qgemm), cmocka_unit_test(test_dynamic_matmul),
+        cmocka_unit_test(test_group_query), cmocka_unit_test(test_quantized_attention) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

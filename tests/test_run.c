@@ -224,6 +224,67 @@ static void test_cache(void **state)
     unload(l);
 }
 
+/* What fuzzing met: each once ended the process or left what the sanitizers see -------------------------------------------------------- */
+
+static void refused(Build *b, Err wanted, const char *sentence)
+{
+    Loaded l = load(b);
+    Plan *p = NULL;
+    Err e = plan_build(l.m, NULL, 0, &(PlanOptions){ .threads = 1 }, &p);
+    if (e == OK) e = plan_run(p, NULL, 0);
+    if (e != wanted || !strstr(err_text(), sentence)) fail_msg("%d, '%s' instead of %d, '%s'", e, e == OK ? "" : err_text(), wanted, sentence);
+    plan_free(p);
+    unload(l);
+}
+
+static Build *node_of(const char *type, const char *in, const char *attributes)
+{
+    Build *b = build_new();
+    build_node(b, type, in, "y", attributes);
+    build_output(b, "y", DT_NONE, NULL);
+    return b;
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    Build *b = node_of("MatMulInteger", "a,b,z", "");
+    build_init(b, "a", DT_U8, "2,3", NULL);
+    build_init(b, "b", DT_U8, "3,2", NULL);
+    build_init(b, "z", DT_I32, "", (int32_t[]){ 1 });
+    refused(b, ERR_SHAPE, "A zero point has another type than what it belongs to.");
+    b = node_of("ConvInteger", "a,b,z", "");
+    build_init(b, "a", DT_I8, "1,1,3,3", NULL);
+    build_init(b, "b", DT_I8, "1,1,2,2", NULL);
+    build_init(b, "z", DT_U8, "1", (uint8_t[]){ 1 });
+    refused(b, ERR_SHAPE, "A zero point has another type than what it belongs to.");
+    b = node_of("MaxPool", "a", "kernel_shape:is=2");
+    build_init(b, "a", DT_F32, "1,1,3,3", NULL);
+    refused(b, ERR_SHAPE, "MaxPool");
+    b = node_of("Split", "a", "axis:i=1 num_outputs:i=1");
+    build_init(b, "a", DT_F32, "1,0", NULL);
+    refused(b, OK, "");
+}
+
+/* Rows that lie outside of what is padded have no place in it; a constant product of one column has nothing to read ahead of. */
+static void test_nothing_outside(void **state)
+{
+    (void)state;
+    Build *b = build_new();
+    build_init(b, "a", DT_F32, "1,2", (float[]){ 1, 2 });
+    build_init(b, "pads", DT_I64, "4", (int64_t[]){ 2, 1, 1, 0 });
+    build_init(b, "w", DT_F32, "3,1", (float[]){ 1, 10, 100 });
+    build_node(b, "Pad", "a,pads", "p", "");
+    build_node(b, "MatMul", "p,w", "y", "");
+    build_output(b, "y", DT_F32, "4,1");
+    Loaded l = load(b);
+    Plan *p = plan_for(l.m, NULL, 0, &(PlanOptions){ .threads = 1 });
+    if (plan_run(p, NULL, 0) != OK) fail_msg("%s", err_text());
+    assert_memory_equal(p->out[0]->data, ((float[]){ 0, 0, 210, 0 }), 4 * sizeof(float));
+    plan_free(p);
+    unload(l);
+}
+
 /* threads ------------------------------------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, ROUNDS = 20, FEATURES = 32 };
@@ -291,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless),
         cmocka_unit_test(test_empty_join), cmocka_unit_test(test_batch_in_time),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_nothing_outside),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

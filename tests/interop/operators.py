@@ -164,6 +164,42 @@ def attentions():
     yield "RotaryEmbedding of positions", *node("RotaryEmbedding", [normal(2, 4, 5, 6), rng.integers(0, 16, (2, 5)), *tables], fixed=(2, 3)), 1e-5
 
 
+def quantized_attentions():
+    x, w, b = byte(2, 5, 24), byte(24, 72, dtype=np.int8), normal(72)
+    scales, points, mask = [scale(0.02), scale(0.01)], [np.uint8(120), np.int8(3)], np.array([3, 5], np.int32)
+    for name, more in (("", []), (" with lengths", [mask]), (" with zero points", [None, *points]), (" with a mask and zero points", [mask, *points])):
+        yield f"QAttention{name}", *node("QAttention", [x, w, b, *scales, *more], fixed=[i for i in (1, 2, 3, 4, 6, 7) if i < 5 + len(more)], num_heads=4), 1e-5
+    past = [x, w, b, *scales, None, *points, normal(2, 2, 4, 3, 6)]
+    yield "QAttention, causal with a past", *node("QAttention", past, [F, F], fixed=(1, 2, 3, 4, 6, 7), num_heads=4, unidirectional=1), 1e-5
+
+
+def group_queries():
+    """Keys and values of 2 heads for 4 of queries, 16 columns each. The first run, runs with a past, samples of different lengths."""
+    tables = [normal(32, 8), normal(32, 8)]
+
+    def case(name, rows, past, lengths, packed=False, turned=False, more=(), **attributes):
+        batch, total = len(lengths), past + rows
+        parts = [normal(batch, rows, 128), None, None] if packed else [normal(batch, rows, 64), normal(batch, rows, 32), normal(batch, rows, 32)]
+        cache = [normal(batch, 2, past, 16), normal(batch, 2, past, 16)]
+        for b, length in enumerate(lengths):
+            for part in cache:
+                part[b, :, max(length - rows, 0):] = 0              # what ONNX Runtime makes of rows that no sample has
+        values = [*parts, *cache, np.array(lengths, np.int32) - 1, np.array(total, np.int32), *(tables if turned else [None, None]), *more]
+        return (f"GroupQueryAttention, {name}", *node("GroupQueryAttention", values, (F, F, F), fixed=(6, 7, 8), num_heads=4, kv_num_heads=2,
+                **({"do_rotary": 1} if turned else {}), **attributes), 1e-5)
+    yield case("first", 5, 0, [5, 5])
+    yield case("first, packed and turned", 5, 0, [5, 5], packed=True, turned=True)
+    yield case("one more", 1, 6, [7, 7], turned=True)
+    yield case("one more, interleaved", 1, 6, [7, 7], turned=True, rotary_interleaved=1)
+    yield case("one more of different lengths", 1, 6, [7, 4], turned=True)
+    yield case("some more", 3, 6, [9], packed=True, turned=True)
+    yield case("in a window", 7, 0, [7], turned=True, local_window_size=3)
+    yield case("one more in a window", 1, 9, [10, 10], local_window_size=4)
+    yield case("with a soft limit and a scale", 5, 0, [5], softcap=2.0, scale=0.5)
+    yield case("with positions", 5, 0, [5, 5], turned=True, more=[np.tile(np.arange(3, 8), (2, 1))])
+    yield case("with a bias", 5, 0, [5, 5], more=[None, normal(1, 4, 5, 5)])
+
+
 def machine_learning():
     x, w, b = normal(9, 4), normal(12).tolist(), normal(3).tolist()
     for transform in ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO"):
@@ -187,5 +223,5 @@ def machine_learning():
 
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (fused, norms, quantized, products, packed_weights, attentions, machine_learning):
+    for family in (fused, norms, quantized, products, packed_weights, attentions, quantized_attentions, group_queries, machine_learning):
         yield from family()
