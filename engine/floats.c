@@ -49,41 +49,14 @@ void floats_combine(const Plan *p, Arithmetic kind, const Walk *w, const float *
         combine_range(&c, w, (const float *[]){ a, b }, y, (const int64_t[]){ piece * PIECE, lesser(n, (piece + 1) * PIECE) });
 }
 
-/* The total of one row, by halves. */
+/* Sums of long rows in double. */
 static float total_row(Total kind, const float *x, int64_t n)
 {
     const Kernels *k = kernels_best();
-    const Combine join = { kind == TOTAL_MOST ? ARITHMETIC_MAX : ARITHMETIC_MIN, 1, 1 };
-    float part[COLUMNS];
     double sum = 0;
-    size_t m = (size_t)lesser(n, COLUMNS);
-    if (kind == TOTAL_SUM) {
-        for (int64_t at = 0; at < n; at += PIECE) sum += (double)k->sum_f32(x + at, (size_t)lesser(PIECE, n - at));
-        return (float)sum;
-    }
-    for (int64_t at = 0; kind == TOTAL_SQUARES && at < n; at += COLUMNS) {
-        size_t columns = (size_t)lesser(COLUMNS, n - at);
-        k->combine_f32(&(Combine){ ARITHMETIC_MUL, 1, 1 }, x + at, x + at, part, columns);
-        sum += (double)k->sum_f32(part, columns);
-    }
-    if (kind == TOTAL_SQUARES) return (float)sum;
-    if (!n) return kind == TOTAL_MOST ? -INFINITY : INFINITY;
-    memcpy(part, x, m * sizeof *x);
-    for (int64_t at = COLUMNS; at < n; at += COLUMNS) k->combine_f32(&join, part, x + at, part, (size_t)lesser(COLUMNS, n - at));
-    for (; m > 1; m = (m + 1) / 2) k->combine_f32(&join, part, part + (m + 1) / 2, part, m / 2);
-    return part[0];
-}
-
-/* The largest number of a row and what its softmax divides by give the logarithm: the largest result is 1 / divisor. */
-static void softmax_row(const float *x, float *y, int64_t n, bool logarithm)
-{
-    const Kernels *k = kernels_best();
-    const Combine minus = { ARITHMETIC_SUB, 1, 0 };
-    k->softmax_f32(&(Softmax){ .scale = 1 }, x, y, (size_t)n);
-    if (!logarithm) return;
-    float most = total_row(TOTAL_MOST, x, n), rest = -logf(total_row(TOTAL_MOST, y, n));
-    k->combine_f32(&minus, x, &most, y, (size_t)n);
-    k->combine_f32(&minus, y, &rest, y, (size_t)n);
+    if (n <= PIECE || kind == TOTAL_MOST || kind == TOTAL_LEAST) return k->total_f32(kind, x, (size_t)n);
+    for (int64_t at = 0; at < n; at += PIECE) sum += (double)k->total_f32(kind, x + at, (size_t)lesser(PIECE, n - at));
+    return (float)sum;
 }
 
 /* Down the rows of [n][row], for a strip of at most COLUMNS columns. */
@@ -105,13 +78,15 @@ static void softmax_strip(const float *x, float *y, const Axis *a, size_t column
     for (int64_t j = 0; j < a->n; j++) k->combine_f32(&last, y + j * a->inner, sum, y + j * a->inner, columns);
 }
 
-void floats_softmax(const Plan *p, const Axis *a, const float *x, float *y, bool logarithm)
+void floats_softmax(const Plan *plan, const Axis *a, const float *x, float *y, bool logarithm)
 {
+    const Kernels *k = kernels_best();
+    const Softmax p = { .scale = 1, .logarithm = logarithm };
     int64_t strips = a->inner == 1 ? 1 : pieces_of(a->inner, COLUMNS), n = a->n;
-    #pragma omp parallel for num_threads(p->threads) if (a->outer * n * a->inner > PARALLEL_WORK / 4)
+    #pragma omp parallel for num_threads(plan->threads) if (a->outer * n * a->inner > PARALLEL_WORK / 4)
     for (int64_t t = 0; t < a->outer * strips; t++) {
         int64_t first = t % strips * COLUMNS, at = t / strips * n * a->inner + first;
-        if (a->inner == 1) softmax_row(x + at, y + at, n, logarithm);
+        if (a->inner == 1) k->softmax_f32(&p, x + at, y + at, (size_t)n);
         else softmax_strip(x + at, y + at, a, (size_t)lesser(COLUMNS, a->inner - first), logarithm);
     }
 }
@@ -119,7 +94,7 @@ void floats_softmax(const Plan *p, const Axis *a, const float *x, float *y, bool
 /* Totals down n rows, for a strip of at most COLUMNS columns. */
 static void total_strip(Total kind, const Axis *a, const float *x, float *y, size_t columns)
 {
-    static const Arithmetic JOIN[] = { ARITHMETIC_ADD, ARITHMETIC_MAX, ARITHMETIC_MIN, ARITHMETIC_ADD };
+    static const Arithmetic JOIN[] = { [TOTAL_SUM] = ARITHMETIC_ADD, [TOTAL_SQUARES] = ARITHMETIC_ADD, [TOTAL_MOST] = ARITHMETIC_MAX, [TOTAL_LEAST] = ARITHMETIC_MIN };
     const Kernels *k = kernels_best();
     float square[COLUMNS];
     for (size_t i = 0; i < columns; i++) y[i] = kind == TOTAL_MOST ? -INFINITY : kind == TOTAL_LEAST ? INFINITY : 0;

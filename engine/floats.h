@@ -14,7 +14,6 @@ void floats_activate(const Plan *p, const Activate *a, const float *x, float *y,
 /* y = a op b, broadcast: w holds a, b (operands 0 and 1) and the shape of y. */
 void floats_combine(const Plan *p, Arithmetic kind, const Walk *w, const float *a, const float *b, float *y);
 /* Softmax along the middle axis of [outer][n][inner], or its logarithm. */
-void floats_softmax(const Plan *p, const Axis *a, const float *x, float *y, bool logarithm);
+void floats_softmax(const Plan *plan, const Axis *a, const float *x, float *y, bool logarithm);
 /* y[o][i] = total over j of x[o][j][i]: a sum, or the largest or least number (NaN if there is one; of nothing: -infinity, infinity). */
-typedef enum Total { TOTAL_SUM, TOTAL_MOST, TOTAL_LEAST, TOTAL_SQUARES } Total;
 void floats_total(const Plan *p, Total kind, const Axis *a, const float *x, float *y);

@@ -269,14 +269,26 @@ Err lrn_prep(Plan *plan, Step *s)
     return float_only(s);
 }
 
+/* Rows of float32 by their lengths. */
+static void unit_rows(const Plan *plan, int64_t rows, int64_t n, const float *x, float *y)
+{
+    const Kernels *k = kernels_best();
+    #pragma omp parallel for num_threads(plan->threads) if (rows * n > PARALLEL_WORK)
+    for (int64_t r = 0; r < rows; r++) {
+        float squares = k->total_f32(TOTAL_SQUARES, x + r * n, (size_t)n), factor = squares == 0 ? 0 : 1 / sqrtf(squares);
+        k->combine_f32(&(Combine){ ARITHMETIC_MUL, 1, 0 }, x + r * n, &factor, y + r * n, (size_t)n);
+    }
+}
+
 static Err lp_norm_run(Plan *plan, Step *s)
 {
     int axis = 0;
-    (void)plan;
     TRY(axis_of(attr_i(s->node, "axis", -1), s->in[0]->shape.rank, &axis));
     Axis a = axis_around(&s->in[0]->shape, axis, axis + 1);
-    if (s->in[0]->dtype == DT_F32) lp_norm_f32(&a, s->in[0]->data, s->out[0]->data, attr_i(s->node, "p", 2));
-    else lp_norm_f64(&a, s->in[0]->data, s->out[0]->data, attr_i(s->node, "p", 2));
+    int64_t p = attr_i(s->node, "p", 2);
+    if (s->in[0]->dtype == DT_F32 && p == 2 && a.inner == 1) unit_rows(plan, a.outer, a.n, s->in[0]->data, s->out[0]->data);
+    else if (s->in[0]->dtype == DT_F32) lp_norm_f32(&a, s->in[0]->data, s->out[0]->data, p);
+    else lp_norm_f64(&a, s->in[0]->data, s->out[0]->data, p);
     return OK;
 }
 
@@ -287,5 +299,6 @@ Err lp_norm_prep(Plan *plan, Step *s)
     int64_t p = attr_i(s->node, "p", 2);
     if (p != 1 && p != 2) return err_set(ERR_SHAPE, "LpNormalization has p = %lld, expected 1 or 2.", (long long)p);
     s->run = lp_norm_run;
+    TRY(floats_ready());
     return float_only(s);
 }

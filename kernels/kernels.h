@@ -67,8 +67,8 @@ typedef struct Kernels {
     void (*softmax_f32)(const Softmax *p, const float *x, float *y, size_t n);
     /*   normalize_f32: for i < n: y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + shift[i];     n > 0 */
     void (*normalize_f32)(const Normalize *p, const float *x, float *y, size_t n);
-    /*   sum of x[i], in any order */
-    float (*sum_f32)(const float *x, size_t n);
+    /*   total_f32:     sum of x[i] or x[i]^2, in any order (of nothing: 0); the largest or least x[i], NaN if there is one (of nothing: -infinity, infinity) */
+    float (*total_f32)(Total kind, const float *x, size_t n);
 
     /* One channel, see kernels/plane.h; y: [out[0]][out[1]].
      *   pool_f32:      y[oy][ox] = max (-infinity of nothing; NaN if there is one) or sum (0) over ky, kx of x[iy][ix] */

@@ -29,5 +29,7 @@ typedef struct Combine {
 /* mean and variance (divided by n) of the row; root_mean_square: mean is taken as 0. NULL scale: 1, NULL shift: 0. */
 typedef struct Normalize { const float *scale, *shift; float epsilon; bool root_mean_square; } Normalize;
 
-/* What softmax works on: x[i] * scale + mask[i * step], step 0 or 1. NULL mask: 0. */
-typedef struct Softmax { float scale; const float *mask; size_t step; } Softmax;
+/* What softmax works on: x[i] * scale + mask[i * step], step 0 or 1. NULL mask: 0. logarithm: of the result. */
+typedef struct Softmax { float scale; const float *mask; size_t step; bool logarithm; } Softmax;
+
+typedef enum Total { TOTAL_SUM, TOTAL_SQUARES, TOTAL_MOST, TOTAL_LEAST, TOTALS } Total;

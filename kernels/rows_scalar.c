@@ -64,14 +64,23 @@ static void softmax_f32(const Softmax *p, const float *x, float *y, size_t n)
     double most = -INFINITY, sum = 0;
     for (size_t i = 0; i < n; i++) most = shifted(p, x, i) > most ? shifted(p, x, i) : most;
     for (size_t i = 0; i < n; i++) sum += exp(shifted(p, x, i) - most);
-    for (size_t i = 0; i < n; i++) y[i] = (float)(exp(shifted(p, x, i) - most) / sum);
+    for (size_t i = 0; i < n; i++) {
+        double t = shifted(p, x, i) - most;
+        y[i] = (float)(p->logarithm ? t - log(sum) : exp(t) / sum);
+    }
 }
 
-static float sum_f32(const float *x, size_t n)
+static float total_f32(Total kind, const float *x, size_t n)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)x[i];
-    return (float)sum;
+    double total = kind == TOTAL_MOST ? -INFINITY : kind == TOTAL_LEAST ? INFINITY : 0;
+    for (size_t i = 0; i < n; i++) {
+        double v = x[i];
+        if (kind == TOTAL_SUM) total += v;
+        else if (kind == TOTAL_SQUARES) total += v * v;
+        else if (kind == TOTAL_MOST ? v > total : v < total) total = v;
+        else if (isnan(v)) return NAN;
+    }
+    return (float)total;
 }
 
 static void normalize_f32(const Normalize *p, const float *x, float *y, size_t n)
@@ -89,5 +98,5 @@ void rows_scalar(Kernels *k)
     k->combine_f32 = combine_f32;
     k->softmax_f32 = softmax_f32;
     k->normalize_f32 = normalize_f32;
-    k->sum_f32 = sum_f32;
+    k->total_f32 = total_f32;
 }

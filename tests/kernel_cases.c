@@ -97,7 +97,7 @@ const KernelCase kernel_cases[] = {
     CASE(combine_f32, compare_combine),
     CASE(softmax_f32, compare_softmax),
     CASE(normalize_f32, compare_normalize),
-    CASE(sum_f32, compare_sum),
+    CASE(total_f32, compare_total),
     CASE(depthwise_f32, compare_depthwise),
     CASE(pool_f32, compare_pool),
     CASE(pack_f32, compare_pack),

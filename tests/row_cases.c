@@ -75,7 +75,7 @@ void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r)
 {
     Rows rows = rows_new(0, r), other = rows_new(LONGEST, r);
     float *x = rows.x.data, *is = rows.is.data, *wanted = rows.wanted.data, *mask = other.x.data;
-    Softmax p = { random_below(r, 2) ? 1 : 0.3f, random_below(r, 2) ? mask : NULL, random_below(r, 2) };
+    Softmax p = { random_below(r, 2) ? 1 : 0.3f, random_below(r, 2) ? mask : NULL, random_below(r, 2), random_below(r, 2) };
     fill(x, rows.n, p.scale < 1 || p.mask || random_below(r, 2) ? 3 : 200, r);
     fill(mask, other.n, 3, r);
     if (rows.n > 1 && random_below(r, 2)) x[random_below(r, (uint32_t)rows.n)] = -INFINITY;
@@ -86,7 +86,7 @@ void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r)
         x = is;
     }
     level->softmax_f32(&p, x, is, rows.n);
-    for (size_t i = 0; i < rows.n; i++) assert_close(is[i], wanted[i], 2e-6 * (double)wanted[i] + FLT_MIN);
+    for (size_t i = 0; i < rows.n; i++) assert_close(is[i], wanted[i], p.logarithm ? 2e-6 + 2e-7 * fabs((double)wanted[i]) : 2e-6 * (double)wanted[i] + FLT_MIN);
     rows_free(&rows);
     rows_free(&other);
 }
@@ -106,10 +106,12 @@ void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r)
     rows_free(&parameters);
 }
 
-void compare_sum(const Kernels *scalar, const Kernels *level, Random *r)
+void compare_total(const Kernels *scalar, const Kernels *level, Random *r)
 {
     Rows rows = rows_new(0, r);
+    Total kind = (Total)random_below(r, TOTALS);
     fill(rows.x.data, rows.n, 1, r);
-    assert_close(level->sum_f32(rows.x.data, rows.n), scalar->sum_f32(rows.x.data, rows.n), (double)rows.n * 1e-6);
+    if (rows.n && random_below(r, 3) == 0) ((float *)rows.x.data)[random_below(r, (uint32_t)rows.n)] = NAN;
+    assert_close(level->total_f32(kind, rows.x.data, rows.n), scalar->total_f32(kind, rows.x.data, rows.n), kind < TOTAL_MOST ? (double)rows.n * 1e-6 : 0);
     rows_free(&rows);
 }

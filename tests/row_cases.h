@@ -6,4 +6,4 @@ void compare_activate(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_combine(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r);
-void compare_sum(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_total(const Kernels *scalar, const Kernels *level, Random *r);
