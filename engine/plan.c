@@ -300,6 +300,7 @@ static Err plan_graph(Plan *p, const Graph *g)
     if (!p->options.keep) TRY(fuse(p));
     if (!p->options.keep && !p->options.dense) TRY(drop_dead(p));
     TRY(prepare(p));
+    products_link(p);
     TRY(place(p));
     p->now = p->late;
     return OK;

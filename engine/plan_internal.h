@@ -40,6 +40,9 @@ Err  run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *const *i
 Err  fuse(Plan *p);
 /* Takes the weights out of products whose results are constant or that nobody reads: engine/dead.c. */
 Err  drop_dead(Plan *p);
+/* Sparse products of tokens in a row, with nothing but activations between: the first leaves its results as the panels that the next one reads. Before placing:
+ * panels are larger than what they hold. */
+void products_link(Plan *p);
 /* Gives every planned value its place in the block. */
 Err  place(Plan *p);
 Err  plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out);

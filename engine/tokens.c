@@ -63,19 +63,30 @@ static void run_dense(const Tokens *t, const MultiplyRun *run, int chunk, int64_
     finish(t, run, &(PostArea) { run->y, y, (size_t)features, rows, o.columns });
 }
 
-/* A part of the features of as many tokens as a panel has columns; the result is gathered transposed in scratch. packed: they were the last ones too. */
+/* The columns of block b of a panel: transposed into `panel` unless that holds them already, or where x has them. */
+static const float *columns_of(const Tokens *t, const MultiplyRun *run, int64_t first, int b, bool packed, float *panel)
+{
+    const Packed *w = &t->packed;
+    size_t k0 = (size_t)b * (size_t)w->block, width = (size_t)t->at_once, k = (size_t)w->k;
+    if (t->from_panels)
+        return run->x + (size_t)first * k + k0 * width;
+    if (t->panel_rows == w->k)
+        panel += k0 * width;
+    if (!packed || t->panel_rows < w->k)
+        w->kernels->transpose_f32(run->x + (size_t)first * k + k0, k, least(t->tokens - first, t->at_once), packed_block_end(w, b) - (int)k0, panel, width);
+    return panel;
+}
+
+/* A part of the features of as many tokens as a panel has columns, gathered where it stays or in scratch. packed: they were the last ones too. */
 static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_t first, bool packed, float *scratch)
 {
     const Packed *w = &t->packed;
     int features = w->weights.rows, chunk0 = part * t->part_chunks, end = least(chunk0 + t->part_chunks, w->chunks), f = chunk0 * w->chunk_rows;
     int width = t->at_once, n = least(t->tokens - first, width), own = least(features - f, t->part_chunks * w->chunk_rows);
-    bool whole = t->panel_rows == w->k;
-    float *sums = scratch + (size_t)t->panel_rows * (size_t)width;
+    size_t y = (size_t)first * (size_t)features + (size_t)(t->to_panels ? f * width : f);
+    float *sums = t->to_panels ? run->y + y : scratch + (size_t)t->panel_rows * (size_t)width;
     for (int b = 0; b < w->blocks; b++) {
-        int k0 = b * w->block;
-        float *panel = scratch + (whole ? (size_t)k0 * (size_t)width : 0);
-        if (!whole || !packed)
-            w->kernels->transpose_f32(run->x + (size_t)first * (size_t)w->k + k0, (size_t)w->k, n, packed_block_end(w, b) - k0, panel, (size_t)width);
+        const float *panel = columns_of(t, run, first, b, packed, scratch);
         for (int c = chunk0; c < end; c++) {
             float *to = sums + (size_t)(c - chunk0) * (size_t)w->chunk_rows * (size_t)width;
             PanelOutput o = { .first = b == 0, .last = b == w->blocks - 1, .columns = n, .bias = run->bias ? run->bias + (size_t)c * (size_t)w->chunk_rows : NULL,
@@ -84,9 +95,9 @@ static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_
             w->kernels->sparse_f32(&s, &o);
         }
     }
-    size_t y = (size_t)first * (size_t)features + (size_t)f;
-    w->kernels->transpose_f32(sums, (size_t)width, own, n, run->y + y, (size_t)features);
-    finish(t, run, &(PostArea) { run->y, y, (size_t)features, n, own });
+    if (!t->to_panels)
+        w->kernels->transpose_f32(sums, (size_t)width, own, n, run->y + y, (size_t)features);
+    finish(t, run, &(PostArea) { run->y, y, (size_t)(t->to_panels ? width : features), t->to_panels ? own : n, t->to_panels ? n : own });
 }
 
 void tokens_run(const Tokens *t, const MultiplyRun *run)

@@ -11,10 +11,11 @@ typedef struct Tokens {
     int     at_once;           /* tokens of an item of work */
     int     parts, part_chunks;        /* features are cut into parts; dense: a part is a tile */
     int     panel_rows;        /* sparse: of the transposed panel that is kept: all K, or a block */
+    bool    from_panels, to_panels;    /* sparse, set after tokens_plan: x or y are [panel of at_once tokens][k or features][at_once], the last one filled up */
     size_t  scratch;           /* bytes that tokens_run needs, for all threads */
 } Tokens;
 
 /* tokens and weights, k, kernels and threads of packed are set; computes the rest. */
 void tokens_plan(Tokens *t, MultiplyChoice choice);
-/* bias (features) or NULL; run->residual must be NULL: posts add. */
+/* bias (features) or NULL; run->residual must be NULL: posts add, but not into panels. */
 void tokens_run(const Tokens *t, const MultiplyRun *run);

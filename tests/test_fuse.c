@@ -236,12 +236,70 @@ static void test_join(void **state)
     check(b, (Shape){ 4, { 1, 8, 6, 7 } }, 5);
 }
 
+static void add_sparse(Build *b, const char *x, const char *y)
+{
+    char w[32], in[64];
+    for (int i = 0; i < SOME; i++) numbers[i] = i % 31 ? 0 : cosf((float)i);
+    snprintf(w, sizeof w, "w_%s", y);
+    snprintf(in, sizeof in, "%s,%s", x, w);
+    build_init(b, w, DT_F32, "64,64", numbers);
+    build_node(b, "MatMul", in, y, NULL);
+}
+
+static Build *begin_row(const char *dims)
+{
+    Build *b = begin(dims);
+    add_sparse(b, "x", "a");
+    build_node(b, "Tanh", "a", "t", NULL);
+    add_sparse(b, "t", "c");
+    return b;
+}
+
+/* Sparse products in a row hand panels on, with or without a last panel that is not full; not when something else reads what is between. */
+static void test_row_of_products(void **state)
+{
+    (void)state;
+    Build *b = begin_row("3,21,64");
+    build_output(b, "c", DT_F32, "3,21,64");
+    check(b, (Shape){ 3, { 3, 21, 64 } }, 2);
+    b = begin_row("64,64");
+    build_node(b, "Relu", "c", "y", NULL);
+    build_output(b, "y", DT_F32, "64,64");
+    check(b, (Shape){ 2, { 64, 64 } }, 2);
+    b = begin_row("63,64");
+    build_output(b, "t", DT_F32, "63,64");
+    build_node(b, "Sub", "c,t", "y", NULL);
+    build_output(b, "y", DT_F32, "63,64");
+    check(b, (Shape){ 2, { 63, 64 } }, 2);
+}
+
+/* What lies between them has room for whole panels. */
+static void test_panels_have_room(void **state)
+{
+    (void)state;
+    Build *b = begin_row("63,64");
+    Plan *p;
+    build_output(b, "c", DT_F32, "63,64");
+    Bytes bytes = build_finish(b, 8, 20);
+    Model *m;
+    PlanInput input = { "x", DT_F32, { 2, { 63, 64 } } };
+    Tensor x = { .dtype = DT_F32, .shape = input.shape, .bytes = 63 * 64 * sizeof(float), .data = numbers };
+    if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK) fail_msg("%s", err_text());
+    build_and_run(m, &input, &x, false, &p);
+    assert_int_equal(p->n_step, 2);
+    for (int i = 0; i < 2; i++) assert_true(!strncmp(p->step[i]->variant, "tokens-sparse", 13));
+    assert_true(p->step[0]->out[0]->bytes % (64 * sizeof(float)) == 0 && p->step[0]->out[0]->bytes > x.bytes);
+    plan_free(p);
+    model_free(m);
+    bytes_free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_residual), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
-        cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
