@@ -1,8 +1,8 @@
 /* The packer with AVX-512: masked loads, one for each register and run of columns that lie in one output row.
  *
- * A load starts at the distance of its register's first column as if that lay in the same row, and the mask keeps the columns that do and whose tap lies inside the
- * image: loads of one register merge, with a stride of 2 as well, where the even elements are picked out of both halves afterwards. With stride 1 and an output as wide
- * as the input, all columns of an image have one distance and are one run. */
+ * A load starts at the distance of its register's first column as if that lay in the same row, and the mask keeps the columns that do and whose tap lies inside
+ * the image: loads of one register merge, with a stride of 2 as well, where even or odd elements are picked out of both halves afterwards. With stride 1 and an
+ * output as wide as the input, all columns of an image have one distance and are one run. */
 #include "kernels/lanes_avx512.inc"
 #include "kernels/levels.h"
 
@@ -108,7 +108,16 @@ static void shifts_of(const PanelWindow *g, const Run *run, int runs, Shifts *s)
 }
 
 /* Registers in turn; each has a load for each run that it meets. */
-typedef struct Load { int64_t first; int run, vector; bool last; uint32_t mask[WIDEST]; } Load;        /* mask: for each kx, of the elements in memory */
+typedef struct Load {
+    int64_t first;
+    int vector;
+    bool last;                     /* of its register */
+    uint64_t rows;                 /* bit ky: tap ky lies inside the image */
+    uint32_t mask[WIDEST];         /* for each kx, of the elements in memory; where taps share loads, see pack_halves, the next tap's as well */
+} Load;
+
+/* With a stride of 2 and no dilation two taps share what they load: one sees every second element and the other one those between. */
+static bool taps_pair(const PanelWindow *g) { return g->stride[1] == 2 && g->dilation[1] == 1; }
 
 /* Each of 16 bits twice as far, for every second element. */
 static uint32_t spread(uint32_t b)
@@ -126,10 +135,12 @@ static int loads_of(const PanelWindow *g, const PanelPart *p, const Run *run, Lo
     for (int v = 0, i = 0; v * LANES < p->n; v++) {
         for (; run[i].n && run[i].at < (v + 1) * LANES; i++) {
             Load *l = &load[count++];
-            *l = (Load) { .first = run[i].first + (int64_t)v * LANES * g->stride[1], .run = i, .vector = v };
-            for (int kx = 0; kx < g->kernel[1]; kx++) {
+            *l = (Load) { .first = run[i].first + (int64_t)v * LANES * g->stride[1], .vector = v };
+            for (int ky = 0; ky < g->kernel[0]; ky++) l->rows |= (uint64_t)row_inside(g, &run[i], ky) << ky;
+            for (int kx = g->kernel[1] - 1; kx >= 0; kx--) {
                 uint32_t inside = (uint16_t)(columns_inside(g, &run[i], kx) >> v * LANES);
                 l->mask[kx] = g->stride[1] == 1 ? inside : spread(inside);
+                if (taps_pair(g) && kx % 2 == 0 && kx + 1 < g->kernel[1]) l->mask[kx] |= l->mask[kx + 1] << 1;
             }
             if (run[i].at + run[i].n > (v + 1) * LANES) break;             /* it goes on in the next register */
         }
@@ -138,26 +149,72 @@ static int loads_of(const PanelWindow *g, const PanelPart *p, const Run *run, Lo
     return count;
 }
 
-INLINE void pack_loads(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, const int stride, float *const to[])
+static void pack_loads(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, float *const to[])
 {
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     Load load[MOST_LOADS];
     int count = loads_of(g, p, run, load);
     Tap t = tap_at(g, p->k0);
     size_t at = 0;
     for (int k = p->k0; k < p->k1; k++, at += (size_t)p->width) {
         const float *tap = x + (size_t)t.c * g->plane + (int64_t)t.ky * g->dilation[0] * g->in[1] + (int64_t)t.kx * g->dilation[1];
-        V low = v_set(0), high = low;
+        V v = v_set(0);
         for (const Load *l = load; l < load + count; l++) {
-            uint32_t mask = row_inside(g, &run[l->run], t.ky) ? l->mask[t.kx] : 0;
-            low = _mm512_mask_loadu_ps(low, (M)mask, tap + l->first);
-            if (stride == 2) high = _mm512_mask_loadu_ps(high, (M)(mask >> LANES), tap + l->first + LANES);
+            v = _mm512_mask_loadu_ps(v, (M)(l->rows >> t.ky & 1 ? l->mask[t.kx] : 0), tap + l->first);
             if (!l->last) continue;
-            v_store(to[l->vector] + at, stride == 2 ? _mm512_permutex2var_ps(low, even, high) : low);
-            low = high = v_set(0);
+            v_store(to[l->vector] + at, v);
+            v = v_set(0);
         }
         if (++t.kx < g->kernel[1]) continue;
         t.kx = 0;
+        if (++t.ky < g->kernel[0]) continue;
+        t.ky = 0;
+        t.c++;
+    }
+}
+
+/* What a register of columns sees for tap (ky, kx), and for the next one if it shares the loads, in even and odd elements. */
+typedef struct Halves { V low, high; } Halves;
+
+/* kx: -1 loads nothing. */
+INLINE Halves load_halves(const Load *l, int ky, int kx, const float *tap)
+{
+    Halves h = { v_set(0), v_set(0) };
+    for (;; l++) {
+        uint32_t mask = kx >= 0 && l->rows >> ky & 1 ? l->mask[kx] : 0;
+        h.low = _mm512_mask_loadu_ps(h.low, (M)mask, tap + l->first);
+        h.high = _mm512_mask_loadu_ps(h.high, (M)(mask >> LANES), tap + l->first + LANES);
+        if (l->last) return h;
+    }
+}
+
+/* Row k of the panel, if it is wanted. */
+INLINE void store_halves(const PanelPart *p, const int vectors, const Halves *h, const __m512i which, int k, float *const to[])
+{
+    int64_t at = (int64_t)(k - p->k0) * p->width;
+    if (k >= p->k0 && k < p->k1) EACH(v, vectors) v_store(to[v] + at, _mm512_permutex2var_ps(h[v].low, which, h[v].high));
+}
+
+/* Stride 2: all taps of a row of the kernel, loads before stores as in pack_shifted. A K block may begin and end among them. */
+INLINE void pack_halves(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, const int vectors, float *const to[])
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    Load load[MOST_LOADS];
+    const Load *of[VECTORS];
+    int width = g->kernel[1], each = taps_pair(g) ? 2 : 1, start = p->k0 / width * width;
+    Tap t = tap_at(g, start);
+    for (int i = 0, n = loads_of(g, p, run, load); i < n; i++) if (!i || load[i - 1].last) of[load[i].vector] = &load[i];
+    for (int k = start; k < p->k1; k += width) {
+        const float *from = x + (size_t)t.c * g->plane + (int64_t)t.ky * g->dilation[0] * g->in[1];
+        for (int kx = 0; kx < width; kx += 2 * each) {
+            Halves h[2][VECTORS];
+            const bool more = kx + each < width;
+            EACH(v, vectors) h[0][v] = load_halves(of[v], t.ky, kx, from + (int64_t)kx * g->dilation[1]);
+            EACH(v, vectors) h[1][v] = load_halves(of[v], t.ky, more ? kx + each : -1, from + (int64_t)(kx + each) * g->dilation[1]);
+            store_halves(p, vectors, h[0], even, k + kx, to);
+            if (each == 2 && kx + 1 < width) store_halves(p, vectors, h[0], odd, k + kx + 1, to);
+            if (more) store_halves(p, vectors, h[1], even, k + kx + each, to);
+            if (more && each == 2 && kx + 3 < width) store_halves(p, vectors, h[1], odd, k + kx + 3, to);
+        }
         if (++t.ky < g->kernel[0]) continue;
         t.ky = 0;
         t.c++;
@@ -178,11 +235,15 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
     for (int v = 0; v < VECTORS; v++) to[v] = panel + (size_t)(v * LANES / p->width * p->width) * (size_t)(p->k1 - p->k0) + v * LANES % p->width;
     run[runs].n = 0;
     if (g->stride[1] == 2) {
-        pack_loads(g, x, p, run, 2, to);
-        return;
+        switch ((p->n + LANES - 1) / LANES) {
+        case 1: pack_halves(g, x, p, run, 1, to); return;
+        case 2: pack_halves(g, x, p, run, 2, to); return;
+        case 3: pack_halves(g, x, p, run, 3, to); return;
+        default: pack_halves(g, x, p, run, 4, to); return;
+        }
     }
     if (!one) {
-        pack_loads(g, x, p, run, 1, to);
+        pack_loads(g, x, p, run, to);
         return;
     }
     Shifts s;
