@@ -70,6 +70,36 @@ static bool looks_up(const Step *s, int64_t batch)
     return !strcmp(s->op->type, "Gather") && s->in[0]->constant && is_batched(s->in[1], batch) && attr_i(s->node, "axis", 0) == 0;
 }
 
+/* What is known of values: the batch, and which ones have the samples' elements in order, though under another shape. By Buffer.number. */
+typedef struct Samples { int64_t batch; bool *folded; } Samples;
+
+/* Row-major elements: sample after sample, in one row each or in several. */
+static bool in_order(const Samples *all, const Buffer *b)
+{
+    return !b->constant && b->shape.rank > 0 && b->shape.dim[0] > 0 && b->shape.dim[0] % all->batch == 0 && (is_batched(b, all->batch) || all->folded[b->number]);
+}
+
+static bool reshapes_own(const Samples *all, const Step *s)
+{
+    const Shape *y = &s->out[0]->shape;
+    return treatment_of(s->op) == RESHAPES && y->rank > 0 && y->dim[0] % all->batch == 0 && in_order(all, s->in[0]);
+}
+
+/* Rows by indices that were computed from sizes: each sample takes the same ones of its own. So exporters write attention masks. */
+static bool gathers_own(const Samples *all, const Step *s)
+{
+    if (strcmp(s->op->type, "Gather") || attr_i(s->node, "axis", 0) || !in_order(all, s->in[0])) return false;
+    const Buffer *at = s->in[1];
+    if (at->dtype != DT_I64 || !at->constant || !at->data || s->node->in[1]->constant) return false;
+    if (at->shape.rank < 1 || at->count < 1 || at->shape.dim[0] % all->batch) return false;
+    const int64_t *index = at->data, each = at->count / all->batch, rows = s->in[0]->shape.dim[0] / all->batch;
+    for (int64_t i = 0; i < at->count; i++) {
+        int64_t own = index[i] - i / each * rows;
+        if (own < 0 || own >= rows || own != index[i % each]) return false;
+    }
+    return true;
+}
+
 static bool others_constant(const Step *s)
 {
     for (int i = 1; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) return false;
@@ -120,9 +150,11 @@ static bool concat_fits(const Step *s, int64_t batch)
     return axis_fits(s);
 }
 
-static bool step_splits(const Step *s, int64_t batch)
+static bool step_splits(const Samples *all, const Step *s)
 {
+    int64_t batch = all->batch;
     if (s->late || s->n_capture || s->n_in < 1 || !s->in[0]) return false;
+    if (others_constant(s) && (reshapes_own(all, s) || gathers_own(all, s))) return all->folded[s->out[0]->number] = true;
     for (int i = 0; i < s->n_out; i++) if (s->out[i] && !is_batched(s->out[i], batch)) return false;
     if (looks_up(s, batch)) return true;
     Treatment t = treatment_of(s->op);
@@ -139,13 +171,16 @@ static bool step_splits(const Step *s, int64_t batch)
 }
 
 /* The size of the batch when samples do not meet, else 0. */
-static int64_t batch_of(const Plan *p)
+static Err batch_of(Plan *p, int64_t *out)
 {
-    int64_t batch = p->n_in && p->in[0]->shape.rank > 0 ? p->in[0]->shape.dim[0] : 0;
-    for (int i = 0; i < p->n_in; i++) if (!is_batched(p->in[i], batch)) return 0;
-    for (int i = 0; i < p->n_out; i++) if (p->out[i]->constant || !is_batched(p->out[i], batch)) return 0;
-    for (int i = 0; i < p->n_step; i++) if (!step_splits(p->step[i], batch)) return 0;
-    return batch;
+    Samples all = { .batch = p->n_in && p->in[0]->shape.rank > 0 ? p->in[0]->shape.dim[0] : 0 };
+    *out = 0;
+    TRY(plan_array(p, p->n_buffer + 1, sizeof *all.folded, &all.folded));
+    for (int i = 0; i < p->n_in; i++) if (!is_batched(p->in[i], all.batch)) return OK;
+    for (int i = 0; i < p->n_out; i++) if (p->out[i]->constant || !is_batched(p->out[i], all.batch)) return OK;
+    for (int i = 0; i < p->n_step && all.batch > 1; i++) if (!step_splits(&all, p->step[i])) return OK;
+    *out = all.batch;
+    return OK;
 }
 
 /* How many samples a piece has: few, as activations are to stay in caches, but together enough of them for each weight that is read. All threads get as many
@@ -163,11 +198,20 @@ static int64_t piece_of(const Plan *p, int64_t batch)
     return 0;
 }
 
+/* Whether so many pieces are the whole: a constant may know the batch. */
+static bool pieces_make(const Plan *p, const Plan *piece, int64_t pieces)
+{
+    for (int i = 0; i < p->n_out; i++)
+        if (piece->out[i]->dtype != p->out[i]->dtype || piece->out[i]->bytes * (size_t)pieces != p->out[i]->bytes) return false;
+    return true;
+}
+
 static Err plan_pieces(Plan *p, int64_t n)
 {
     PlanInput *input;
     PlanOptions options = p->options;
-    int pieces = (int)(p->in[0]->shape.dim[0] / n);
+    int64_t batch = p->in[0]->shape.dim[0];
+    int pieces = (int)(batch / n);
     TRY(plan_array(p, p->n_in + 1, sizeof *input, &input));
     for (int i = 0; i < p->n_in; i++) {
         input[i] = (PlanInput){ p->in[i]->name, p->in[i]->dtype, p->in[i]->shape };
@@ -179,6 +223,11 @@ static Err plan_pieces(Plan *p, int64_t n)
     Err e = plan_build(p->model, input, p->n_in, &options, &p->piece[0]);
     if (e == ERR_ARG || e == ERR_SHAPE || e == ERR_UNSUPPORTED) return OK;             /* a model that knows its batch runs as a whole */
     TRY(e);
+    if (!pieces_make(p, p->piece[0], batch / n)) {
+        plan_free(p->piece[0]);
+        p->piece[0] = NULL;
+        return OK;
+    }
     for (p->n_piece = 1; p->n_piece < pieces; p->n_piece++) TRY(plan_clone(p->piece[0], &p->piece[p->n_piece]));
     return OK;
 }
@@ -186,14 +235,12 @@ static Err plan_pieces(Plan *p, int64_t n)
 Err batch_split(Plan *p)
 {
     bool watched = p->options.tap || p->options.timed || p->options.keep;
-    int64_t batch = watched || p->outer ? 0 : batch_of(p), n = batch > 1 ? piece_of(p, batch) : 0;
+    int64_t batch = 0, n;
+    if (!watched && !p->outer) TRY(batch_of(p, &batch));
+    n = batch > 1 ? piece_of(p, batch) : 0;
     if (!n || n == batch) return OK;
     TRY(plan_pieces(p, n));
     if (!p->n_piece) return OK;
-    for (int i = 0; i < p->n_out; i++) {
-        const Buffer *whole = p->out[i], *part = p->piece[0]->out[i];
-        if (part->dtype != whole->dtype || part->bytes * (size_t)(batch / n) != whole->bytes) return err_set(ERR_SHAPE, "A batch cannot be split.");
-    }
     p->n_step = 0;
     for (int i = 0; i < p->n_out; i++) TRY(plan_alloc(p, p->out[i]->bytes, &p->out[i]->data));
     return OK;

@@ -119,6 +119,45 @@ static void test_constants(void **state)
     assert_false(splits(b, (Shape){ 3, { 4, 4, 4 } }, 17));
 }
 
+/* Elements of x (n, 6) in one row, picked by indices (n * 6) that come from its sizes: `row`, the sample that each takes from, times 6, and `column`. */
+static bool splits_gathered(bool other_sample, bool stored)
+{
+    Build *b = begin("n,6");
+    int64_t index[24];
+    for (int i = 0; i < 24; i++) index[i] = i;
+    build_init(b, "index", DT_I64, "24", index);
+    build_init(b, "zero", DT_I64, "", (int64_t[]){ 0 });
+    build_init(b, "one", DT_I64, "", (int64_t[]){ 1 });
+    build_init(b, "flat", DT_I64, "1", (int64_t[]){ -1 });
+    build_init(b, "last", DT_I64, "1", (int64_t[]){ 1 });
+    build_init(b, "six", DT_I64, "", (int64_t[]){ 6 });
+    build_init(b, "column", DT_I64, "6", (int64_t[]){ 5, 4, 3, 2, 1, 1 });
+    build_init(b, "rows", DT_I64, "2", (int64_t[]){ -1, 6 });
+    build_node(b, "Shape", "x", "sizes", NULL);
+    build_node(b, "Gather", "sizes,zero", "n", NULL);
+    build_node(b, "Range", "zero,n,one", "up", NULL);
+    build_node(b, "Sub", "n,one", "most", NULL);
+    build_node(b, "Sub", "most,up", "down", NULL);
+    build_node(b, "Mul", other_sample ? "down,six" : "up,six", "start", NULL);
+    build_node(b, "Unsqueeze", "start,last", "starts", NULL);
+    build_node(b, "Add", "starts,column", "at", NULL);
+    build_node(b, "Reshape", "at,flat", "computed", NULL);
+    build_node(b, "Reshape", "x,flat", "all", NULL);
+    build_node(b, "Gather", stored ? "all,index" : "all,computed", "picked", NULL);
+    build_node(b, "Reshape", "picked,rows", "again", NULL);
+    build_node(b, "Add", "again,x", "y", NULL);
+    build_output(b, "y", DT_F32, "n,6");
+    return splits(b, (Shape){ 2, { 4, 6 } }, 17);
+}
+
+static void test_gathered(void **state)
+{
+    (void)state;
+    assert_true(splits_gathered(false, false));
+    assert_false(splits_gathered(true, false));
+    assert_false(splits_gathered(false, true));
+}
+
 static void test_models(void **state)
 {
     static const struct { const char *name; Shape shape; } ROW[] = {
@@ -149,7 +188,7 @@ static void test_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_network), cmocka_unit_test(test_mixing), cmocka_unit_test(test_constants), cmocka_unit_test(test_models),
+        cmocka_unit_test(test_network), cmocka_unit_test(test_mixing), cmocka_unit_test(test_constants), cmocka_unit_test(test_gathered), cmocka_unit_test(test_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
