@@ -118,7 +118,7 @@ static void pack_head(const Attend *a, const Layout *l, int64_t sample, int64_t 
 static bool is_plain(const Attend *a)
 {
     const Bias *b = &a->bias[0];
-    return a->softcap <= 0 && !a->scores && !a->bias[1].data && (!b->data || (!b->seen && b->keys >= a->total && (b->stride[3] == 0 || b->stride[3] == 1)));
+    return a->softcap <= 0 && !a->scores && !a->bias[1].data && (!b->data || (b->kind == BIAS_ADDED && b->keys >= a->total && (b->stride[3] == 0 || b->stride[3] == 1)));
 }
 
 static void softmax_rows(const Attend *a, const Layout *l, const Block *b, const int64_t keys[2], float *scores)
@@ -233,7 +233,7 @@ Err attend_bias(const Attend *a, const Buffer *b, bool partly, Bias *out)
     if (!b) return OK;
     if (b->shape.rank > 4) return err_set(ERR_SHAPE, "The mask '%s' has rank %d, expected at most 4.", b->name, b->shape.rank);
     if (b->dtype != DT_BOOL && b->dtype != a->dtype) return err_set(ERR_UNSUPPORTED, "A mask of %s cannot be run with %s.", dtype_name(b->dtype), dtype_name(a->dtype));
-    *out = (Bias){ .data = b->data, .seen = b->dtype == DT_BOOL, .keys = a->total };
+    *out = (Bias){ .data = b->data, .kind = b->dtype == DT_BOOL ? BIAS_SEEN : BIAS_ADDED, .fill = -INFINITY, .keys = a->total };
     for (int i = 3, k = b->shape.rank - 1; k >= 0; i--, k--) {
         int64_t d = b->shape.dim[k];
         bool part = i == 3 && partly && d <= a->total;

@@ -9,9 +9,10 @@
 
 typedef struct HeadsOf { void *data; int64_t sample, head, row, column; } HeadsOf;        /* strides in elements; row or column is 1, column of y */
 
-/* Something of shape (B,H,S,T), broadcast by zero strides: numbers that are added, or bools that say which keys are seen. Keys from number `keys` on are not seen.
- * data NULL: none. */
-typedef struct Bias { const void *data; bool seen; int64_t stride[4], keys; } Bias;
+/* Something of shape (B,H,S,T), broadcast by zero strides: numbers that are added, or bools that say which keys are seen or hidden: scores of
+ * hidden ones become `fill`. Keys from number `keys` on are not seen. data NULL: none. */
+typedef enum BiasKind { BIAS_ADDED, BIAS_SEEN, BIAS_HIDDEN } BiasKind;
+typedef struct Bias { const void *data; BiasKind kind; double fill; int64_t stride[4], keys; } Bias;
 
 typedef enum ScoresWanted { SCORES_RAW, SCORES_CAPPED, SCORES_BIASED, SCORES_SOFTMAX } ScoresWanted;
 

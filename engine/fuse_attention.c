@@ -1,8 +1,10 @@
 /* Attention as exporters write it: MatMul, Mul or Div by a number, Add of a mask, Softmax, MatMul, around it Reshape and Transpose that split and join heads, and for
  * grouped queries Expand or Tile that repeat heads. One step takes their place, which reads operands where they were made: each operand is followed to the value
- * that it shows, and seen from there as sizes and strides.
+ * that it shows, and seen from there as sizes and strides. A mask may also be bools for which Where puts a number; a constant one that is causal becomes a limit,
+ * and what lies beyond it is not computed.
  *
  * Operands have rank 3 (heads, rows, depth) or 4 (samples, heads, rows, depth). */
+#include <math.h>
 #include <string.h>
 #include "engine/attend.h"
 #include "engine/fuse.h"
@@ -118,7 +120,7 @@ static Err heads_run(Plan *plan, Step *s)
     a.k.data = s->in[1]->data;
     a.v.data = s->in[2]->data;
     a.y.data = s->out[0]->data;
-    if (s->in[3]) a.bias[0].data = s->in[3]->data;
+    for (int i = 0; i < 2; i++) if (s->in[3 + i]) a.bias[i].data = s->in[3 + i]->data;
     attend(plan, &a, s->scratch);
     return OK;
 }
@@ -129,7 +131,7 @@ static Err heads_prep(Plan *plan, Step *s)
     return attend_scratch(plan, s->fused->own, &s->scratch_bytes);
 }
 
-static const Op op_Attend = { "Attention of strided heads", "", 1, 3, 4, 1, 1, .prep = heads_prep };
+static const Op op_Attend = { "Attention of strided heads", "", 1, 3, 5, 1, 1, .prep = heads_prep };
 
 /* Finding it ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -169,37 +171,109 @@ static bool find_operands(Attend *a, const Reach r[3], int rank)
            small(a->length) && small(a->total) && small(a->size) && small(a->value_size) && a->batch * a->heads > 0;
 }
 
+static bool is_product(const Step *s, int rank) { return s->n_in == 2 && s->in[0]->shape.rank == rank && s->in[1]->shape.rank == rank; }
+
+/* What happens to scores between the products, apart from the softmax: first the scale, then masks: at most one of each kind
+ * besides a causal one. */
+typedef struct Between {
+    float scale;
+    Bias bias[2];              /* numbers, bools */
+    Buffer *mask[2];
+    bool causal;
+    int64_t past;
+} Between;
+
+/* Whether nothing but a scale and masks lies between a product and b, one of the values on the way. */
+static bool from_product(const Buffer *b, const Shape *scores)
+{
+    for (int i = 0; i < 4 && b->readers == 1 && b->writer && !b->writer->late && shape_equal(&b->shape, scores); i++) {
+        float number;
+        const Step *s = b->writer;
+        if (is(s, "MatMul")) return true;
+        if (is(s, "Where")) b = s->in[number_of(s, 1, &number) ? 2 : 1];
+        else if (is(s, "Mul") || is(s, "Div") || is(s, "Add")) b = s->in[!number_of(s, 1, &number) && (s->in[0]->constant || s->in[0]->count < b->count)];
+        else return false;
+    }
+    return false;
+}
+
 /* The mask's strides behind the broadcast to the scores. */
-static bool find_mask(const Buffer *mask, const Shape *scores, Bias *b)
+static bool find_mask(const Buffer *mask, DType type, const Shape *scores, Bias *b)
 {
     View v = view_of(&mask->shape);
-    if (mask->dtype != DT_F32 || !repeat_axes(&v, scores)) return false;
+    if (mask->dtype != type || !repeat_axes(&v, scores)) return false;
     const ViewAxis *last = &v.axis[v.n - 1];
-    *b = (Bias){ .stride = { v.n == 4 ? v.axis[0].stride : 0, last[-2].stride, last[-1].stride, last->stride }, .keys = last->size };
+    *b = (Bias){ .kind = b->kind, .fill = b->fill, .stride = { v.n == 4 ? v.axis[0].stride : 0, last[-2].stride, last[-1].stride, last->stride }, .keys = last->size };
     return last->stride == 0 || last->stride == 1;
 }
 
-static bool is_product(const Step *s, int rank) { return s->n_in == 2 && s->in[0]->shape.rank == rank && s->in[1]->shape.rank == rank; }
+/* What a mask does to a key: 1 nothing, 0 hides it, -1 something else. */
+static int sees(const Bias *b, const void *mask, int64_t at)
+{
+    enum { ENOUGH = -10000 };                  /* for exp(-10000 + any ordinary score) to be 0 */
+    if (b->kind != BIAS_ADDED) return b->fill > ENOUGH ? -1 : (((const uint8_t *)mask)[at] != 0) == (b->kind == BIAS_SEEN);
+    float v = ((const float *)mask)[at];
+    return v == 0 ? 1 : v <= ENOUGH ? 0 : -1;
+}
 
-/* From the softmax's input up to the first product: the product, scale and mask on the way. */
-static Step *find_scores(const Step *softmax, float *scale_of_scores, Bias *bias, Buffer **mask)
+/* Whether the mask, a constant, shows query i the keys up to *past + i and no others. */
+static bool is_causal(const Buffer *mask, const Bias *b, const Shape *scores, int64_t *past)
+{
+    const int64_t *d = &scores->dim[scores->rank - 2];
+    if (!mask->constant || !mask->data || b->stride[0] || b->stride[1] || b->stride[3] != 1 || (!b->stride[2] && d[0] > 1)) return false;
+    for (*past = 0; *past + 1 < d[1] && sees(b, mask->data, *past + 1) == 1; ++*past) { }
+    for (int64_t i = 0; i < d[0]; i++)
+        for (int64_t j = 0; j < d[1]; j++) if (sees(b, mask->data, i * b->stride[2] + j) != (j <= *past + i)) return false;
+    return true;
+}
+
+static bool take_mask(Buffer *mask, Bias b, const Shape *scores, Between *t)
+{
+    bool bools = b.kind != BIAS_ADDED;
+    int64_t past;
+    if (!find_mask(mask, bools ? DT_BOOL : DT_F32, scores, &b)) return false;
+    if (!t->causal && is_causal(mask, &b, scores, &past)) {
+        t->causal = true;
+        t->past = past;
+        return true;
+    }
+    if (t->mask[bools] || (t->mask[0] && b.fill > -INFINITY)) return false;        /* numbers are added first */
+    t->mask[bools] = mask;
+    t->bias[bools] = b;
+    return true;
+}
+
+/* The value before s, which adds a mask or hides scores; NULL: it does something else. */
+static Buffer *unmasked(const Step *s, Between *t)
+{
+    float fill;
+    const Shape *scores = &s->out[0]->shape;
+    for (int k = 0; is(s, "Add") && k < 2; k++)
+        if (from_product(s->in[k], scores) && take_mask(s->in[!k], (Bias){ .kind = BIAS_ADDED }, scores, t)) return s->in[k];
+    for (int k = 1; is(s, "Where") && k < 3; k++) {
+        Bias b = { .kind = k == 2 ? BIAS_HIDDEN : BIAS_SEEN };
+        if (!from_product(s->in[k], scores) || !number_of(s, 3 - k, &fill)) continue;
+        b.fill = (double)fill;
+        if (take_mask(s->in[0], b, scores, t)) return s->in[k];
+    }
+    return NULL;
+}
+
+/* From the softmax's input up to the first product: that one. Bools are applied to scores after numbers. */
+static Step *find_scores(const Step *softmax, Between *t)
 {
     Buffer *b = softmax->in[0];
-    const Step *add = written_by(b, "Add", 1);
-    *mask = NULL;
-    for (int k = 0; add && k < 2 && !*mask; k++) {
-        if (add->in[k]->readers != 1 || !add->in[k]->writer || !shape_equal(&add->in[k]->shape, &b->shape)) continue;
-        float scale = 1;
-        Buffer *next = shown_by(add->in[k]->writer, &scale);
-        Step *product = written_by(add->in[k], "MatMul", 1);
-        if (!product && next && shape_equal(&next->shape, &b->shape)) product = written_by(next, "MatMul", 1);
-        if (!product || !find_mask(add->in[!k], &b->shape, bias)) continue;
-        *mask = add->in[!k];
-        b = add->in[k];
-    }
-    if (b->writer && (is(b->writer, "Mul") || is(b->writer, "Div")) && b->readers == 1) {
-        Buffer *next = shown_by(b->writer, scale_of_scores);
-        if (next) b = next;
+    for (int i = 0; i < 3 && b->readers == 1 && b->writer && !b->writer->late; i++) {
+        const Step *s = b->writer;
+        Buffer *next = NULL;
+        if (is(s, "Mul") || is(s, "Div")) {
+            next = shown_by(s, &t->scale);
+            if (next) b = next;
+            break;
+        }
+        next = unmasked(s, t);
+        if (!next) break;
+        b = next;
     }
     return written_by(b, "MatMul", 1);
 }
@@ -235,21 +309,21 @@ static bool along_last(const Step *softmax)
 static Err fuse_heads(Plan *p, Step *product)
 {
     Attend a, *own;
-    Bias bias = { 0 };
-    float scale = 1;
+    Between t = { .scale = 1 };
     Reach r[3];
-    Buffer *mask;
     int rank = product->out[0]->shape.rank;
     const Step *softmax = rank == 3 || rank == 4 ? only_from(product, 0, "Softmax") : NULL;
     if (!softmax || !is_product(product, rank) || !along_last(softmax) || product->out[0]->dtype != DT_F32) return OK;
-    Step *first = find_scores(softmax, &scale, &bias, &mask);
+    Step *first = find_scores(softmax, &t);
     if (!first || !is_product(first, rank)) return OK;
     if (!reach_from(first->in[0], &r[0]) || !reach_from(first->in[1], &r[1]) || !reach_from(product->in[1], &r[2])) return OK;
     if (!find_operands(&a, r, rank)) return OK;
-    a.scale *= (double)scale;
-    a.bias[0] = bias;
+    a.scale *= (double)t.scale;
+    memcpy(a.bias, t.bias, sizeof a.bias);
+    a.causal = t.causal;
+    a.past = t.past;
     Step *last = find_result(p, product, &a.y);
-    TRY(step_become(p, last, &op_Attend, (Buffer *[]){ r[0].base, r[1].base, r[2].base, mask }, mask ? 4 : 3));
+    TRY(step_become(p, last, &op_Attend, (Buffer *[]){ r[0].base, r[1].base, r[2].base, t.mask[0], t.mask[1] }, 5));
     TRY(plan_array(p, 1, sizeof *own, &own));
     *own = a;
     last->fused->own = own;

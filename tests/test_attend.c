@@ -34,7 +34,7 @@ static HeadsOf draw_heads(int64_t heads, int64_t rows, int64_t columns, uint32_t
 static void draw_seen(Case *c, Attend *a, Random *r)
 {
     bool row = random_below(r, 2);
-    Bias b = { .seen = true, .stride = { row ? a->length * a->total : 0, 0, row ? a->total : 0, 1 }, .keys = a->total };
+    Bias b = { .kind = BIAS_SEEN, .fill = -INFINITY, .stride = { row ? a->length * a->total : 0, 0, row ? a->total : 0, 1 }, .keys = a->total };
     size_t n = (size_t)(a->batch * a->length * a->total);
     c->seen = guard_new(n, 0);
     for (size_t i = 0; i < n; i++) ((uint8_t *)c->seen.data)[i] = i % (size_t)a->total == 0 || random_below(r, 4);

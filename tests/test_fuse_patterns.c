@@ -24,6 +24,19 @@ static void constants(Build *b)
     number(b, "half", 0.5f); number(b, "one", 1); number(b, "two", 2); number(b, "three", 3); number(b, "six", 6); number(b, "eps", 1e-5f);
     number(b, "root", 1.41421356f); number(b, "iroot", 0.70710678f); number(b, "c", 0.044715f); number(b, "s", 0.79788456f); number(b, "quick", 1.702f);
     number(b, "zero", 0); number(b, "scale", 0.35f);
+    number(b, "never", -INFINITY); number(b, "lowest", -3e38f);
+    uint8_t below[50 * 130], above[50 * 130], some[130];
+    float added[50 * 130];
+    for (int i = 0; i < 50 * 130; i++) {
+        below[i] = i % 130 <= 80 + i / 130;
+        above[i] = !below[i];
+        added[i] = below[i] ? 0 : -3e38f;
+    }
+    for (int i = 0; i < 130; i++) some[i] = i % 3 != 1;
+    build_init(b, "below", DT_BOOL, "50,130", below);
+    build_init(b, "above", DT_BOOL, "1,1,50,130", above);
+    build_init(b, "some", DT_BOOL, "130", some);
+    build_init(b, "added", DT_F32, "50,130", added);
     build_init(b, "g", DT_F32, "7", SCALE);
     build_init(b, "h", DT_F32, "7", SHIFT);
     whole(b, "split", "4", (int64_t[]){ 0, 0, 2, 3 });
@@ -162,11 +175,18 @@ static void test_attention(void **state)
     (void)state;
     const char *simple = "Softmax s1 p axis:i=-1; MatMul p,dv o;" RESULT;
     char text[1500];
-    static const char *const SCORES[] = { "Mul s0,scale s1;", "Div s0,two s1;", "Mul scale,s0 z; Add z,mask s1;", "Add mask,s0 s1;", "Identity s0 s1;" };
-    for (int i = 0; i < 5; i++) {
-        snprintf(text, sizeof text, HEADS "MatMul aq,bk s0; %s %s", SCORES[i], simple);
-        check(&(Graphic){ QKV, text, "y", NULL }, "Softmax", i != 4);
-        check(&(Graphic){ QKV, text, "y", NULL }, "Transpose", i != 4);
+    static const struct { const char *nodes; bool fused; } SCORES[] = {
+        { "Mul s0,scale s1;", true }, { "Div s0,two s1;", true }, { "Mul scale,s0 z; Add z,mask s1;", true }, { "Add mask,s0 s1;", true },
+        { "Div s0,two z; Where below,z,never s1;", true }, { "Mul s0,scale z; Where above,lowest,z s1;", true },
+        { "Div s0,two z; Where above,lowest,z w; Add w,mask s1;", true }, { "Where some,s0,half s1;", true }, { "Add s0,mask z; Where some,z,never s1;", true },
+        { "Div s0,two z; Add z,added s1;", true }, { "Add added,s0 z; Add z,mask s1;", true }, { "Where some,s0,half z; Where below,z,never s1;", true },
+        { "Identity s0 s1;", false }, { "Where some,s0,half z; Add z,mask s1;", false }, { "Add s0,mask z; Add z,mask s1;", false }, { "Add s0,mask z; Div z,two s1;", false },
+        { "Where some,half,two z; Add z,s0 s1;", true },
+    };
+    for (size_t i = 0; i < sizeof SCORES / sizeof *SCORES; i++) {
+        snprintf(text, sizeof text, HEADS "MatMul aq,bk s0; %s %s", SCORES[i].nodes, simple);
+        check(&(Graphic){ QKV, text, "y", NULL }, "Softmax", SCORES[i].fused);
+        check(&(Graphic){ QKV, text, "y", NULL }, "Transpose", SCORES[i].fused);
     }
     snprintf(text, sizeof text, HEADS "MatMul aq,bk s1; %s", simple);
     check(&(Graphic){ QKV, text, "y", NULL }, "Transpose", true);
