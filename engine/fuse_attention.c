@@ -8,6 +8,7 @@
 #include <string.h>
 #include "engine/attend.h"
 #include "engine/fuse.h"
+#include "engine/plan_internal.h"
 #include "engine/run_ops.h"
 #include "engine/view.h"
 #include "engine/walk.h"
@@ -176,6 +177,7 @@ static bool is_product(const Step *s, int rank) { return s->n_in == 2 && s->in[0
 /* What happens to scores between the products, apart from the softmax: first the scale, then masks: at most one of each kind
  * besides a causal one. */
 typedef struct Between {
+    Plan *plan;
     float scale;
     Bias bias[2];              /* numbers, bools */
     Buffer *mask[2];
@@ -202,8 +204,9 @@ static bool find_mask(const Buffer *mask, DType type, const Shape *scores, Bias 
 {
     View v = view_of(&mask->shape);
     if (mask->dtype != type || !repeat_axes(&v, scores)) return false;
+    for (int i = 0; i < v.n; i++) if (v.axis[i].size == 1) v.axis[i].stride = 0;
     const ViewAxis *last = &v.axis[v.n - 1];
-    *b = (Bias){ .kind = b->kind, .fill = b->fill, .stride = { v.n == 4 ? v.axis[0].stride : 0, last[-2].stride, last[-1].stride, last->stride }, .keys = last->size };
+    *b = (Bias){ .kind = b->kind, .fill = b->fill, .keys = last->size, .stride = { v.n == 4 ? v.axis[0].stride : 0, last[-2].stride, last[-1].stride, last->stride } };
     return last->stride == 0 || last->stride == 1;
 }
 
@@ -220,7 +223,7 @@ static int sees(const Bias *b, const void *mask, int64_t at)
 static bool is_causal(const Buffer *mask, const Bias *b, const Shape *scores, int64_t *past)
 {
     const int64_t *d = &scores->dim[scores->rank - 2];
-    if (!mask->constant || !mask->data || b->stride[0] || b->stride[1] || b->stride[3] != 1 || (!b->stride[2] && d[0] > 1)) return false;
+    if (b->stride[0] || b->stride[1] || b->stride[3] != 1 || (!b->stride[2] && d[0] > 1)) return false;
     for (*past = 0; *past + 1 < d[1] && sees(b, mask->data, *past + 1) == 1; ++*past) { }
     for (int64_t i = 0; i < d[0]; i++)
         for (int64_t j = 0; j < d[1]; j++) if (sees(b, mask->data, i * b->stride[2] + j) != (j <= *past + i)) return false;
@@ -232,7 +235,7 @@ static bool take_mask(Buffer *mask, Bias b, const Shape *scores, Between *t)
     bool bools = b.kind != BIAS_ADDED;
     int64_t past;
     if (!find_mask(mask, bools ? DT_BOOL : DT_F32, scores, &b)) return false;
-    if (!t->causal && is_causal(mask, &b, scores, &past)) {
+    if (!t->causal && mask->constant && buffer_load(t->plan, mask) == OK && is_causal(mask, &b, scores, &past)) {
         t->causal = true;
         t->past = past;
         return true;
@@ -309,7 +312,7 @@ static bool along_last(const Step *softmax)
 static Err fuse_heads(Plan *p, Step *product)
 {
     Attend a, *own;
-    Between t = { .scale = 1 };
+    Between t = { .plan = p, .scale = 1 };
     Reach r[3];
     int rank = product->out[0]->shape.rank;
     const Step *softmax = rank == 3 || rank == 4 ? only_from(product, 0, "Softmax") : NULL;
