@@ -1,5 +1,6 @@
 /* Normalizations over the last axis that exporters write as several nodes.
  *   LayerNorm   d / sqrt(mean(d^2) + epsilon) * scale + shift, d = x - mean(x)             PyTorch up to opset 16
+ *               x * i + (shift - mean(x) * i), i = scale / sqrt(mean(d^2) + epsilon)       Keras, through batch_normalization
  *   RMSNorm     x / sqrt(mean(x^2) + epsilon) * scale                                      Llama and its kin
  * Quotients may be products with a Reciprocal, squares Pow or Mul; scale and shift may be missing. */
 #include <string.h>
@@ -82,33 +83,73 @@ static Buffer *quotient_of(const Step *s, float *epsilon)
     return NULL;
 }
 
-/* What is one step nearer to x than s, when s is `type` of it and a constant with one number for each element of a row. */
-static Step *peel(Step *s, const char *type, Buffer **constant)
+/* Whether c is a constant with one number for each element of a row of y. */
+static bool is_row(const Buffer *c, const Shape *y)
 {
-    const Shape *y = &s->out[0]->shape;
+    return c->constant && c->dtype == DT_F32 && c->shape.rank > 0 && c->shape.rank <= y->rank && c->count == y->dim[y->rank - 1] &&
+           c->shape.dim[c->shape.rank - 1] == c->count;
+}
+
+/* What is one step nearer to x than s, when s is `type` of it and a row. */
+static Step *peel(Step *s, const char *type, Buffer **row)
+{
     for (int k = 0; !strcmp(s->op->type, type) && k < 2; k++) {
         Buffer *c = s->in[k], *x = s->in[!k];
-        bool row = c->constant && c->dtype == DT_F32 && c->shape.rank > 0 && c->shape.rank <= y->rank && c->count == y->dim[y->rank - 1] &&
-                   c->shape.dim[c->shape.rank - 1] == c->count;
-        if (!row || x->readers != 1 || !x->writer) continue;
-        *constant = c;
+        if (!is_row(c, &s->out[0]->shape) || x->readers != 1 || !x->writer) continue;
+        *row = c;
         return x->writer;
     }
     return s;
+}
+
+/* Whether i, which is read twice, is in[1] / sqrt(mean((x - mean)^2) + epsilon). */
+static bool is_factor(const Buffer *i, const Buffer *x, const Buffer *mean, float *epsilon, Buffer *in[3])
+{
+    const Step *mul = written_by(i, "Mul", 2);
+    for (int k = 0; mul && k < 2; k++) {
+        const Buffer *d = is_row(mul->in[k], &x->shape) ? inverse_root_of(mul->in[!k], epsilon) : NULL;
+        const Step *sub = d ? written_by(d, "Sub", 0) : NULL;
+        if (!sub || sub->in[0] != x || sub->in[1] != mean) continue;
+        in[1] = mul->in[k];
+        return true;
+    }
+    return false;
+}
+
+/* x * i + (shift - mean(x) * i): in becomes x, scale, shift. */
+static bool is_keras(const Step *s, float *epsilon, Buffer *in[3])
+{
+    for (int k = 0; !strcmp(s->op->type, "Add") && k < 2; k++) {
+        const Step *a = only_from(s, k, "Mul"), *c = only_from(s, !k, "Sub"), *b = c ? only_from(c, 1, "Mul") : NULL;
+        for (int j = 0; a && b && is_row(c->in[0], &s->out[0]->shape) && j < 4; j++) {
+            Buffer *x = a->in[j % 2], *i = a->in[!(j % 2)], *mean = b->in[j / 2];
+            if (b->in[!(j / 2)] != i || mean_of(mean, 2) != x || !is_factor(i, x, mean, epsilon, in)) continue;
+            in[0] = x;
+            in[2] = c->in[0];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The other forms. */
+static bool is_quotient(Step *s, Normalize *n, Buffer *in[3])
+{
+    Step *t = peel(peel(s, "Add", &in[2]), "Mul", &in[1]);
+    Buffer *d = quotient_of(t, &n->epsilon);
+    const Step *sub = d ? written_by(d, "Sub", 0) : NULL;
+    bool centered = sub && mean_of(sub->in[1], 1) == sub->in[0];
+    in[0] = centered ? sub->in[0] : d;
+    n->root_mean_square = !centered;
+    return d != NULL;
 }
 
 static Err fuse_norm(Plan *p, Step *s)
 {
     Normalize n = { 0 }, *own;
     Buffer *in[3] = { NULL };
-    Step *t = peel(s, "Add", &in[2]);
-    t = peel(t, "Mul", &in[1]);
-    Buffer *d = quotient_of(t, &n.epsilon);
-    if (!d || !d->shape.rank || d->dtype != DT_F32 || !shape_equal(&d->shape, &s->out[0]->shape)) return OK;
-    const Step *sub = written_by(d, "Sub", 0);
-    bool centered = sub && mean_of(sub->in[1], 1) == sub->in[0];
-    in[0] = centered ? sub->in[0] : d;
-    n.root_mean_square = !centered;
+    if (!is_keras(s, &n.epsilon, in) && !is_quotient(s, &n, in)) return OK;
+    if (!in[0]->shape.rank || in[0]->dtype != DT_F32 || !shape_equal(&in[0]->shape, &s->out[0]->shape)) return OK;
     TRY(step_become(p, s, &op_Normalization, in, 3));
     TRY(plan_array(p, 1, sizeof *own, &own));
     *own = n;

@@ -151,6 +151,18 @@ static void test_norms(void **state)
     check(&(Graphic){ X, "Pow x,three p; ReduceMean p v axes:is=-1; Abs v a; Add a,eps w; Sqrt w r; Div x,r y", "y", NULL }, "Pow", false);
 }
 
+#define KERAS X, "ReduceMean x m axes:is=-1; Sub x,m d; Mul d,d q; ReduceMean q v axes:is=-1; Add v,eps w; Sqrt w r; Reciprocal r i;"
+
+static void test_keras_norm(void **state)
+{
+    (void)state;
+    check(&(Graphic){ KERAS "Mul i,g f; Mul x,f a; Mul m,f b; Sub h,b e; Add a,e y", "y", NULL }, "Sqrt", true);
+    check(&(Graphic){ KERAS "Mul g,i f; Mul f,x a; Mul f,m b; Sub h,b e; Add e,a y", "y", NULL }, "ReduceMean", true);
+    check(&(Graphic){ KERAS "Mul i,g f; Mul x,f a; Mul m,f b; Sub b,h e; Add a,e y", "y", NULL }, "Sqrt", false);
+    check(&(Graphic){ KERAS "Mul i,g f; Mul x,f a; Mul d,f b; Sub h,b e; Add a,e y", "y", NULL }, "Sqrt", false);
+    check(&(Graphic){ KERAS "Mul i,g f; Mul x,f a; Mul m,f b; Sub h,b e; Add a,e y", "y", "f" }, "Sqrt", false);
+}
+
 static void test_activations(void **state)
 {
     (void)state;
@@ -208,6 +220,8 @@ static void test_attention(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_norms), cmocka_unit_test(test_activations), cmocka_unit_test(test_attention) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_norms), cmocka_unit_test(test_keras_norm), cmocka_unit_test(test_activations), cmocka_unit_test(test_attention),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
