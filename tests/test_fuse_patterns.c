@@ -42,6 +42,11 @@ static void constants(Build *b)
     whole(b, "split", "4", (int64_t[]){ 0, 0, 2, 3 });
     whole(b, "split1", "4", (int64_t[]){ 0, 0, 1, 3 });
     whole(b, "join", "3", (int64_t[]){ 0, 0, -1 });
+    whole(b, "pairs", "5", (int64_t[]){ 0, 0, 0, 4, 2 });
+    whole(b, "last", "1", (int64_t[]){ -1 });
+    whole(b, "from0", "1", (int64_t[]){ 0 });
+    whole(b, "to4", "1", (int64_t[]){ 4 });
+    whole(b, "most", "1", (int64_t[]){ INT64_MAX });
     whole(b, "axis2", "1", (int64_t[]){ 2 });
     whole(b, "copies", "5", (int64_t[]){ 1, 1, 2, 1, 1 });
     whole(b, "merge", "4", (int64_t[]){ 0, 2, -1, 3 });
@@ -218,10 +223,32 @@ static void test_attention(void **state)
                       "MatMul q,bk s1; Softmax s1 p axis:i=-1; MatMul p,dv o;" RESULT, "y", NULL }, "Tile", true);
 }
 
+#define HALVES "Neg b n; Concat n,a t axis:i=-1; Mul x,cosine u; Mul t,sine w; Add u,w y"
+#define PAIRS "Reshape x,pairs x5; Split x5 a5,b5 axis:i=-1; Squeeze a5,last a; Squeeze b5,last b;" \
+              "Mul a,cosine ac; Mul b,sine bs; Sub ac,bs e; Mul a,sine as; Mul b,cosine bc;"
+
+static void test_rotary(void **state)
+{
+    (void)state;
+    const char *whole_rows = "x:2,3,5,8 cosine:5,8 sine:1,1,5,8", *half_rows = "x:2,5,3,8 cosine:5,1,4 sine:5,1,4";
+    check(&(Graphic){ whole_rows, "Slice x,from0,to4,last a; Slice x,to4,most,last b;" HALVES, "y", NULL }, "Neg", true);
+    check(&(Graphic){ whole_rows, "Split x a,b axis:i=3;" HALVES, "y", NULL }, "Concat", true);
+    check(&(Graphic){ "x:2,3,5,8 cosine:2,1,5,8 sine:2,3,5,8", "Split x a,b axis:i=3; Neg b n; Concat n,a t axis:i=3;"
+                      "Mul cosine,x u; Mul sine,t w; Add w,u y", "y", NULL }, "Neg", true);
+    check(&(Graphic){ whole_rows, "Split x b,a axis:i=3;" HALVES, "y", NULL }, "Neg", false);
+    check(&(Graphic){ whole_rows, "Split x a,b axis:i=3;" HALVES, "y", "t" }, "Neg", false);
+    check(&(Graphic){ "x:2,3,5,8 cosine:1 sine:5,8", "Split x a,b axis:i=3;" HALVES, "y", NULL }, "Neg", false);
+    check(&(Graphic){ half_rows, PAIRS "Add as,bc f; Unsqueeze e,last e5; Unsqueeze f,last f5; Concat e5,f5 y axis:i=4", "y", NULL }, "Split", true);
+    check(&(Graphic){ half_rows, PAIRS "Add bc,as f; Unsqueeze e,last e5; Unsqueeze f,last f5; Concat e5,f5 y axis:i=-1", "y", NULL }, "Sub", true);
+    check(&(Graphic){ half_rows, PAIRS "Add bc,as f; Unsqueeze e,last e5; Unsqueeze f,last f5; Concat f5,e5 y axis:i=-1", "y", NULL }, "Sub", false);
+    check(&(Graphic){ half_rows, PAIRS "Add as,ac f; Unsqueeze e,last e5; Unsqueeze f,last f5; Concat e5,f5 y axis:i=-1", "y", NULL }, "Sub", false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norms), cmocka_unit_test(test_keras_norm), cmocka_unit_test(test_activations), cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_rotary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
