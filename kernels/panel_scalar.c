@@ -26,9 +26,7 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
 
 static float start(const PanelOutput *o, int width, size_t row, int j)
 {
-    if (!o->first)
-        return o->partial[row * (size_t)width + (size_t)j];
-    return !o->bias ? 0 : o->bias_of_columns ? o->bias[j] : o->bias[row];
+    return o->first ? 0 : o->partial[row * (size_t)width + (size_t)j];
 }
 
 static void finish(const PanelOutput *o, int width, size_t row, int j, float sum)
@@ -38,6 +36,8 @@ static void finish(const PanelOutput *o, int width, size_t row, int j, float sum
         return;
     }
     size_t at = row * o->ld + (size_t)j;
+    if (o->bias)
+        sum += o->bias[o->bias_of_columns ? (size_t)j : row];
     if (o->residual)
         sum += o->residual[at];
     o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
@@ -107,9 +107,10 @@ void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
     for (int i = 0; i < d->planes; i++)
         for (int64_t n = 0; n < pixels; n++) {
             size_t at = (size_t)i * d->y_plane + (size_t)n;
-            float sum = d->bias ? d->bias[i] : 0;
+            float sum = 0;
             for (int k = 0; k < taps; k++)
                 sum += d->w[i * taps + k] * window_at(g, d->x + (size_t)i * g->plane, k, n);
+            sum += d->bias ? d->bias[i] : 0;
             if (d->residual)
                 sum += d->residual[at];
             d->y[at] = sum < d->lo ? d->lo : sum > d->hi ? d->hi : sum;

@@ -108,16 +108,16 @@ static void check_case(const Case *c, const float *w, const float *before)
     for (int m = 0; m < c->rows; m++)
         for (int j = 0; j < c->columns; j++) {
             size_t at = (size_t)m * (size_t)c->width + (size_t)j;
-            double sum = !c->o.first ? before[at] : bias ? bias[c->o.bias_of_columns ? j : m] : 0, size = fabs(sum);
+            double sum = c->o.first ? 0 : before[at], size = fabs(sum);
             for (int k = 0; k < c->k; k++) {
                 double term = (double)w[m * c->k + k] * panel[k * c->width + j];
                 sum += term;
                 size += fabs(term);
             }
             if (c->o.last) {
-                double more = c->o.residual ? c->o.residual[(size_t)m * c->ld + (size_t)j] : 0;
-                sum = fmin(fmax(sum + more, c->o.lo), c->o.hi);
-                size += fabs(more);
+                double offset = bias ? bias[c->o.bias_of_columns ? j : m] : 0, more = c->o.residual ? c->o.residual[(size_t)m * c->ld + (size_t)j] : 0;
+                sum = fmin(fmax(sum + offset + more, c->o.lo), c->o.hi);
+                size += fabs(offset) + fabs(more);
             }
             assert_true(fabs(y[(size_t)m * ld + (size_t)j] - sum) <= (c->k + 4) * 0x1p-23 * size);
         }
