@@ -42,4 +42,5 @@ Err mean_variance_expand(Expand *x), skip_norm_expand(Expand *x), embed_norm_exp
 Err qlinear_sigmoid_expand(Expand *x), qlinear_leaky_expand(Expand *x), qlinear_pool_expand(Expand *x), qlinear_softmax_expand(Expand *x);
 Err qlinear_concat_expand(Expand *x), qlinear_where_expand(Expand *x), qgemm_expand(Expand *x);
 Err packed_attention_expand(Expand *x), quantized_attention_expand(Expand *x), group_query_expand(Expand *x);
+Err gather_blocks_expand(Expand *x), quantized_embed_expand(Expand *x);
 Err matmul_nbits_expand(Expand *x), integer_to_float_expand(Expand *x), dynamic_matmul_expand(Expand *x);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "engine/element.h"
 #include "engine/expand.h"
+#include "engine/walk.h"
 
 static Attr int_attr(const char *name, int64_t v) { return (Attr){ .name = name, .kind = ATTR_I, .i = v }; }
 
@@ -195,4 +196,78 @@ Err matmul_nbits_expand(Expand *x)
     if (!expand_in(x, 5)) return expand_last(x, "MatMul", VALUES(expand_in(x, 0), weight), &NONE);
     TRY(expand_op(x, "MatMul", &y, VALUES(expand_in(x, 0), weight), &NONE));
     return expand_last(x, "Add", VALUES(y, expand_in(x, 5)), &NONE);
+}
+
+/* GatherBlockQuantized: a table of integers, indices, scales of blocks along the last axis, zero points. Numbers of less than 8 bits lie in uint8, the low ones
+ * first and each row in bytes of its own, or have a type of their own. The table is dequantized once: (q - zero) * scale. */
+typedef struct Blocked { const Tensor *q, *scale, *zero; int64_t rows, columns, block, blocks, bits; } Blocked;
+
+static int64_t packed_columns(const Tensor *t, int64_t columns, int64_t bits) { return t->dtype == DT_U8 ? (columns * bits + 7) / 8 : columns; }
+
+static double number_at(const Tensor *t, int64_t row, int64_t column, int64_t columns, int64_t bits)
+{
+    double v;
+    if (t->dtype == DT_U8) return (double)bits_at((const uint8_t *)t->data + row * packed_columns(t, columns, bits), column, bits);
+    elements_to_f64(t->dtype, t->data, row * columns + column, 1, &v);
+    return v;
+}
+
+static void blocked_unpack(const Blocked *m, Tensor *w)
+{
+    const double middle = m->q->dtype == DT_U8 ? (double)(1 << (m->bits - 1)) : 0;
+    for (int64_t row = 0; row < m->rows; row++)
+        for (int64_t k = 0; k < m->columns; k++) {
+            double scale, q = number_at(m->q, row, k, m->columns, m->bits), zero = m->zero ? number_at(m->zero, row, k / m->block, m->blocks, m->bits) : middle;
+            elements_to_f64(m->scale->dtype, m->scale->data, row * m->blocks + k / m->block, 1, &scale);
+            q = (q - zero) * scale;
+            elements_from_f64(w->dtype, &q, 1, w->data, row * m->columns + k);
+        }
+}
+
+static Err blocked_read(const Expand *x, Blocked *m, Shape *shape)
+{
+    const Value *q = expand_in(x, 0), *scale = expand_in(x, 2), *zero = expand_in(x, 3);
+    *m = (Blocked){ .block = attr_i(x->node, "block_size", 128), .bits = attr_i(x->node, "bits", 4) };
+    if (!q || !q->constant || !scale || !scale->constant || (zero && !zero->constant))
+        return err_set(ERR_UNSUPPORTED, "GatherBlockQuantized with a table that is no constant cannot be run.");
+    *shape = q->constant->tensor.shape;
+    const DType t = q->constant->tensor.dtype;
+    const int last = shape->rank - 1;
+    if (last < 1 || shape->dim[last] > 1 << 28 || m->block < 1 || (m->bits != 2 && m->bits != 4 && m->bits != 8) || (t != DT_U8 && t != DT_U4 && t != DT_I4) ||
+        (zero && zero->constant->tensor.dtype != t) || !dtype_is_float(scale->constant->tensor.dtype))
+        return err_set(ERR_UNSUPPORTED, "GatherBlockQuantized of %s with %lld bits cannot be run.", dtype_name(t), (long long)m->bits);
+    int64_t axis = attr_i(x->node, "quantize_axis", 1);
+    if (axis != last && axis != -1) return err_set(ERR_UNSUPPORTED, "GatherBlockQuantized with blocks along another axis than the last cannot be run.");
+    if (t == DT_U8) shape->dim[last] *= 8 / m->bits;
+    m->columns = shape->dim[last];
+    m->rows = shape_span(shape, 0, last);
+    m->blocks = (m->columns + m->block - 1) / m->block;
+    TRY(constant_in(x, 0, m->rows * packed_columns(&q->constant->tensor, m->columns, m->bits), &m->q));
+    TRY(constant_in(x, 2, m->rows * m->blocks, &m->scale));
+    return constant_in(x, 3, zero ? m->rows * packed_columns(&zero->constant->tensor, m->blocks, m->bits) : 0, &m->zero);
+}
+
+Err gather_blocks_expand(Expand *x)
+{
+    Blocked m;
+    Shape shape;
+    Tensor *w;
+    Value *table;
+    const Attr axis = int_attr("axis", attr_i(x->node, "gather_axis", 0));
+    TRY(blocked_read(x, &m, &shape));
+    if (axis.i == shape.rank - 1 || axis.i == -1) return err_set(ERR_UNSUPPORTED, "GatherBlockQuantized along the axis of its blocks cannot be run.");
+    TRY(tensor_new(x->arena, m.scale->dtype, &shape, &w));
+    blocked_unpack(&m, w);
+    TRY(expand_tensor(x, w, &table));
+    return expand_last(x, "Gather", VALUES(table, expand_in(x, 1)), &(Attrs){ 1, &axis });
+}
+
+/* QEmbedLayerNormalization: ids, segments, five quantized tables as EmbedLayerNormalization has them, mask, their scales, their zero points. */
+Err quantized_embed_expand(Expand *x)
+{
+    Value *in[8] = { expand_in(x, 0), expand_in(x, 1) };
+    for (int i = 2; i < 7; i++)
+        if (expand_in(x, i)) TRY(expand_op(x, "DequantizeLinear", &in[i], VALUES(expand_in(x, i), expand_in(x, i + 6), expand_in(x, i + 11)), &NONE));
+    in[7] = expand_in(x, 7);
+    return expand_node(x, "EmbedLayerNormalization", VALUES(expand_out(x, 0), expand_out(x, 1)), (Values){ in, 8 }, NULL);
 }

@@ -1,4 +1,5 @@
 /* Operators that pick or place elements by index, and those whose result is a set of indices. */
+#include "engine/expand.h"
 #include "engine/infer.h"
 #include "engine/run_ops.h"
 #include <string.h>
@@ -47,6 +48,21 @@ static Err gather_infer(Inference *x, const Node *n, const Fact *const *in, Fact
     memcpy(s.dim + axis + i->rank, d->dim + axis + 1, (size_t)(d->rank - axis - 1) * sizeof *s.dim);
     out[0].shape = s;
     return gather_elements(x, in[0], in[1], axis, &out[0]);
+}
+
+/* com.microsoft GatherBlockQuantized: type of the scales; in uint8 several numbers of the last axis share a byte. */
+static Err gather_blocks_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
+{
+    const int64_t axis = attr_i(n, "gather_axis", 0), bits = attr_i(n, "bits", 4);
+    if (in[2]) out[0].dtype = in[2]->dtype;
+    if (!fact_shaped(in[0]) || !fact_shaped(in[1]) || axis || bits < 1) return OK;
+    const Shape *d = &in[0]->shape, *i = &in[1]->shape;
+    if (d->rank < 2 || d->rank + i->rank - 1 > MAX_RANK) return err_set(ERR_SHAPE, "the table has rank %d, the indices %d", d->rank, i->rank);
+    Shape s = { .rank = d->rank + i->rank - 1 };
+    memcpy(s.dim, i->dim, (size_t)i->rank * sizeof *s.dim);
+    memcpy(s.dim + i->rank, d->dim + 1, (size_t)(d->rank - 1) * sizeof *s.dim);
+    out[0].shape = s;
+    return in[0]->dtype == DT_U8 ? dim_arith(x, '*', s.dim[s.rank - 1], 8 / bits, &out[0].shape.dim[s.rank - 1]) : OK;
 }
 
 /* Shape of the indices, type of the data. */
@@ -218,3 +234,4 @@ const Op op_TensorScatter = { "TensorScatter", "", 24, 2, 3, 1, 1, .infer = infe
 const Op op_TopK = { "TopK", "", 1, 1, 2, 2, 2, .infer = topk_infer, .prep = topk_prep, };
 const Op op_Trilu = { "Trilu", "", 14, 1, 2, 1, 1, .infer = infer_same, .prep = trilu_prep, };
 const Op op_Unique = { "Unique", "", 11, 1, 1, 1, 4, .infer = unique_infer, .prep = unique_prep, };
+const Op op_ms_GatherBlockQuantized = { "GatherBlockQuantized", "com.microsoft", 1, 3, 4, 1, 1, .infer = gather_blocks_infer, .expand = gather_blocks_expand };

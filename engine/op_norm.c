@@ -55,6 +55,17 @@ static Err embed_norm_infer(Inference *x, const Node *n, const Fact *const *in, 
     return OK;
 }
 
+/* The same of quantized tables. */
+static Err quantized_embed_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
+{
+    Fact all[3] = { out[0], out[1], out[0] };
+    TRY(embed_norm_infer(x, n, in, all));
+    out[0] = all[0];
+    out[0].dtype = DT_F32;
+    out[1] = all[1];
+    return OK;
+}
+
 const Op op_BatchNormalization = { "BatchNormalization", "", 7, 5, 5, 1, 5, .infer = batch_norm_infer, .prep = batch_norm_prep, };
 const Op op_GroupNormalization = { "GroupNormalization", "", 18, 3, 3, 1, 1, .infer = infer_same, .prep = channel_norm_prep, };
 const Op op_Hardmax = { "Hardmax", "", 1, 1, 1, 1, 1, .infer = infer_same, .prep = softmax_prep, };
@@ -73,6 +84,8 @@ const Op op_ms_EmbedLayerNormalization = { "EmbedLayerNormalization", "com.micro
     .expand = embed_norm_expand };
 const Op op_ms_GroupNorm = { "GroupNorm", "com.microsoft", 1, 3, 3, 1, 1, .infer = infer_same };
 const Op op_ms_QLinearSoftmax = { "QLinearSoftmax", "com.microsoft", 1, 2, 5, 1, 1, .infer = infer_same, .expand = qlinear_softmax_expand };
+const Op op_ms_QEmbedLayerNormalization = { "QEmbedLayerNormalization", "com.microsoft", 1, 1, 18, 1, 2, .infer = quantized_embed_infer,
+    .expand = quantized_embed_expand };
 const Op op_ms_SkipLayerNormalization = { "SkipLayerNormalization", "com.microsoft", 1, 3, 5, 1, 4, .infer = skip_norm_infer,
     .expand = skip_norm_expand };
 const Op op_ms_SkipSimplifiedLayerNormalization = { "SkipSimplifiedLayerNormalization", "com.microsoft", 1, 3, 4, 1, 4, .infer = skip_norm_infer,

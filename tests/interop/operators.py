@@ -136,6 +136,19 @@ def packed_weights():
         yield f"MatMulNBits {bits} with zero points and a bias", *node("MatMulNBits", [x, q, scales, zeros, None, bias], fixed=(1, 2, 3, 5), **sizes), 1e-5
 
 
+def packed_tables():
+    ids, scales = rng.integers(0, 30, (2, 7)), normal(30, 3) / 20
+    for bits, zeros in ((4, None), (4, byte(30, 2)), (8, None), (8, byte(30, 3))):
+        table = byte(30, 96 * bits // 8)
+        more = {"bits": bits, "block_size": 32, "gather_axis": 0, "quantize_axis": 1}
+        title = f"GatherBlockQuantized {bits}{', zero points' if zeros is not None else ''}"
+        yield title, *node("GatherBlockQuantized", [table, ids, scales, zeros], fixed=(0, 2, 3), **more), 1e-6
+    tables = [byte(30, 24), byte(12, 24), byte(2, 24), byte(24), byte(24)]
+    ids, kinds, mask = ids.astype(np.int32), rng.integers(0, 2, (2, 7)).astype(np.int32), (np.arange(7) < np.array([[7], [4]])).astype(np.int32)
+    values = [ids, kinds, *tables, mask, *[scale(v) for v in (0.02, 0.03, 0.01, 0.005, 0.004)], *[np.uint8(v) for v in (120, 130, 100, 3, 128)]]
+    yield "QEmbedLayerNormalization", *node("QEmbedLayerNormalization", values, [F, I32], fixed=[*range(2, 7), *range(8, 18)], epsilon=1e-5), 1e-5
+
+
 def attentions():
     x, w, b = normal(2, 5, 24), normal(24, 72) / 5, normal(72)
     masks = {"lengths": np.array([3, 5], np.int32), "ends and starts": np.array([4, 5, 1, 0], np.int32), "keys": (rng.random((2, 5)) < 0.7).astype(np.int32),
@@ -223,5 +236,5 @@ def machine_learning():
 
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (fused, norms, quantized, products, packed_weights, attentions, quantized_attentions, group_queries, machine_learning):
+    for family in (fused, norms, quantized, products, packed_weights, packed_tables, attentions, quantized_attentions, group_queries, machine_learning):
         yield from family()
