@@ -23,14 +23,16 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-/* Few panels: cut the rows too, for each thread to have a few items. */
+/* Few panels: cut the rows too, so that all threads have as many items, or several of them. Each part packs its panel again. */
 static void plan_parts(Multiply *m)
 {
     const MultiplyShape *s = &m->shape;
     const Packed *w = &m->packed;
-    int64_t items = (int64_t)m->panels * (s->batch / m->together) * s->groups, wanted = w->threads > 1 ? 4 * w->threads : 1;
-    int parts = items >= wanted ? 1 : ceil_div(wanted, items), fewest = m->together > 1 ? ceil_div(s->weights.rows, MOST_ROWS) : 1;
-    parts = least(parts > fewest ? parts : fewest, w->chunks);
+    int64_t items = (int64_t)m->panels * (s->batch / m->together) * s->groups;
+    int parts = m->together > 1 ? ceil_div(s->weights.rows, MOST_ROWS) : 1;
+    while (parts < w->chunks && items * parts % w->threads && items * parts < 4 * w->threads)
+        parts++;
+    parts = least(parts, w->chunks);
     m->part_chunks = ceil_div(w->chunks, parts);
     m->parts = ceil_div(w->chunks, m->part_chunks);
 }
