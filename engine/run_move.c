@@ -66,17 +66,17 @@ Err view_prep(Plan *plan, Step *s)
 
 static Err dropout_run(Plan *plan, Step *s)
 {
-    if (s->out[1]) memset(s->out[1]->data, 1, s->out[1]->bytes);
+    if (s->out[1]) memset(s->out[1]->data, s->opset >= 12, s->out[1]->bytes);
     return view_run(plan, s);
 }
 
-/* Inference only: y = x, mask all true. */
+/* Inference only: y = x, mask all true. Before opset 12 ONNX does not say what the mask is; it is 0 as ONNX Runtime's, before 10 of x's type. */
 Err dropout_prep(Plan *plan, Step *s)
 {
     const Buffer *training = s->opset >= 12 && s->n_in > 2 ? s->in[2] : NULL;
     if (training && !(training->constant && training->count == 1 && !*(const uint8_t *)training->data))
         return err_set(ERR_UNSUPPORTED, "Dropout in training mode cannot be run (node '%s').", s->node->name);
-    if (s->out[1] && dtype_bits(s->out[1]->dtype) != 8) return step_refuse(s, "mask", s->out[1]);
+    if (s->out[1] && (!dtype_is_real(s->out[1]->dtype) || dtype_bits(s->out[1]->dtype) < 8)) return step_refuse(s, "mask", s->out[1]);
     TRY(view_prep(plan, s));
     s->run = dropout_run;
     return OK;

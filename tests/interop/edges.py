@@ -225,7 +225,14 @@ def resized():
     yield "Resize of bytes", *plain("Resize", [byte(1, 2, 5, 7), None, floats(1, 1, 2, 2)], [U8], fixed=(2,), mode="nearest"), 0
 
 
+def older():
+    """What models of earlier opsets have."""
+    x = normal(2, 3)
+    for version, mask in ((7, F), (10, B), (13, B)):
+        yield f"Dropout of opset {version} with its mask", *plain("Dropout", [x], [F, mask], version=version, **({"ratio": 0.3} if version < 12 else {})), 0
+
+
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (ties, integers, not_numbers, casts, empty, resized):
+    for family in (ties, integers, not_numbers, casts, empty, resized, older):
         yield from family()

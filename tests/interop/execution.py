@@ -1,7 +1,7 @@
 """`oneshot run` against ONNX Runtime on the same model and inputs."""
 import numpy as np
 import onnx
-from runtime import oneshot, session
+from runtime import feeds, oneshot, session
 
 
 def to_arrays(value):
@@ -65,3 +65,8 @@ def case(source, work, model, inputs, tolerance):
     path = work / "case.onnx"
     onnx.save(model, str(path))
     same(path, work, inputs, tolerance)
+
+
+def random_inputs(source, work, tolerance):
+    """The same for a model as it is, with random inputs."""
+    same(source, work, feeds(session(source), 1, np.random.default_rng(1)), tolerance)

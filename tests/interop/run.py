@@ -54,6 +54,8 @@ def tasks(made_models):
         yield f"store {source.name}", checks.conversion, STORAGE, [source]
     for title, model, inputs, tolerance in itertools.chain(operators.cases(), edges.cases()):
         yield f"run {title}", execution.case, (model, inputs, tolerance), [None]
+    for source in (m for m in backend if m.parent.name == "light"):
+        yield f"run {source.name}", execution.random_inputs, (1e-4,), [source]
     everything = own + real + backend
     for i in range(0, len(everything), BATCH):
         yield f"round trip {i} to {min(i + BATCH, len(everything)) - 1}", checks.round_trip, (), everything[i:i + BATCH]
