@@ -144,10 +144,12 @@ tsan:
 	@.ci/packages $(TEST_PACKAGES) clang libclang-rt-dev libomp-dev
 	@OMP_TOOL_LIBRARIES=$(lastword $(wildcard /usr/lib/llvm-*/lib/libarcher.so)) TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
 	    $(MAKE) --no-print-directory check BUILD=$(BUILD)/tsan VENV=$(VENV) MODELS=$(MODELS) WARN=-w CC=$(CLANG) CFLAGS='-O1 -g' SANITIZE=-fsanitize=thread
+VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 valgrind: all
 	@.ci/packages valgrind
-	@TEST_WRAP='valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
-	    $(MAKE) --no-print-directory check MODELS=$(BUILD)/no-models NODE_TESTS= T='$(TESTS)'
+	@TEST_WRAP='$(VALGRIND)' $(MAKE) --no-print-directory check MODELS=$(BUILD)/no-models NODE_TESTS= T='$(TESTS)'
+	@printf '#!/bin/sh\nexec $(VALGRIND) "%s" "$$@"\n' '$(abspath $(BUILD)/oneshot)' >$(BUILD)/oneshot-in-valgrind && chmod +x $(BUILD)/oneshot-in-valgrind
+	@$(TEST_ENV) ONESHOT="$(abspath $(BUILD)/oneshot-in-valgrind)" tests/run.sh tests/cli_files.sh
 # Findings appear as build/fuzz/crash-*, and belong into tests/corpus/ once fixed. Inputs that reach new code collect in build/fuzz/corpus/.
 FUZZ_SECONDS ?= 1800
 FUZZ_RUNS := $(FUZZ_SRC:tests/fuzz_%.c=run-fuzz-%)

@@ -164,7 +164,7 @@ graph_size = len(node) + 1 + len(varint(len(tensor) + size)) + len(tensor) + siz
 head = b"\x08\x08" + field(8, b"\x10\x11") + varint(7 << 3 | 2) + varint(graph_size) + node + rest + varint(5 << 3 | 2) + varint(len(tensor) + size) + tensor
 command = [sys.argv[3], "--model", sys.argv[2], "--sparsity", "0.5", "--include", "*", "-o", "cut.onnx"]
 codes = []
-for delay in (0.1, 0.2, 0.05, 0.4, 0.8):           # the moment at which the file is being read depends on the machine
+for delay in (0.1, 0.2, 0.05, 0.4, 0.8, 3, 10):           # the moment at which the file is being read depends on the machine
     with open(sys.argv[2], "wb") as f:
         f.write(head)
         f.truncate(len(head) + size)
