@@ -337,23 +337,82 @@ Err gemm_prep(Plan *plan, Step *s)
     }
 }
 
-/* Integer products: the operands minus their zero points as 32-bit integers, then the plain product. ----------------------------------- */
+/* Integer products through those of float32: operands minus their zero points are whole numbers up to 255, so sums of EXACT products stay below 2^24, where every
+ * whole number is a float. ---------------------------------------------------------------------------------------------------------------- */
+
+enum { EXACT = 256 };
+
+typedef struct Integers { MatMul mm; const float *b; } Integers;        /* b: NULL, or what a constant one is */
+
+static Err whole_floats(const Buffer *x, const Buffer *zero, int axis, float *y)
+{
+    TRY(minus_zero(x, zero, axis, (int32_t *)(void *)y));
+    for (int64_t i = 0; i < x->count; i++) {
+        int32_t v;
+        memcpy(&v, y + i, sizeof v);
+        y[i] = (float)v;
+    }
+    return OK;
+}
+
+static Matmul exact_block(const MatMul *mm, int64_t k)
+{
+    return (Matmul){ kernels_best(), (int)mm->m, (int)mm->n, (int)(mm->k - k < EXACT ? mm->k - k : EXACT), (size_t)mm->k, 1, (size_t)mm->n, 1, (size_t)mm->n };
+}
+
+/* One product, a block of k at a time. scratch: of the block's results, then of the kernels. */
+static void product_of_floats(const Plan *plan, const MatMul *mm, const float *const operand[2], int32_t *y, float *scratch)
+{
+    int64_t count = mm->m * mm->n;
+    for (int64_t k = 0; k < mm->k; k += EXACT) {
+        const Matmul block = exact_block(mm, k);
+        const MatmulRun run = { .a = operand[0] + k, .b = operand[1] + k * mm->n, .y = scratch, .scratch = scratch + count, .count = 1, .threads = plan->threads };
+        matmul_run(&block, &run);
+        #pragma omp parallel for simd num_threads(plan->threads) if (count > PARALLEL_WORK)
+        for (int64_t i = 0; i < count; i++) y[i] = (k ? y[i] : 0) + (int32_t)scratch[i];
+    }
+}
 
 /* Y (int32) = (A - za) * (B - zb). zero points: scalar, or per row of A and per column of B. */
 static Err product_i32(Plan *plan, Step *s, const Buffer *const operand[4], int32_t *y)
 {
-    const MatMul *mm = s->state;
+    const Integers *t = s->state;
+    const MatMul *mm = &t->mm;
     const Buffer *a = operand[0], *za = operand[1], *b = operand[2], *zb = operand[3];
-    uint32_t *wa = (uint32_t *)s->scratch, *wb = wa + a->count;
-    TRY(minus_zero(a, za, a->shape.rank > 1 ? a->shape.rank - 2 : -1, (int32_t *)wa));
-    TRY(minus_zero(b, zb, b->shape.rank - 1, (int32_t *)wb));
-    memset(y, 0, (size_t)(mm->products * mm->m * mm->n) * sizeof *y);
-    for (int64_t i = 0; i < mm->products; i++) {
+    float *fa = (float *)s->scratch, *fb = fa + a->count;
+    TRY(whole_floats(a, za, a->shape.rank > 1 ? a->shape.rank - 2 : -1, fa));
+    if (!t->b) TRY(whole_floats(b, zb, b->shape.rank - 1, fb));
+    if (!mm->k) memset(y, 0, (size_t)(mm->products * mm->m * mm->n) * sizeof *y);
+    for (int64_t i = 0; i < mm->products && mm->m && mm->n; i++) {
         int64_t at[2];
         matmul_at(mm, i, at);
-        Product_u32 p = { mm->m, mm->n, mm->k, wa + at[0] * mm->m * mm->k, mm->k, 1, wb + at[1] * mm->k * mm->n, mm->n, false, (uint32_t *)y + i * mm->m * mm->n, 1 };
-        product_u32(plan, &p);
+        product_of_floats(plan, mm, (const float *[]){ fa + at[0] * mm->m * mm->k, (t->b ? t->b : fb) + at[1] * mm->k * mm->n }, y + i * mm->m * mm->n,
+                          fb + (t->b ? 0 : b->count));
     }
+    return OK;
+}
+
+/* Prepares product_i32 for these inputs; its scratch. */
+static Err integers_prep(Plan *plan, Step *s, const Buffer *a, const Buffer *b, const Buffer *zb)
+{
+    Integers *t;
+    const Kernels *kernels;
+    float *floats = NULL;
+    TRY(find_kernels(&kernels));
+    TRY(plan_array(plan, 1, sizeof *t, &t));
+    TRY(matmul_shape(&a->shape, &b->shape, &s->out[0]->shape, &t->mm));
+    const MatMul *mm = &t->mm;
+    bool empty = !mm->m || !mm->n || !mm->k;
+    if (!empty && !fits_matmul(mm->m, mm->n, mm->k)) return err_set(ERR_UNSUPPORTED, "%s of matrices of this size cannot be run.", s->op->type);
+    if (b->constant && (!zb || zb->constant)) {
+        TRY(plan_array(plan, b->count + 1, sizeof *floats, &floats));
+        TRY(whole_floats(b, zb, b->shape.rank - 1, floats));
+    }
+    t->b = floats;
+    Matmul block = exact_block(mm, 0);
+    size_t kernel = empty ? 0 : matmul_scratch(&block) * (size_t)plan->threads;
+    s->state = t;
+    s->scratch_bytes = ((size_t)(a->count + (floats ? 0 : b->count) + mm->m * mm->n) + kernel) * sizeof(float);
     return OK;
 }
 
@@ -364,12 +423,8 @@ static Err matmul_integer_run(Plan *plan, Step *s)
 
 Err matmul_integer_prep(Plan *plan, Step *s)
 {
-    MatMul *mm;
     for (int i = 0; i < 2; i++) if (dtype_bits(s->in[i]->dtype) != 8 || !dtype_is_whole(s->in[i]->dtype)) return step_refuse(s, "input", s->in[i]);
-    TRY(plan_array(plan, 1, sizeof *mm, &mm));
-    TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
-    s->state = mm;
-    s->scratch_bytes = (size_t)(s->in[0]->count + s->in[1]->count) * sizeof(int32_t);
+    TRY(integers_prep(plan, s, s->in[0], s->in[1], s->in[3]));
     s->run = matmul_integer_run;
     return OK;
 }
@@ -377,8 +432,8 @@ Err matmul_integer_prep(Plan *plan, Step *s)
 /* QLinearMatMul: y = saturate(round(acc * (sa * sb / sy)) + zy); scales per tensor, or of A per row and of B per column. */
 static Err qlinear_matmul_run(Plan *plan, Step *s)
 {
-    const MatMul *mm = s->state;
-    int32_t *acc = (int32_t *)s->scratch + s->in[0]->count + s->in[3]->count;
+    const MatMul *mm = &((const Integers *)s->state)->mm;
+    int32_t *acc = (int32_t *)(void *)((char *)s->scratch + s->scratch_bytes) - s->out[0]->count;
     TRY(product_i32(plan, s, (const Buffer *[]){ s->in[0], s->in[2], s->in[3], s->in[5] }, acc));
     const Buffer *sa = s->in[1], *sb = s->in[4], *sy = s->in[6], *zy = s->in[7];
     Buffer *y = s->out[0];
@@ -392,13 +447,10 @@ static Err qlinear_matmul_run(Plan *plan, Step *s)
 
 Err qlinear_matmul_prep(Plan *plan, Step *s)
 {
-    MatMul *mm;
     for (int i = 0; i < 4; i += 3) if (dtype_bits(s->in[i]->dtype) != 8 || !dtype_is_whole(s->in[i]->dtype)) return step_refuse(s, "input", s->in[i]);
     if (dtype_bits(s->out[0]->dtype) != 8) return step_refuse(s, "output", s->out[0]);
-    TRY(plan_array(plan, 1, sizeof *mm, &mm));
-    TRY(matmul_shape(&s->in[0]->shape, &s->in[3]->shape, &s->out[0]->shape, mm));
-    s->state = mm;
-    s->scratch_bytes = (size_t)(s->in[0]->count + s->in[3]->count + s->out[0]->count) * sizeof(int32_t);
+    TRY(integers_prep(plan, s, s->in[0], s->in[3], s->in[5]));
+    s->scratch_bytes += (size_t)s->out[0]->count * sizeof(int32_t);
     s->run = qlinear_matmul_run;
     return OK;
 }

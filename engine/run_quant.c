@@ -6,6 +6,20 @@
 #include "engine/quant.h"
 #include "engine/run_ops.h"
 
+/* Elements at ... at + n - 1. */
+static void minus_run(const Buffer *x, int64_t at, int64_t n, int64_t zero, int32_t *y)
+{
+    const uint8_t *u = (const uint8_t *)x->data + at;
+    const int8_t *i8 = (const int8_t *)x->data + at;
+    if (x->dtype == DT_U8) for (int64_t i = 0; i < n; i++) y[i] = u[i] - (int32_t)zero;
+    else if (x->dtype == DT_I8) for (int64_t i = 0; i < n; i++) y[i] = i8[i] - (int32_t)zero;
+    else for (int64_t i = 0; i < n; i++) {
+        int64_t v;
+        elements_to_i64(x->dtype, x->data, at + i, 1, &v);
+        y[i] = (int32_t)((uint64_t)v - (uint64_t)zero);
+    }
+}
+
 Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
 {
     int64_t count = zero ? zero->count : 0, inner = 1, size = 1;
@@ -16,11 +30,11 @@ Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
         inner = shape_span(&x->shape, axis + 1, x->shape.rank);
         if (!size || count % size) return err_set(ERR_SHAPE, "A zero point has %lld elements for %lld channels.", (long long)count, (long long)size);
     }
-    for (int64_t i = 0; i < x->count; i++) {
-        int64_t v, z = 0;
-        elements_to_i64(x->dtype, x->data, i, 1, &v);
-        if (count) elements_to_i64(zero->dtype, zero->data, count > 1 ? i / inner % size : 0, 1, &z);
-        y[i] = (int32_t)((uint64_t)v - (uint64_t)z);
+    if (count <= 1) inner = x->count;
+    for (int64_t at = 0; at < x->count; at += inner) {
+        int64_t z = 0;
+        if (count) elements_to_i64(zero->dtype, zero->data, count > 1 ? at / inner % size : 0, 1, &z);
+        minus_run(x, at, inner, z, y + at);
     }
     return OK;
 }

@@ -266,6 +266,37 @@ static void test_refused(void **state)
     refused(b, OK, "");
 }
 
+/* The largest products there are, so many of them that a float32 could not count them. b with a constant zero point, or with one that is an input. */
+static void test_deep_integers(void **state)
+{
+    enum { M = 3, K = 600, N = 19 };
+    static uint8_t a[M * K], b[K * N];
+    (void)state;
+    for (int i = 0; i < M * K; i++) a[i] = (uint8_t)(i % 7 ? 255 : i % 251);
+    for (int i = 0; i < K * N; i++) b[i] = (uint8_t)(i % 5 ? 254 : i % 241);
+    for (int constant = 0; constant < 2; constant++) {
+        uint8_t zero[2] = { 0, 1 };
+        Build *build = node_of("MatMulInteger", "a,b,za,zb", "");
+        build_init(build, "a", DT_U8, "3,600", a);
+        build_init(build, "b", DT_U8, "600,19", b);
+        build_init(build, "za", DT_U8, "", &zero[0]);
+        if (constant) build_init(build, "zb", DT_U8, "", &zero[1]);
+        else build_input(build, "zb", DT_U8, "");
+        Loaded l = load(build);
+        Plan *p = NULL;
+        PlanInput shape = { "zb", DT_U8, shape_of(0, NULL) };
+        Tensor t = { .dtype = DT_U8, .shape = shape.shape, .bytes = 1, .data = &zero[1] };
+        if (plan_build(l.m, &shape, !constant, &(PlanOptions){ .threads = 1 }, &p) != OK || plan_run(p, &t, !constant) != OK) fail_msg("%s", err_text());
+        for (int i = 0; i < M * N; i++) {
+            int64_t sum = 0;
+            for (int k = 0; k < K; k++) sum += (int64_t)a[i / N * K + k] * (b[k * N + i % N] - 1);
+            assert_int_equal(((const int32_t *)p->out[0]->data)[i], sum);
+        }
+        plan_free(p);
+        unload(l);
+    }
+}
+
 /* Rows that lie outside of what is padded have no place in it; a constant product of one column has nothing to read ahead of. */
 static void test_nothing_outside(void **state)
 {
@@ -352,7 +383,7 @@ int main(void)
         cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless),
         cmocka_unit_test(test_empty_join), cmocka_unit_test(test_batch_in_time),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_nothing_outside),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_deep_integers), cmocka_unit_test(test_nothing_outside),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
