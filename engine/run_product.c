@@ -174,8 +174,35 @@ static void matmul_at(const MatMul *mm, int64_t i, int64_t at[2])
     for (int k = 0; k < 2; k++) at[k] = offset[k] + inner * mm->batch.stride[k][mm->batch.rank - 1];
 }
 
+/* A constant first operand: its rows are output channels, the columns of B are pixels. */
+static Err left_run(Plan *plan, Step *s)
+{
+    (void)plan;
+    columns_run(s->state, &(MultiplyRun){ .x = s->in[1]->data, .y = s->out[0]->data, .lo = -INFINITY, .hi = INFINITY, .scratch = s->scratch });
+    return OK;
+}
+
+static bool fits_left(const Step *s, const MatMul *mm)
+{
+    const Buffer *b = s->in[1];
+    return s->in[0]->constant && s->in[0]->count == mm->m * mm->k && b->count == mm->products * mm->k * mm->n && mm->products > 0 && mm->products < 1 << 24;
+}
+
+static Err left_prep(Plan *plan, Step *s, const MatMul *mm)
+{
+    Columns *c;
+    MultiplyShape shape = { .batch = (int)mm->products, .groups = 1, .k = (int)mm->k, .columns = mm->n, .weights = { s->in[0]->data, (size_t)mm->k, 1, (int)mm->m } };
+    shape.window = (PanelWindow){ .plane = (size_t)mm->n, .in = { 1, (int)mm->n }, .out = { 1, (int)mm->n }, .kernel = { 1, 1 }, .stride = { 1, 1 },
+                                  .dilation = { 1, 1 } };
+    TRY(plan_array(plan, 1, sizeof *c, &c));
+    TRY(columns_prepare(plan, s, &shape, c));
+    s->state = c;
+    s->run = left_run;
+    return OK;
+}
+
 /* float32 with two operands that are no constants */
-typedef struct Products { Matmul one; int64_t count, *at[2]; } Products;
+typedef struct Products { Matmul one; int64_t count, *at[2]; float alpha; } Products;
 
 static Err products_run(Plan *plan, Step *s)
 {
@@ -183,6 +210,7 @@ static Err products_run(Plan *plan, Step *s)
     const MatmulRun run = { .a = s->in[0]->data, .b = s->in[1]->data, .y = s->out[0]->data, .scratch = (float *)s->scratch, .count = p->count, .at_a = p->at[0],
                             .at_b = p->at[1], .y_step = (size_t)p->one.m * (size_t)p->one.n, .threads = plan->threads };
     matmul_run(&p->one, &run);
+    if (p->alpha != 1) p->one.kernels->combine_f32(&(Combine){ ARITHMETIC_MUL, 1, 0 }, run.y, &p->alpha, run.y, (size_t)s->out[0]->count);
     return OK;
 }
 
@@ -196,11 +224,13 @@ static Err products_prep(Plan *plan, Step *s, const MatMul *mm)
 {
     Products *p;
     TRY(plan_array(plan, 1, sizeof *p, &p));
-    p->one = (Matmul){ .m = (int)mm->m, .n = (int)mm->n, .k = (int)mm->k, .a_row = (size_t)mm->k, .a_column = 1, .b_row = (size_t)mm->n, .b_column = 1,
-                       .ldy = (size_t)mm->n };
+    size_t m = (size_t)mm->m, n = (size_t)mm->n, k = (size_t)mm->k;
+    p->one = (Matmul){ .m = (int)m, .n = (int)n, .k = (int)k, .a_row = mm->ta ? 1 : k, .a_column = mm->ta ? m : 1, .b_row = mm->tb ? 1 : n, .b_column = mm->tb ? k : 1,
+                       .ldy = n };
     p->count = mm->products;
+    p->alpha = (float)mm->alpha;
     TRY(find_kernels(&p->one.kernels));
-    for (int k = 0; k < 2; k++) TRY(plan_array(plan, mm->products, sizeof *p->at[k], &p->at[k]));
+    for (int i = 0; i < 2; i++) TRY(plan_array(plan, mm->products, sizeof *p->at[i], &p->at[i]));
     for (int64_t i = 0; i < mm->products; i++) {
         int64_t at[2];
         matmul_at(mm, i, at);
@@ -251,8 +281,9 @@ Err matmul_prep(Plan *plan, Step *s)
         .sa = attr_i(s->node, "transBatchA", 0), .sb = attr_i(s->node, "transBatchB", 0) };
     TRY(matmul_shape(&s->in[0]->shape, &s->in[1]->shape, &s->out[0]->shape, mm));
     if (fits_tokens(s, mm->k, mm->n) && !mm->ta && !mm->sa && !mm->sb && mm->alpha == 1) return tokens_prep(plan, s, mm->k, mm->n, mm->tb);
-    bool plain = !mm->ta && !mm->tb && !mm->sa && !mm->sb && mm->alpha == 1;
-    if (t == DT_F32 && plain && mm->products && fits_matmul(mm->m, mm->n, mm->k)) return products_prep(plan, s, mm);
+    bool fits = t == DT_F32 && !mm->sa && !mm->sb && mm->products && fits_matmul(mm->m, mm->n, mm->k);
+    if (fits && !mm->ta && !mm->tb && mm->alpha == 1 && fits_left(s, mm)) return left_prep(plan, s, mm);
+    if (fits) return products_prep(plan, s, mm);
     s->state = mm;
     switch (t) {
     case DT_F32: s->run = matmul_run_f32; return OK;

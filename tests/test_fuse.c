@@ -294,12 +294,26 @@ static void test_panels_have_room(void **state)
     bytes_free(bytes);
 }
 
+/* A constant first operand: columns of the second are pixels. */
+static void test_constant_on_the_left(void **state)
+{
+    (void)state;
+    for (int dense = 0; dense < 2; dense++) {
+        Build *b = begin("3,64,21");
+        for (int i = 0; i < SOME; i++) numbers[i] = i % 31 && !dense ? 0 : cosf((float)i);
+        build_init(b, "w", DT_F32, "64,64", numbers);
+        build_node(b, "MatMul", "w,x", "y", NULL);
+        build_output(b, "y", DT_F32, "3,64,21");
+        check(b, (Shape){ 3, { 3, 64, 21 } }, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_residual), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
-        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room),
+        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room), cmocka_unit_test(test_constant_on_the_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
