@@ -63,7 +63,7 @@ typedef struct DensePart {
     const float *w;
     bool packed;               /* pitch strip * k, row 1, step strip; the last strip is whole */
     size_t pitch, row, step;   /* of what is not packed */
-    int rows, k;               /* both > 0 */
+    int rows, k;               /* rows > 0, k >= 0 */
     const float *panel;
     PanelAhead ahead;          /* where packed */
 } DensePart;

@@ -155,6 +155,8 @@ void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
     for (int i = 0; i < 2; i++) {
         Case c = draw_case(both[i]->sizes.tile, r);
         float w[20 * 40];
+        if (random_between(r, 0, 9) == 0)
+            c.k = 0;
         fill(w, (size_t)(c.rows * c.k), r);
         const Weights weights = { w, (size_t)c.k, 1, c.rows };
         int strip = both[i]->sizes.strip;
