@@ -222,11 +222,11 @@ static double quantile(const double *values, int n, double q)
 }
 
 /* Sums over a network, in median seconds. */
-typedef struct Total { double operations, seconds[VARIANTS], peak_seconds, stride1[VARIANTS]; } Total;
+typedef struct NetTotal { double operations, seconds[VARIANTS], peak_seconds, stride1[VARIANTS]; } NetTotal;
 
 typedef struct Times { double seconds[VARIANTS][MOST_ROUNDS], peak[MOST_ROUNDS]; int rounds; bool blas; } Times;
 
-static void print_layer(const Layer *l, const Case *c, const Times *times, Total *total)
+static void print_layer(const Layer *l, const Case *c, const Times *times, NetTotal *total)
 {
     const double (*seconds)[MOST_ROUNDS] = times->seconds, *peak = times->peak;
     int rounds = times->rounds;
@@ -252,7 +252,7 @@ static void print_layer(const Layer *l, const Case *c, const Times *times, Total
     }
 }
 
-static void print_total(const char *net, const Total *t)
+static void print_total(const char *net, const NetTotal *t)
 {
     printf("%s: dense %.1f %% of the peak, %.2f ms (OpenBLAS without im2col %.2f ms); stride 1, sparse over dense (over OpenBLAS):", net,
            100 * t->peak_seconds / t->seconds[0], 1e3 * t->seconds[0], 1e3 * t->seconds[1]);
@@ -274,7 +274,7 @@ int main(int argc, char **argv)
         the_clock = CLOCK_MONOTONIC;
     printf("kernels %s, %d threads, peak of one thread %.1f GFLOP/s\n", kernels->isa, threads, peak_gflops());
     Sgemm *sgemm = find_openblas(threads);
-    Total total = { 0 };
+    NetTotal total = { 0 };
     for (size_t i = 0; i < countof(layers); i++) {
         Case c;
         Times t = { .rounds = rounds, .blas = sgemm };
@@ -291,7 +291,7 @@ int main(int argc, char **argv)
         discard(&c);
         if (i + 1 == countof(layers) || strcmp(layers[i].net, layers[i + 1].net)) {
             print_total(layers[i].net, &total);
-            total = (Total) { 0 };
+            total = (NetTotal) { 0 };
         }
     }
     return 0;
