@@ -130,7 +130,7 @@ test:
 	@$(MAKE) --no-print-directory check
 
 # Testing. check is what the variants below repeat in a build folder of their own, without warnings: sanitizers make gcc see false ones.
-check: all $(TESTS) $(REPLAYS)
+check: all $(TESTS) $(REPLAYS) $(BENCHES)
 	@$(TEST_ENV) tests/run.sh $(if $(T),$(T),$(TESTS) $(REPLAYS) $(SCRIPTS))
 lint:
 	@.ci/packages $(LINT_PACKAGES)
