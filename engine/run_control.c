@@ -115,6 +115,7 @@ static Err take_slice(Plan *plan, Growing *g, const Buffer *from)
 
 static Err turn(Plan *plan, Step *s, Turns *t)
 {
+    TRY(plan_in_time(plan));                           /* a body without steps looks at no clock */
     TRY(run_body(plan, s, 0, t->body, t->in, t->n_in));
     const Plan *body = s->body[0];
     t->set = !t->set;

@@ -224,6 +224,30 @@ static void test_cache(void **state)
     unload(l);
 }
 
+/* A body that has nothing to do. */
+static void test_idle(void **state)
+{
+    (void)state;
+    Build *b = build_new(), *body = build_new();
+    int64_t limit = INT64_MAX;
+    build_input(body, "n", DT_I64, "");
+    build_input(body, "go", DT_BOOL, "");
+    build_input(body, "sum", DT_F32, "1");
+    build_output(body, "go", DT_BOOL, "");
+    build_output(body, "sum", DT_F32, "1");
+    build_input(b, "limit", DT_I64, "");
+    build_init(b, "yes", DT_BOOL, "", (uint8_t[]){ 1 });
+    build_init(b, "zero", DT_F32, "1", (float[]){ 0 });
+    build_node(b, "Loop", "limit,yes,zero", "y", "");
+    build_attr_graph(b, "body", body);
+    build_output(b, "y", DT_F32, "1");
+    Loaded l = load(b);
+    Plan *p = plan_for(l.m, &(PlanInput){ "limit", DT_I64, { 0 } }, 1, &(PlanOptions){ .seconds_limit = 0.05 });
+    assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1), ERR_TIME);
+    plan_free(p);
+    unload(l);
+}
+
 /* What fuzzing met: each once ended the process or left what the sanitizers see -------------------------------------------------------- */
 
 static void refused(Build *b, Err wanted, const char *sentence)
@@ -383,7 +407,7 @@ int main(void)
         cmocka_unit_test(test_captured_sizes), cmocka_unit_test(test_loop), cmocka_unit_test(test_endless),
         cmocka_unit_test(test_empty_join), cmocka_unit_test(test_batch_in_time),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_deep_integers), cmocka_unit_test(test_nothing_outside),
+        cmocka_unit_test(test_idle), cmocka_unit_test(test_refused), cmocka_unit_test(test_deep_integers), cmocka_unit_test(test_nothing_outside),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
