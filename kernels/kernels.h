@@ -18,7 +18,7 @@ enum { BRACKET_SLACK = 16 };                   /* elements beyond its result tha
 
 typedef struct Kernels {
     const char *isa;               /* "scalar", "avx2", "avx512", "avx512vnni", "neon" */
-    PanelSizes  sizes;             /* of dense_f32 */
+    PanelSizes  sizes;             /* of dense_f32 and sparse_f32 */
 
     /* Selection and masking; x[i] are the bits of floats, m = x[i] & MAGNITUDE_BITS. limit, low, high <= 0x80000000; results are the same at every level.
      *   count_below_f32: for i < n: count += m < limit;                                       return count */

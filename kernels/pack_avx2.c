@@ -1,16 +1,11 @@
 /* The packer with AVX2. With stride 1 and an output as wide as the input, all columns of a panel lie at one distance from their inputs (per tap of the kernel):
  * a row is 8 loads under a mask that is 0 where a tap leaves the image. Otherwise the columns are cut into runs that lie in one output row. */
+#include "kernels/lanes_avx2.inc"
 #include "kernels/levels.h"
-#include "kernels/window_avx2.h"
 
 enum { MOST_TAPS = 64 };
 
-#ifdef __clang__
-#define EACH(i, n) _Pragma("clang loop unroll(full)") for (int i = 0; i < (n); i++)
-#else
-#define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
-#endif
-
+typedef struct Range { int lo, hi; } Range;
 typedef struct Run { int64_t image; int y, x, at, n; } Run;    /* n pixels from (y, x) of an image on are columns at ... of the panel */
 typedef struct Tap { int64_t shift; uint64_t mask; } Tap;      /* input - output position; the columns for which it lies inside the image */
 
@@ -36,6 +31,21 @@ static int runs_of(const PanelWindow *g, const PanelPart *p, Run *run)
     return count;
 }
 
+static inline int64_t ceil_divide(int64_t a, int b)
+{
+    return b == 1 ? a : b == 2 ? (a + 1) >> 1 : a > 0 ? (a + b - 1) / b : -(-a / b);
+}
+
+/* The output columns for which tap kx lies inside the image. */
+static inline Range inside(const PanelWindow *g, int kx)
+{
+    int64_t shift = (int64_t)kx * g->dilation[1] - g->pad[1];
+    int64_t lo = ceil_divide(-shift, g->stride[1]), hi = ceil_divide(g->in[1] - shift, g->stride[1]);
+    lo = lo < 0 ? 0 : lo > g->out[1] ? g->out[1] : lo;
+    hi = hi < lo ? lo : hi > g->out[1] ? g->out[1] : hi;
+    return (Range) { (int)lo, (int)hi };
+}
+
 static inline Range clip(Range r, const Run *run)
 {
     int end = run->x + run->n, lo = r.lo < run->x ? run->x : r.lo > end ? end : r.lo;
@@ -59,7 +69,7 @@ static Tap tap_of(const PanelWindow *g, int t, const Run *run, int runs)
 }
 
 /* to: where each register of a row goes. */
-static inline __attribute__((always_inline)) void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, const int vectors, float *const to[])
+INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, const int vectors, float *const to[])
 {
     Run run[PANEL_COLUMNS];
     Tap tap[MOST_TAPS];
@@ -81,6 +91,20 @@ static inline __attribute__((always_inline)) void pack_shifted(const PanelWindow
         t = 0;
         channel += g->plane;
     }
+}
+
+/* n elements that are `stride` apart; other lanes are 0. */
+static inline V load_strided(const float *from, int stride, int n)
+{
+    bool full = n >= LANES;
+    if (stride == 1)
+        return full ? v_load(from) : v_load_some(from, n);
+    if (stride == 2)                                           /* elements 0 ... 7 and 7 ... 14, so that nothing behind the last one is read */
+        return full ? v_alternate(v_load(from), v_load(from + 7)) : v_alternate(v_load_some(from, 2 * n - 1), v_load_some(from + 7, 2 * n - 8));
+    float v[LANES] = { 0 };
+    for (int i = 0; i < n && i < LANES; i++)
+        v[i] = from[(size_t)i * (size_t)stride];
+    return v_load(v);
 }
 
 /* Pixels of one run: zeros, input, zeros. Writes up to 7 elements too many. */
