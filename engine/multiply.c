@@ -13,16 +13,6 @@ enum {
     MOST_ROWS = 768,                       /* in a part, where results go through a buffer */
 };
 
-static int ceil_div(int64_t a, int64_t b)
-{
-    return (int)((a + b - 1) / b);
-}
-
-static int least(int a, int b)
-{
-    return a < b ? a : b;
-}
-
 /* Few panels: cut the rows too, so that all threads have as many items, or several of them. Each part packs its panel again. */
 static void plan_parts(Multiply *m)
 {
@@ -42,8 +32,7 @@ static void plan_panels(Multiply *m)
     const MultiplyShape *s = &m->shape;
     const PanelSizes *sizes = &m->packed.kernels->sizes;
     m->together = s->columns < MOST_TOGETHER ? s->batch : 1;
-    m->window = s->window;
-    m->window.image = (size_t)s->groups * (size_t)(s->k / (s->window.kernel[0] * s->window.kernel[1])) * s->window.plane;
+    m->shape.window.image = (size_t)s->groups * (size_t)(s->k / (s->window.kernel[0] * s->window.kernel[1])) * s->window.plane;
     int64_t columns = s->columns * m->together;
     int left = (int)(columns % DENSE_PANEL);
     m->panels = ceil_div(columns, m->packed.sparse ? sizes->sparse : DENSE_PANEL);
@@ -142,7 +131,7 @@ static void set_columns(const Multiply *m, int p, Item *it)
  * outputs. */
 static PanelAhead inputs_of(const Multiply *m, const Item *it, int b, int64_t n0)
 {
-    const PanelWindow *g = &m->window;
+    const PanelWindow *g = &m->shape.window;
     int taps = g->kernel[0] * g->kernel[1], first = b * m->packed.block / taps, end = ceil_div(packed_block_end(&m->packed, b), taps);
     int64_t down = (int64_t)(g->kernel[0] - 1) * g->dilation[0] - g->pad[0], right = (int64_t)(g->kernel[1] - 1) * g->dilation[1] - g->pad[1];
     if (g->stride[0] != 1 || g->stride[1] != 1 || g->in[1] != g->out[1] || n0 >= m->shape.columns)
@@ -156,7 +145,7 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
     for (int b = 0; b < w->blocks; b++) {
         PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n = it->n, .n0 = it->n0 };
         p.width = w->sparse ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
-        w->kernels->pack_f32(&m->window, it->x, &p, it->panel);
+        w->kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);
         it->ahead = b + 1 < w->blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + it->n);
         o->first = b == 0;
         o->last = b == w->blocks - 1;

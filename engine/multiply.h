@@ -20,8 +20,7 @@ typedef struct MultiplyShape {
 } MultiplyShape;
 
 typedef struct Multiply {
-    MultiplyShape shape;
-    PanelWindow window;        /* shape's, with the distance of images */
+    MultiplyShape shape;       /* its window with the distance of images */
     Packed  packed;            /* for packed_fill before the first run */
     int     together;          /* images whose columns share panels: all or 1 */
     int     parts, part_chunks;        /* chunks of a group are cut into parts, one for each thread where panels are few */

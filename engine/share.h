@@ -15,6 +15,16 @@ typedef struct Share {
     struct { _Alignas(64) atomic_int_fast64_t next; int64_t end; } range[SHARE_RANGES];
 } Share;
 
+/* For cutting work up. */
+static inline int ceil_div(int64_t a, int64_t b)
+{
+    return (int)((a + b - 1) / b);
+}
+static inline int least(int64_t a, int b)
+{
+    return a < b ? (int)a : b;
+}
+
 static inline void share_start(Share *s, int64_t items, int threads)
 {
     s->ranges = threads < SHARE_RANGES ? threads : SHARE_RANGES;

@@ -1,22 +1,11 @@
 #include "engine/tokens.h"
 #include "engine/share.h"
 #include <omp.h>
-#include <string.h>
 
 /* As in engine/multiply.c: blocks, tokens and features at once for L2. With fewer tokens than a register holds, sparse products waste most of it. */
 enum { DENSE_BLOCK = 1024, DENSE_TOKENS = 96, SPARSE_FEATURES = 384, SPARSE_TOKENS = 12 };
 /* K of which a thread keeps the whole transposed panel for all parts of the same tokens. */
 enum { KEPT = 1024 };
-
-static int ceil_div(int64_t a, int64_t b)
-{
-    return (int)((a + b - 1) / b);
-}
-
-static int least(int64_t a, int b)
-{
-    return a < b ? (int)a : b;
-}
 
 void tokens_plan(Tokens *t, MultiplyChoice choice)
 {
@@ -38,11 +27,6 @@ void tokens_plan(Tokens *t, MultiplyChoice choice)
     t->scratch = (size_t)w->threads * own * sizeof(float);
 }
 
-static void finish(const Tokens *t, const MultiplyRun *run, const PostArea *area)
-{
-    posts_apply(t->packed.kernels, &run->posts, area);
-}
-
 /* One tile of features of at_once tokens. */
 static void run_dense(const Tokens *t, const MultiplyRun *run, int chunk, int64_t first, float *scratch)
 {
@@ -60,7 +44,7 @@ static void run_dense(const Tokens *t, const MultiplyRun *run, int chunk, int64_
         o.last = b == w->blocks - 1;
         w->kernels->dense_f32(&d, &o);
     }
-    finish(t, run, &(PostArea) { run->y, y, (size_t)features, rows, o.columns });
+    posts_apply(w->kernels, &run->posts, &(PostArea) { run->y, y, (size_t)features, rows, o.columns });
 }
 
 /* The columns of block b of a panel: transposed into `panel` unless that holds them already, or where x has them. */
@@ -97,7 +81,7 @@ static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_
     }
     if (!t->to_panels)
         w->kernels->transpose_f32(sums, (size_t)width, own, n, run->y + y, (size_t)features);
-    finish(t, run, &(PostArea) { run->y, y, (size_t)(t->to_panels ? width : features), t->to_panels ? own : n, t->to_panels ? n : own });
+    posts_apply(w->kernels, &run->posts, &(PostArea) { run->y, y, (size_t)(t->to_panels ? width : features), t->to_panels ? own : n, t->to_panels ? n : own });
 }
 
 void tokens_run(const Tokens *t, const MultiplyRun *run)

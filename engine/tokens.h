@@ -1,7 +1,7 @@
 /* Products with a constant weight where every row of X is a token, Y = clamp(X * W' + bias): Gemm and MatMul.   x (tokens, k), y (tokens, features), w (features, k)
  *
- * Dense: W is packed into tiles of 16 features and tokens are read as they lie, so nothing is copied while it runs. Sparse: 64 tokens at a time are transposed
- * into a panel, multiplied by a stream of nonzeros and transposed back. Used like engine/multiply.h; results do not depend on the number of threads. */
+ * Dense: W is packed into tiles of features and tokens are read as they lie, so nothing is copied while it runs. Sparse: as many tokens as a panel has columns are
+ * transposed into one, multiplied by a stream of nonzeros and transposed back. Used like engine/multiply.h; results do not depend on the number of threads. */
 #pragma once
 #include "engine/multiply.h"
 

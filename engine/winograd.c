@@ -14,16 +14,6 @@ enum {
  * share the memory, and weights that grow need a reason. */
 static const double DIRECT_RATE = 0.85, PRODUCT_RATE = 0.95, TRANSFORM_2 = 150, TRANSFORM_4 = 300, WEIGHT_BYTES = 4.5;
 
-static int ceil_div(int64_t a, int64_t b)
-{
-    return (int)((a + b - 1) / b);
-}
-
-static int smaller(int a, int b)
-{
-    return a < b ? a : b;
-}
-
 /* Whole cache lines, an odd number: steps by a power of two would fall into few sets of a cache. */
 static size_t odd_lines(size_t floats)
 {
@@ -103,7 +93,7 @@ void winograd_pack(Winograd *w, void *memory)
     for (int i = 0; i < w->shape.groups * w->panels; i++) {
         int group = i / w->panels, first = i % w->panels * WINOGRAD_PANEL;
         const float *from = weights->w + ((size_t)group * (size_t)weights->rows + (size_t)first) * weights->row;
-        winograd_weights(w->m, from, weights->row, smaller(WINOGRAD_PANEL, weights->rows - first), w->channels, packed + (size_t)i * panel_floats(w));
+        winograd_weights(w->m, from, weights->row, least(WINOGRAD_PANEL, weights->rows - first), w->channels, packed + (size_t)i * panel_floats(w));
     }
     w->packed = packed;
 }
@@ -122,8 +112,8 @@ static Run run_at(const Winograd *w, const Work *k, int64_t band)
 {
     int cut = (int)(band % w->cuts), row = (int)(band / w->cuts % w->down), left = (int)(k->end - band), across = w->shape.window.out[1];
     Run r = { .image = band / w->cuts / w->down, .y = row * w->m, .x = cut * w->wide * w->m };
-    r.bands = w->cuts > 1 ? 1 : smaller(left, w->down - row);
-    r.columns = smaller(w->wide * w->m, across - r.x);
+    r.bands = w->cuts > 1 ? 1 : least(left, w->down - row);
+    r.columns = least(w->wide * w->m, across - r.x);
     r.tiles = ceil_div(r.columns, w->m);
     r.tile = (int)(band - k->band) * w->wide;
     return r;
@@ -138,7 +128,7 @@ static size_t row_floats(const Winograd *w, const Run *r)
 static void fetch_pixels(const Winograd *w, const Run *r, const float *x, int channels, float *pixels)
 {
     const PanelWindow *g = &w->shape.window;
-    int left = r->x - g->pad[1], from = left < 0 ? 0 : left, end = smaller(g->in[1], left + r->tiles * w->m + 2);
+    int left = r->x - g->pad[1], from = left < 0 ? 0 : left, end = least(g->in[1], left + r->tiles * w->m + 2);
     for (int i = 0; i < r->bands * w->m + 2 && from < end; i++) {
         int y = r->y + i - g->pad[0];
         if (y >= 0 && y < g->in[0])
@@ -165,7 +155,7 @@ static void transform_input(const Winograd *w, const MultiplyRun *run, const Wor
         if (at_edge(w, &r))
             memset(k->pixels, 0, (size_t)(r.bands * w->m + 2) * row * sizeof(float));
         for (int c = c0; c < c1; c += WINOGRAD_LANES) {
-            fetch_pixels(w, &r, x + (size_t)c * plane, smaller(WINOGRAD_LANES, c1 - c), k->pixels);
+            fetch_pixels(w, &r, x + (size_t)c * plane, least(WINOGRAD_LANES, c1 - c), k->pixels);
             for (int b = 0; b < r.bands; b++)
                 w->kernels->winograd_input_f32(&(WinogradTiles) { .m = w->m, .tiles = r.tiles, .row = row, .position = w->position, .pitch = w->pitch },
                                                k->pixels + (size_t)(b * w->m) * row, k->input + (size_t)(r.tile + b * r.tiles) * w->pitch + c);
@@ -196,7 +186,7 @@ static void multiply_panel(const Winograd *w, const Work *k, int panel)
 {
     Run last = run_at(w, k, k->end - 1);
     WinogradProduct p = { .rows = last.tile + last.tiles, .k = w->channels, .ld = w->pitch };
-    p.outputs = smaller(WINOGRAD_PANEL, w->shape.weights.rows - panel * WINOGRAD_PANEL);
+    p.outputs = least(WINOGRAD_PANEL, w->shape.weights.rows - panel * WINOGRAD_PANEL);
     for (int i = 0; i < w->positions; i++) {
         p.v = k->input + (size_t)i * w->position;
         p.u = w->packed + (size_t)(k->group * w->panels + panel) * panel_floats(w) + (size_t)i * (size_t)w->channels * WINOGRAD_PANEL;
@@ -209,14 +199,14 @@ static void multiply_panel(const Winograd *w, const Work *k, int panel)
 static void make_outputs(const Winograd *w, const MultiplyRun *run, const Work *k, int panel)
 {
     Run r;
-    int first = panel * WINOGRAD_PANEL, end = smaller(w->shape.weights.rows, first + WINOGRAD_PANEL);
+    int first = panel * WINOGRAD_PANEL, end = least(w->shape.weights.rows, first + WINOGRAD_PANEL);
     multiply_panel(w, k, panel);
     for (int64_t band = k->band; band < k->end; band += r.bands) {
         r = run_at(w, k, band);
         for (int b = 0; b < r.bands; b++)
             for (int output = first; output < end; output += WINOGRAD_LANES) {
-                Target t = { output, smaller(WINOGRAD_LANES, end - output), r.y + b * w->m, 0 };
-                t.rows = smaller(w->m, w->shape.window.out[0] - t.y);
+                Target t = { output, least(WINOGRAD_LANES, end - output), r.y + b * w->m, 0 };
+                t.rows = least(w->m, w->shape.window.out[0] - t.y);
                 WinogradTiles tiles = { w->m, r.tiles, t.rows, r.columns, (size_t)r.columns * WINOGRAD_LANES, w->product, WINOGRAD_PANEL };
                 w->kernels->winograd_output_f32(&tiles, k->products + (size_t)(r.tile + b * r.tiles) * WINOGRAD_PANEL + output - first, k->pixels);
                 finish_pixels(w, run, k, &r, &t);
@@ -245,7 +235,7 @@ static void run_shared(const Winograd *w, const MultiplyRun *run)
         Work k = work_on(w, run, item);
         #pragma omp for schedule(dynamic)
         for (int c = 0; c < w->channels; c += WINOGRAD_LANES)
-            transform_input(w, run, &k, c, smaller(w->channels, c + WINOGRAD_LANES));
+            transform_input(w, run, &k, c, least(w->channels, c + WINOGRAD_LANES));
         #pragma omp for schedule(dynamic)
         for (int panel = 0; panel < w->panels; panel++)
             make_outputs(w, run, &k, panel);
