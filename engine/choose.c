@@ -1,7 +1,6 @@
 #include "engine/choose.h"
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include "engine/run_ops.h"
 
@@ -71,13 +70,6 @@ static void stand(Choice *c, Variant v)
 }
 
 static bool has_zeros(const Choice *c) { return !c->plan->options.dense && c->size.nonzeros <= (1 - FEWEST) * c->size.rows * c->size.k; }
-
-static double count_nonzeros(Weights w, int groups, int k)
-{
-    double n = 0;
-    for (int g = 0; g < groups; g++, w.w += (size_t)w.rows * w.row) n += (double)weights_nonzeros(&w, 0, k);
-    return n;
-}
 
 /* The fastest but `except`; NULL: there is no other. */
 static const Candidate *least(const Choice *c, const Candidate *except)
@@ -176,8 +168,8 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     double groups = shape->groups, columns = (double)shape->columns * shape->batch;
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
     TRY(find_kernels(&c.kernels));
-    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, count_nonzeros(shape->weights, shape->groups, shape->k), shape->batch, shape->window.out[0],
-                            shape->window.out[1] };
+    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads), shape->batch,
+                            shape->window.out[0], shape->window.out[1] };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
     if (has_zeros(&c)) stand(&c, VARIANT_SPARSE);
@@ -191,10 +183,11 @@ Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
 {
     Choice c = { .plan = plan, .tokens = t, .kernels = t->packed.kernels };
     Trial winner;
-    c.size = (ProductSize){ t->packed.weights.rows, t->packed.k, count_nonzeros(t->packed.weights, 1, t->packed.k), 1, 1, t->tokens };
+    const Packed *w = &t->packed;
+    c.size = (ProductSize){ w->weights.rows, w->k, (double)packed_nonzeros(&w->weights, 1, w->k, w->threads), 1, 1, t->tokens };
     stand(&c, VARIANT_TOKENS_DENSE);
     if (has_zeros(&c)) stand(&c, VARIANT_TOKENS_SPARSE);
-    TRY(elect(&c, s, (size_t)t->tokens * (size_t)t->packed.k, (size_t)t->packed.weights.rows * (size_t)t->tokens, &winner));
+    TRY(elect(&c, s, (size_t)t->tokens * (size_t)w->k, (size_t)w->weights.rows * (size_t)t->tokens, &winner));
     *t = winner.tokens;
     return OK;
 }

@@ -32,14 +32,18 @@ static size_t unit_pack(const Packed *p, int64_t unit, void *to)
     return to_line(weights_dense_count(&w, k0, k1, p->width) * sizeof(float));
 }
 
+size_t packed_nonzeros(const Weights *w, int groups, int k, int threads)
+{
+    size_t nonzeros = 0;
+    #pragma omp parallel for reduction(+ : nonzeros) num_threads(threads) if (threads > 1)
+    for (int64_t m = 0; m < (int64_t)groups * w->rows; m++)
+        nonzeros += weights_nonzeros(&(Weights) { w->w + (size_t)m * w->row, w->row, w->column, 1 }, 0, k);
+    return nonzeros;
+}
+
 static double zeros_of(const Packed *p)
 {
-    Weights w = p->weights;
-    size_t nonzeros = 0;
-    #pragma omp parallel for reduction(+ : nonzeros) num_threads(p->threads) if (p->threads > 1)
-    for (int64_t m = 0; m < (int64_t)p->groups * p->weights.rows; m++)
-        nonzeros += weights_nonzeros(&(Weights) { w.w + (size_t)m * w.row, w.row, w.column, 1 }, 0, p->k);
-    return 1 - (double)nonzeros / ((double)p->groups * w.rows * p->k);
+    return 1 - (double)packed_nonzeros(&p->weights, p->groups, p->k, p->threads) / ((double)p->groups * p->weights.rows * p->k);
 }
 
 void packed_choose(Packed *p, MultiplyChoice choice)

@@ -10,7 +10,7 @@ typedef struct Packed {
     int     groups, k;         /* columns of W */
     const Kernels *kernels;
     bool    sparse;
-    int     threads;           /* to pack with */
+    int     threads;           /* to pack and to run with */
     int     width;             /* dense: of strips or tiles */
     int     block;             /* columns of W in a K block, at most */
     int     chunk_rows;        /* dense: a multiple of width */
@@ -20,6 +20,9 @@ typedef struct Packed {
     char   *memory;
     size_t *at;                /* where units begin; in `memory` */
 } Packed;
+
+/* Weights of all groups other than 0. */
+size_t packed_nonzeros(const Weights *weights, int groups, int k, int threads);
 
 typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE } MultiplyChoice;
 /* Sets `sparse`, for AUTO by counting zeros, and then block and chunk_rows. */
