@@ -167,7 +167,7 @@ static bool step_splits(const Samples *all, const Step *s)
     if (t == PADS) return pads_fit(s);
     if (t == SLICES) return slice_fits(s);
     const int64_t *perm;
-    return t == RESHAPES || (attr_is(s->node, "perm", &perm) > 0 && perm[0] == 0);
+    return t == TRANSPOSES && attr_is(s->node, "perm", &perm) > 0 && perm[0] == 0;
 }
 
 /* The size of the batch when samples do not meet, else 0. */
@@ -175,10 +175,11 @@ static Err batch_of(Plan *p, int64_t *out)
 {
     Samples all = { .batch = p->n_in && p->in[0]->shape.rank > 0 ? p->in[0]->shape.dim[0] : 0 };
     *out = 0;
+    if (all.batch < 2) return OK;
     TRY(plan_array(p, p->n_buffer + 1, sizeof *all.folded, &all.folded));
     for (int i = 0; i < p->n_in; i++) if (!is_batched(p->in[i], all.batch)) return OK;
     for (int i = 0; i < p->n_out; i++) if (p->out[i]->constant || !is_batched(p->out[i], all.batch)) return OK;
-    for (int i = 0; i < p->n_step && all.batch > 1; i++) if (!step_splits(&all, p->step[i])) return OK;
+    for (int i = 0; i < p->n_step; i++) if (!step_splits(&all, p->step[i])) return OK;
     *out = all.batch;
     return OK;
 }
