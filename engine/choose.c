@@ -1,8 +1,8 @@
 #include "engine/choose.h"
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 #include "engine/run_ops.h"
+#include "engine/seconds.h"
 
 static const double CONTESTED = 1.25;       /* times within this factor of the least are measured */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
@@ -25,18 +25,16 @@ typedef struct Choice {
 /* One candidate, ready to run. */
 typedef struct Trial { Columns columns; Tokens tokens; size_t bytes, scratch; } Trial;
 
-static bool is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE; }
-
 static void plan_as(const Choice *c, Variant v, Trial *t)
 {
-    MultiplyChoice form = is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    MultiplyChoice form = variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
     t->columns.variant = v;
     if (c->tokens) {
         t->tokens = *c->tokens;
         tokens_plan(&t->tokens, form);
         t->bytes = t->tokens.packed.bytes;
         t->scratch = t->tokens.scratch;
-    } else if (v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4) {
+    } else if (variant_is_winograd(v)) {
         winograd_plan(c->columns, c->kernels, c->plan->threads, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->columns.winograd);
         t->bytes = t->columns.winograd.bytes;
         t->scratch = t->columns.winograd.scratch;
@@ -52,13 +50,13 @@ static void plan_as(const Choice *c, Variant v, Trial *t)
 static void pack(const Choice *c, Trial *t, void *memory)
 {
     if (c->tokens) packed_fill(&t->tokens.packed, memory);
-    else if (t->columns.variant == VARIANT_WINOGRAD_2 || t->columns.variant == VARIANT_WINOGRAD_4) winograd_pack(&t->columns.winograd, memory);
+    else if (variant_is_winograd(t->columns.variant)) winograd_pack(&t->columns.winograd, memory);
     else packed_fill(&t->columns.multiply.packed, memory);
 }
 
 void columns_run(const Columns *c, const MultiplyRun *run)
 {
-    if (c->variant == VARIANT_WINOGRAD_2 || c->variant == VARIANT_WINOGRAD_4) winograd_run(&c->winograd, run);
+    if (variant_is_winograd(c->variant)) winograd_run(&c->winograd, run);
     else multiply_run(&c->multiply, run);
 }
 
@@ -78,13 +76,6 @@ static const Candidate *least(const Choice *c, const Candidate *except)
     for (int i = 0; i < c->n; i++)
         if (&c->candidate[i] != except && (!best || c->candidate[i].seconds < best->seconds)) best = &c->candidate[i];
     return best;
-}
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static Err prepare_trial(const Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
@@ -129,7 +120,8 @@ static Err measure(Choice *c, size_t in, size_t out)
 static bool is_contested(const Choice *c)
 {
     const Candidate *best = least(c, NULL), *next = least(c, best);
-    return next && is_sparse(best->variant) != is_sparse(next->variant) && next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH && !cost_here()->measured;
+    if (!next || variant_is_sparse(best->variant) == variant_is_sparse(next->variant) || cost_here()->measured) return false;
+    return next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH;
 }
 
 /* "sparse (70 % zeros, dense takes 2.1 times as long)" */

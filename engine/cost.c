@@ -16,15 +16,14 @@ static double columns_of(Variant v, const ProductSize *s)
 {
     enum { REGISTER = 16 };
     int64_t tile = v == VARIANT_WINOGRAD_2 ? 2 : 4;
-    if (v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4) return (double)(s->batch * round_up(s->height, tile) * round_up(s->width, tile));
+    if (variant_is_winograd(v)) return (double)(s->batch * round_up(s->height, tile) * round_up(s->width, tile));
     int64_t columns = s->batch * s->height * s->width;
     return (double)(v == VARIANT_TOKENS_DENSE ? columns : round_up(columns, REGISTER));
 }
 
 static void terms_of(Variant v, const ProductSize *s, double x[COST_TERMS])
 {
-    bool sparse = v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE;
-    double columns = columns_of(v, s), weights = sparse ? s->nonzeros : s->rows * s->k;
+    double columns = columns_of(v, s), weights = variant_is_sparse(v) ? s->nonzeros : s->rows * s->k;
     x[0] = weights * columns;
     x[1] = s->k * columns;
     x[2] = s->rows * columns;

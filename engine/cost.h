@@ -8,6 +8,7 @@
 #pragma once
 #include "kernels/kernels.h"
 #include "onnx/error.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum Variant {
@@ -16,6 +17,8 @@ typedef enum Variant {
     VARIANTS
 } Variant;
 const char *variant_name(Variant variant);
+static inline bool variant_is_winograd(Variant v) { return v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4; }
+static inline bool variant_is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE; }
 
 /* Columns are the pixels (height x width) of all images, or tokens (1 x tokens). What a variant computes beside them, up to whole tiles or registers, counts too. */
 typedef struct ProductSize { double rows, k, nonzeros; int64_t batch, height, width; } ProductSize;

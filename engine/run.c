@@ -1,19 +1,12 @@
 /* Running a plan. */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 #include "engine/element.h"
 #include "engine/plan.h"
 #include "engine/plan_internal.h"
 #include "engine/run_ops.h"
+#include "engine/seconds.h"
 #include "kernels/kernels.h"
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 Err buffer_learn(Plan *p, Buffer *b)
 {

@@ -1,7 +1,7 @@
 #include "engine/tune.h"
 #include <math.h>
-#include <time.h>
 #include "engine/run_ops.h"
+#include "engine/seconds.h"
 #include "engine/tokens.h"
 #include "engine/winograd.h"
 
@@ -17,13 +17,6 @@ static const double DENSITY[] = { 1, 0.5, 0.3, 0.15 };
 enum { ROUNDS = 7, N_SIZE = sizeof SIZES / sizeof *SIZES, N_DENSITY = sizeof DENSITY / sizeof *DENSITY };
 
 typedef struct Bench { Arena *arena; const Kernels *kernels; float *w, *x, *y; Tuning *out; } Bench;
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* A mask that is the same everywhere: a multiplicative hash of the position decides. */
 static size_t fill_weights(float *w, size_t n, double density)
@@ -42,8 +35,6 @@ typedef struct Trial { Variant variant; Multiply multiply; Winograd winograd; To
 
 static bool is_tokens(Variant v) { return v == VARIANT_TOKENS_DENSE || v == VARIANT_TOKENS_SPARSE; }
 
-static bool is_winograd(Variant v) { return v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4; }
-
 static MultiplyShape product_shape(const Size *s, const float *w)
 {
     int k = s->channels * s->taps * s->taps;
@@ -54,7 +45,7 @@ static MultiplyShape product_shape(const Size *s, const float *w)
 
 static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
 {
-    MultiplyChoice choice = v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    MultiplyChoice choice = variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
     MultiplyShape shape = product_shape(s, b->w);
     size_t bytes, scratch;
     *t = (Trial){ .variant = v, .run = { .x = b->x, .y = b->y, .lo = 0, .hi = INFINITY } };
@@ -63,7 +54,7 @@ static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
         tokens_plan(&t->tokens, choice);
         bytes = t->tokens.packed.bytes;
         scratch = t->tokens.scratch;
-    } else if (is_winograd(v)) {
+    } else if (variant_is_winograd(v)) {
         winograd_plan(&shape, b->kernels, 1, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->winograd);
         bytes = t->winograd.bytes;
         scratch = t->winograd.scratch;
@@ -76,7 +67,7 @@ static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
     t->run.scratch = arena_alloc(b->arena, scratch + 64);
     if (!packed || !t->run.scratch) return err_set(ERR_NOMEM, "Out of memory.");
     if (is_tokens(v)) packed_fill(&t->tokens.packed, packed);
-    else if (is_winograd(v)) winograd_pack(&t->winograd, packed);
+    else if (variant_is_winograd(v)) winograd_pack(&t->winograd, packed);
     else packed_fill(&t->multiply.packed, packed);
     return OK;
 }
@@ -84,7 +75,7 @@ static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
 static void run(const Trial *t)
 {
     if (is_tokens(t->variant)) tokens_run(&t->tokens, &t->run);
-    else if (is_winograd(t->variant)) winograd_run(&t->winograd, &t->run);
+    else if (variant_is_winograd(t->variant)) winograd_run(&t->winograd, &t->run);
     else multiply_run(&t->multiply, &t->run);
 }
 

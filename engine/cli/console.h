@@ -1,6 +1,7 @@
 /* What the commands say and where: results on stdout, warnings and errors on stderr, files whole or not at all. */
 #pragma once
 #include "engine/cli/options.h"
+#include "engine/seconds.h"
 
 /* Exit codes, documented in docs/oneshot.1. */
 enum {
@@ -36,5 +37,4 @@ const char *console_bold(bool on);
 bool model_open(Arena *arena, const char *path, Model **out, int *code);
 /* True when both paths lead to one existing file. */
 bool same_file(const char *a, const char *b);
-double seconds_now(void);
 int64_t peak_memory(void);             /* bytes */
