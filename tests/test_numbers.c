@@ -4,13 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include "engine/element.h"
 #include "engine/plan.h"
 #include "kernels/kernels.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
+#include "tests/levels.h"
 
 enum { ROOM = 12 };
 typedef struct Numbers { DType dtype; const char *dims; double v[ROOM]; } Numbers;     /* dims NULL: left out */
@@ -222,29 +221,15 @@ static void check(const char *family, int number, const Row *row)
     }
 FAMILY(rounding) FAMILY(integers) FAMILY(not_numbers) FAMILY(empty) FAMILY(casts) FAMILY(resized)
 
-static const char *program;
-
-/* Every level in a process of its own: the table of kernels is chosen once. */
 static void test_levels(void **state)
 {
     (void)state;
-    for (int level = 0; level < kernels_levels(); level++) {
-        pid_t id = fork();
-        if (!id) {
-            setenv("ONESHOT_ISA", kernels_isa(level), 1);
-            (void)!dup2(STDERR_FILENO, STDOUT_FILENO);
-            execl(program, program, "one level", (char *)NULL);
-            _exit(127);
-        }
-        int status = 0;
-        assert_true(id > 0 && waitpid(id, &status, 0) == id);
-        if (status) fail_msg("level %s failed", kernels_isa(level));
-    }
+    for (int level = 0; level < kernels_levels(); level++) run_level(level, "one level");
 }
 
 int main(int argc, char **argv)
 {
-    program = argv[0];
+    (void)argv;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rounding), cmocka_unit_test(test_integers), cmocka_unit_test(test_not_numbers), cmocka_unit_test(test_empty),
         cmocka_unit_test(test_casts), cmocka_unit_test(test_resized), cmocka_unit_test(test_levels),

@@ -7,13 +7,12 @@
 #include "kernels/kernels.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
+#include "tests/levels.h"
 #include "tests/random.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { MAX_NODES = 10, MAX_VALUES = 64, MAX_OUT = 4, GRAPHS = 60 };
 static const double TOLERANCE = 2e-5;      /* of the output's largest magnitude */
@@ -296,29 +295,13 @@ static void run_graphs(const char *path)
     assert_true(sparse > n / 8);
 }
 
-static void child(void **state)
+static const char *results;                /* of the level of this process */
+
+static void test_level(void **state)
 {
     (void)state;
-    run_graphs(getenv("ONESHOT_RESULTS"));
+    run_graphs(results);
 }
-
-/* Every level in a process of its own: the table of kernels is chosen once. */
-static void run_level(const char *program, int level, const char *path)
-{
-    pid_t id = fork();
-    if (!id) {
-        setenv("ONESHOT_ISA", kernels_isa(level), 1);
-        setenv("ONESHOT_RESULTS", path, 1);
-        (void)!freopen("/dev/null", "w", stdout);
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    int status = 0;
-    assert_true(id > 0 && waitpid(id, &status, 0) == id);
-    if (status) fail_msg("level %s failed", kernels_isa(level));
-}
-
-static const char *program;
 
 static void test_levels(void **state)
 {
@@ -326,7 +309,7 @@ static void test_levels(void **state)
     char path[2][4096];
     for (int level = 0; level < kernels_levels(); level++) {
         snprintf(path[!!level], sizeof *path, "%s", test_path(level ? "results" : "scalar"));
-        run_level(program, level, path[!!level]);
+        run_level(level, path[!!level]);
         Bytes want = read_file(path[0]), got = read_file(path[!!level]);
         assert_int_equal(want.size, got.size);
         const float *a = (const float *)want.at, *b = (const float *)got.at;
@@ -340,8 +323,7 @@ static void test_levels(void **state)
 
 int main(int argc, char **argv)
 {
-    (void)argc;
-    program = argv[0];
-    const struct CMUnitTest parent_tests[] = { cmocka_unit_test(test_levels) }, child_tests[] = { cmocka_unit_test(child) };
-    return getenv("ONESHOT_RESULTS") ? cmocka_run_group_tests(child_tests, NULL, NULL) : cmocka_run_group_tests(parent_tests, NULL, NULL);
+    const struct CMUnitTest all[] = { cmocka_unit_test(test_levels) }, one[] = { cmocka_unit_test(test_level) };
+    results = argc > 1 ? argv[1] : NULL;
+    return results ? cmocka_run_group_tests(one, NULL, NULL) : cmocka_run_group_tests(all, NULL, NULL);
 }

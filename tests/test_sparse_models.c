@@ -7,31 +7,31 @@
 #include "kernels/kernels.h"
 #include "recipes/prune.h"
 #include "tests/cmocka.h"
+#include "tests/levels.h"
 #include "tests/random.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static const double SPARSITY[] = { 0.5, 0.6, 0.7, 0.8, 0.9, 0.95 }, TOLERANCE = 1e-5, MACS = 3e8;
 enum { N_SPARSITY = sizeof SPARSITY / sizeof *SPARSITY };
 
 /* float32 images, but for one. slack: times the tolerance, where noise as an image leaves outputs of a thousandth of those that pages give. */
-static const struct { const char *name, *input; double macs; Shape shape; double slack; } MODEL[] = {
-    { "resnet20_cifar10", "input", 4.1e7, { 4, { 3, 3, 32, 32 } }, 1 },
-    { "stories260k_llama", "input_ids", 3e7, { 2, { 2, 70 } }, 1 },
-    { "resnet56_cifar10", "input", 1.3e8, { 4, { 1, 3, 32, 32 } }, 1 },
-    { "ultraface_rfb", "input", 1.2e8, { 4, { 1, 3, 240, 320 } }, 1 },
-    { "ppocr_v3_det", "x", 1.3e8, { 4, { 1, 3, 96, 160 } }, 3 },
-    { "mobilenetv2", "input", 3e8, { 4, { 1, 3, 224, 224 } }, 1 },
-    { "squeezenet_sparse", "data", 8e8, { 4, { 1, 3, 227, 227 } }, 1 },
-    { "yolox_nano", "images", 6e8, { 4, { 1, 3, 416, 416 } }, 1 },
-    { "resnet18", "input", 1.8e9, { 4, { 1, 3, 224, 224 } }, 1 },
-    { "resnet50", "input", 4.1e9, { 4, { 1, 3, 224, 224 } }, 1 },
-    { "yolov8n", "images", 4.4e9, { 4, { 1, 3, 640, 640 } }, 1 },
-    { "yolov8n-seg", "images", 6.3e9, { 4, { 1, 3, 640, 640 } }, 1 },
+static const struct { const char *name; double macs; Shape shape; double slack; } MODEL[] = {
+    { "resnet20_cifar10", 4.1e7, { 4, { 3, 3, 32, 32 } }, 1 },
+    { "stories260k_llama", 3e7, { 2, { 2, 70 } }, 1 },
+    { "resnet56_cifar10", 1.3e8, { 4, { 1, 3, 32, 32 } }, 1 },
+    { "ultraface_rfb", 1.2e8, { 4, { 1, 3, 240, 320 } }, 1 },
+    { "ppocr_v3_det", 1.3e8, { 4, { 1, 3, 96, 160 } }, 3 },
+    { "mobilenetv2", 3e8, { 4, { 1, 3, 224, 224 } }, 1 },
+    { "squeezenet_sparse", 8e8, { 4, { 1, 3, 227, 227 } }, 1 },
+    { "yolox_nano", 6e8, { 4, { 1, 3, 416, 416 } }, 1 },
+    { "resnet18", 1.8e9, { 4, { 1, 3, 224, 224 } }, 1 },
+    { "resnet50", 4.1e9, { 4, { 1, 3, 224, 224 } }, 1 },
+    { "yolov8n", 4.4e9, { 4, { 1, 3, 640, 640 } }, 1 },
+    { "yolov8n-seg", 6.3e9, { 4, { 1, 3, 640, 640 } }, 1 },
 };
 enum { MODELS = sizeof MODEL / sizeof *MODEL, MOST_INPUT = 3 * 640 * 640 };
 
@@ -129,29 +129,12 @@ static void check_model(const char *folder, int i)
     if (!sparse) fail_msg("%s: nothing ran sparse", MODEL[i].name);
 }
 
-static const char *program;
+static int model;                          /* of this process */
 
-/* The table of kernels is chosen once in a process. */
-static void run_level(int level, int model)
-{
-    char text[16];
-    snprintf(text, sizeof text, "%d", model);
-    pid_t id = fork();
-    if (!id) {
-        setenv("ONESHOT_ISA", kernels_isa(level), 1);
-        setenv("ONESHOT_MODEL", text, 1);
-        execl(program, program, (char *)NULL);
-        _exit(127);
-    }
-    int status = 0;
-    assert_true(id > 0 && waitpid(id, &status, 0) == id);
-    if (status) fail_msg("%s at level %s failed", MODEL[model].name, kernels_isa(level));
-}
-
-static void child(void **state)
+static void test_level(void **state)
 {
     (void)state;
-    check_model(getenv("ONESHOT_MODELS"), atoi(getenv("ONESHOT_MODEL")));
+    check_model(getenv("ONESHOT_MODELS"), model);
 }
 
 static void test_levels(void **state)
@@ -161,11 +144,12 @@ static void test_levels(void **state)
     int there = 0;
     (void)state;
     for (int i = 0; i < MODELS; i++) {
-        char path[4096];
+        char path[4096], number[16];
         snprintf(path, sizeof path, "%s/%s.onnx", folder ? folder : "", MODEL[i].name);
+        snprintf(number, sizeof number, "%d", i);
         if (!folder || access(path, R_OK) || MODEL[i].macs > most) continue;
         there++;
-        for (int level = 0; level < kernels_levels(); level++) run_level(level, i);
+        for (int level = 0; level < kernels_levels(); level++) run_level(level, number);
     }
     if (there) return;
     print_message("skipped: no real models in ONESHOT_MODELS\n");
@@ -174,8 +158,7 @@ static void test_levels(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest children[] = { cmocka_unit_test(child) }, tests[] = { cmocka_unit_test(test_levels) };
-    (void)argc;
-    program = argv[0];
-    return getenv("ONESHOT_MODEL") ? cmocka_run_group_tests(children, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest all[] = { cmocka_unit_test(test_levels) }, one[] = { cmocka_unit_test(test_level) };
+    if (argc > 1) model = atoi(argv[1]);
+    return argc > 1 ? cmocka_run_group_tests(one, NULL, NULL) : cmocka_run_group_tests(all, NULL, NULL);
 }
