@@ -136,7 +136,7 @@ typedef struct SaveOptions {
  * An unedited model comes out byte for byte. Beyond 2 GiB tensors move to external data by themselves. */
 Err  model_save(Model *m, const char *path, const SaveOptions *o);
 
-/* Finds out before long work whether model_save could begin: ERR_ARG, ERR_IO, ERR_UNSUPPORTED as there. */
+/* Finds out before long work whether model_save could begin after it, when the model is edited: ERR_ARG, ERR_IO, ERR_UNSUPPORTED as there. */
 Err  model_save_check(Model *m, const char *path, const SaveOptions *o);
 
 /* The bytes that model_save would write, in a block for block_free. ERR_ARG for an edited model with external data. */

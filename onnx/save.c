@@ -214,11 +214,10 @@ static Err is_source_of_data(Model *m, const char *path, bool *yes)
 }
 
 /* The new data file must not take the place of one that the model reads. */
-static Err check_data(const Saving *s)
+static Err check_data(Model *m, const char *path, bool force)
 {
     bool taken = false;
-    const char *path = s->data.at[0].file.path;
-    if (!s->o->force) TRY(is_source_of_data(s->m, path, &taken));
+    if (!force) TRY(is_source_of_data(m, path, &taken));
     return taken ? err_set(ERR_ARG, "%s holds data of the model that was read; --force replaces it", path) : OK;
 }
 
@@ -234,7 +233,7 @@ static Err open_data(Saving *s)
     if (s->from_store) data->file = store->file;
     else TRY(out_open(s->encoder.arena, path, &data->file));
     s->data = (DataFiles){ data, 1 };
-    return check_data(s);
+    return check_data(s->m, path, s->o->force);
 }
 
 static Err check_overwrite(Model *m, const char *path, bool force)
@@ -368,16 +367,34 @@ static void finish(Saving *s)
     arena_free(s->encoder.arena);
 }
 
-Err model_save_check(Model *m, const char *path, const SaveOptions *o)
+static Err check_output(Model *m, const char *path, const SaveOptions *o)
 {
     TRY(check_options(m, o));
     TRY(check_overwrite(m, path, o->force));
     return out_check(m->arena, path);
 }
 
+static Err note_external(Constant *c, void *user)
+{
+    *(bool *)user |= c->storage == STORED_EXTERNAL;
+    return OK;
+}
+
+Err model_save_check(Model *m, const char *path, const SaveOptions *o)
+{
+    bool external = o->data == DATA_EXTERNAL;
+    TRY(check_output(m, path, o));
+    if (o->data == DATA_AS_IS) TRY(model_each_constant(m, note_external, &external));
+    if (!external) return OK;
+    const char *data = arena_printf(m->arena, "%s.data", path);
+    if (!data) return out_of_memory();
+    TRY(out_check(m->arena, data));
+    return check_data(m, data, o->force);
+}
+
 Err model_save(Model *m, const char *path, const SaveOptions *o)
 {
-    TRY(model_save_check(m, path, o));
+    TRY(check_output(m, path, o));
     Saving s = { .m = m, .o = o, .path = path, .model = { .fd = -1 }, .between = { .fd = -1 } };
     s.encoder = (Encoder){ .m = m, .arena = arena_new() };
     if (!s.encoder.arena) return out_of_memory();

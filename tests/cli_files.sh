@@ -78,6 +78,38 @@ data_in_the_way() {
     run 2 convert e.onnx e.onnx.data --force
     run 2 --model e.onnx --sparsity 0.8 -o e.onnx.data --force
     run 2 --model e.onnx --sparsity 0.8 -o ./e.onnx.data
+    run 2 inspect e.onnx --json e.onnx.data
+    has err "would replace data of a model"
+    run 2 diff m.onnx e.onnx --json e.onnx.data
+    for option in --json --profile; do
+        run 2 bench --model e.onnx --seconds 60 "$option" ./e.onnx.data
+        run 2 bench --model m.onnx --dense e.onnx --seconds 60 "$option" e.onnx.data
+        has err "would replace data of a model"
+    done
+    run 2 bench --model e.onnx --seconds 60 --sparsity-sweep 0,.5 --svg e.onnx.data
+    run 2 --model e.onnx --sparsity 0.8 --json e.onnx.data
+    run 2 --model e.onnx --sparsity 0.8 --json e.onnx.data --dry-run
+    run 2 --model e.onnx --sparsity 0.8 -o x.onnx --json x.onnx.data
+    has err "is where the data of the model goes"
+    run 0 --model m.onnx --sparsity 0.8 -o x.onnx --json x.onnx.data -q
+    rm x.onnx x.onnx.data x.report.json
+    cp e.onnx.data x.onnx.data
+    LC_ALL=C sed 's/e.onnx.data/x.onnx.data/g' e.onnx >x
+    run 2 --model x --sparsity 0.8 -o x.onnx
+    has err "x.onnx.data holds data of the model that was read"
+    rm x x.onnx.data
+    mkdir x.onnx.data
+    run 8 --model e.onnx --sparsity 0.8 -o x.onnx
+    has err "cannot write x.onnx.data: it is a folder"
+    run 8 convert m.onnx x.onnx --external-data
+    run 0 --model m.onnx --sparsity 0.8 -o x.onnx -q
+    rm -r x.onnx x.onnx.data x.report.json
+    run 0 convert m.onnx abc.onnx --external-data
+    mv abc.onnx.data x.report.json
+    LC_ALL=C sed -i 's/abc.onnx.data/x.report.json/g' abc.onnx
+    run 2 --model abc.onnx --sparsity 0.8 -o x.onnx
+    has err "the report 'x.report.json' would replace data of a model"
+    rm abc.onnx x.report.json
     same e.onnx.data kept
     mkdir other && cp m.onnx other/e.onnx && echo foreign >other/e.onnx.data
     run 2 convert e.onnx other/e.onnx

@@ -93,6 +93,7 @@ static Err enter_dense(Bench *b, Field *f)
     const Settings *s = b->settings;
     Contender *c = f->list[f->n++];
     TRY(executor_load(b, s->dense ? s->dense : s->model, &f->dense));
+    TRY(reports_spare(s, f->dense.model));
     TRY(executor_start(b, &f->dense, true, c));
     c->name = "dense";
     if (s->dense) return OK;                       /* other weights, other outputs */

@@ -110,7 +110,7 @@ static Err prepare(Bench *b, Model *m)
 Err bench_inputs(Bench *b, const char *path, int *code)
 {
     Model *m;
-    if (!model_open(b->arena, path, &m, code)) return ERR_FORMAT;
+    if (!model_open(b->arena, b->settings, path, &m, code)) return ERR_FORMAT;
     Err e = prepare(b, m);
     if (e != OK) *code = console_error(b->arena, e, false);
     model_free(m);

@@ -204,7 +204,7 @@ static int compare(Arena *arena, const Settings *s)
     if (e != OK) {
         code = console_error(arena, e, false);
         if (e == ERR_ARG && !s->data && !s->random) code = EXIT_SAMPLES;
-    } else if (model_open(arena, s->argument[0], &j.side[0].m, &code) && model_open(arena, s->argument[1], &j.side[1].m, &code)) {
+    } else if (model_open(arena, s, s->argument[0], &j.side[0].m, &code) && model_open(arena, s, s->argument[1], &j.side[1].m, &code)) {
         e = run_job(&j);
         if (e != OK) code = console_error(arena, e, false);
         if (e != OK && j.samples_failed) code = EXIT_SAMPLES;

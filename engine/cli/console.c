@@ -1,6 +1,7 @@
 #include "engine/cli/console.h"
 #include "engine/cli/foreign.h"
 #include "onnx/file.h"
+#include "recipes/digest.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -111,12 +112,37 @@ const char *console_bold(bool on)
     return on ? "\033[1m" : "\033[0m";
 }
 
-bool model_open(Arena *arena, const char *path, Model **out, int *code)
+Err report_spares(const char *what, const char *path, Model *m)
 {
-    Err e = model_load(path, out);
-    if (e == OK) return true;
+    const char **file;
+    int n;
+    if (!path || strcmp(path, "-") == 0) return OK;
+    TRY(model_files(m, &file, &n));
+    for (int i = 0; i < n; i++)
+        if (same_file(path, file[i])) return err_set(ERR_ARG, "%s '%s' would replace %s.", what, path, i ? "data of a model" : "a model");
+    return OK;
+}
+
+Err reports_spare(const Settings *s, Model *m)
+{
+    TRY(report_spares("--json", s->json, m));
+    TRY(report_spares("--profile", s->profile, m));
+    return report_spares("--svg", s->svg, m);
+}
+
+bool model_open(Arena *arena, const Settings *s, const char *path, Model **out, int *code)
+{
+    Model *m = NULL;
+    Err e = model_load(path, &m);
+    bool loaded = e == OK;
+    if (loaded) e = reports_spare(s, m);
+    if (e == OK) {
+        *out = m;
+        return true;
+    }
     *code = console_error(arena, e, true);
-    if (e == ERR_UNSUPPORTED || e == ERR_FORMAT || e == ERR_IO) foreign_help(arena, path);
+    if (loaded) model_free(m);
+    else if (e == ERR_UNSUPPORTED || e == ERR_FORMAT || e == ERR_IO) foreign_help(arena, path);
     return false;
 }
 

@@ -33,8 +33,13 @@ int  console_width(void);
 /* Title words in bold when stdout is a terminal and NO_COLOR is not set (https://no-color.org); "" otherwise. */
 const char *console_bold(bool on);
 
-/* Loads the model. On failure says why, and for files of other frameworks how to export them, and returns false with the exit code. */
-bool model_open(Arena *arena, const char *path, Model **out, int *code);
+/* Finds out whether a report would replace a file that the model reads, external data included. ERR_ARG; ERR_NOMEM. */
+Err  report_spares(const char *what, const char *path, Model *m);
+/* The same for all reports of the settings. */
+Err  reports_spare(const Settings *s, Model *m);
+/* Loads the model, whose files no report of the settings may replace. On failure says why, and for files of other frameworks how to export them, and
+ * returns false with the exit code. */
+bool model_open(Arena *arena, const Settings *s, const char *path, Model **out, int *code);
 /* True when both paths lead to one existing file. */
 bool same_file(const char *a, const char *b);
 int64_t peak_memory(void);             /* bytes */

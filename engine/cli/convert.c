@@ -51,7 +51,7 @@ static int convert(Arena *arena, const Settings *s)
     else if (strcmp(out, "-") == 0) e = err_set(ERR_ARG, "the model cannot be written to the standard output; give a file.");
     else if (same_file(in, out) && !s->force) e = err_set(ERR_ARG, "'%s' is the model that is read; --force replaces it.", out);
     if (e != OK) return console_error(arena, e, false);
-    if (!model_open(arena, in, &m, &code)) return code;
+    if (!model_open(arena, s, in, &m, &code)) return code;
     e = weigh(in, &before);
     if (e == OK) e = model_save(m, out, &o);
     model_free(m);

@@ -149,7 +149,7 @@ static int run(Arena *arena, const Settings *s)
     if (!s->model || !s->data || !s->output) e = err_set(ERR_ARG, "run needs --model FILE, --data DIR and --out DIR.");
     else e = check_folder(arena, s->output);
     if (e != OK) code = console_error(arena, e, false);
-    else if (model_open(arena, s->model, &j.m, &code)) {
+    else if (model_open(arena, s, s->model, &j.m, &code)) {
         e = start(&j);
         if (e == OK) e = run_all(&j, arena);
         if (e != OK) code = console_error(arena, e, false);

@@ -148,10 +148,23 @@ static Err paths_check(Job *j)
     return report_check(arena, "the report", j->report_path, s->model, NULL);
 }
 
+/* The same with the model at hand. Its external data, if it has any, will stand beside the output as well. */
+static Err files_check(Job *j)
+{
+    const Settings *s = j->settings;
+    TRY(model_files(j->model, &j->file, &j->n_file));
+    if (s->dry_run) return OK;
+    const char *data = arena_printf(j->console.arena, "%s.data", j->report.output);
+    if (!data) return err_set(ERR_NOMEM, "not enough memory for the names of files");
+    if (s->json && j->n_file > 1 && (strcmp(s->json, data) == 0 || same_file(s->json, data)))
+        return err_set(ERR_ARG, "--json '%s' is where the data of the model goes.", s->json);
+    TRY(report_spares("the report", j->report_path, j->model));
+    return model_save_check(j->model, j->report.output, &(SaveOptions){ .force = s->force });
+}
+
 static Err plan(Job *j)
 {
     phase_end(j, "load");
-    TRY(model_files(j->model, &j->file, &j->n_file));
     background_start(&j->hash, hash_source, j, j->report.threads);
     if (j->hash.running) omp_set_num_threads(j->report.threads - 1);       /* threads that wait for a core at every barrier help nobody */
     TRY(model_survey(j->model, j->settings->shape.at, &j->survey));
@@ -283,9 +296,9 @@ static int sparsify(Arena *arena, const Settings *s)
     if (e == OK) e = paths_check(&j);
     if (e != OK) return console_error(arena, e, false);
     j.progress = progress_start(s);
-    if (!model_open(arena, s->model, &j.model, &code)) return code;
+    if (!model_open(arena, s, s->model, &j.model, &code)) return code;
     j.report.model = j.model;
-    if (!s->dry_run) e = model_save_check(j.model, j.report.output, &(SaveOptions){ .force = s->force });
+    e = files_check(&j);
     j.saving = e != OK;
     if (e == OK) e = work(&j);
     progress_end(&j.progress);
