@@ -303,6 +303,22 @@ void build_attr_graph(Build *b, const char *name, Build *body)
     free(body);
 }
 
+Build *build_loop_body(void)
+{
+    Build *b = build_new();
+    build_input(b, "i", DT_I64, "");
+    build_input(b, "go", DT_BOOL, "");
+    return b;
+}
+
+Build *build_branch(const char *op_type, const char *in, const char *out, const char *dims)
+{
+    Build *b = build_new();
+    build_node(b, op_type, in, out, "");
+    build_output(b, out, DT_F32, dims);
+    return b;
+}
+
 void build_opset(Build *b, const char *domain, int64_t version)
 {
     Pb opset = {0};

@@ -39,6 +39,9 @@ void   build_node_domain(Build *b, const char *domain);
 void   build_attr_tensor(Build *b, const char *name, Pb *tensor);        /* frees it */
 void   build_attr_sparse(Build *b, const char *name, Pb *sparse);
 void   build_attr_graph(Build *b, const char *name, Build *body);        /* frees it */
+/* Bodies: of a Loop, so far with its inputs i and go; of one node without attributes that gives a float32. */
+Build *build_loop_body(void);
+Build *build_branch(const char *op_type, const char *in, const char *out, const char *dims);
 void   build_opset(Build *b, const char *domain, int64_t version);       /* beside that of ai.onnx */
 void   build_property(Build *b, const char *key, const char *value);
 /* A local function whose nodes are those of `body` (freed); in, out and attributes are lists of names. It imports ai.onnx `opset`. */

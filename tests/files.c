@@ -63,6 +63,12 @@ void write_file(const char *path, const void *bytes, size_t size)
     }
 }
 
+void write_bytes(const char *path, Bytes b)
+{
+    write_file(path, b.at, b.size);
+    bytes_free(b);
+}
+
 bool files_equal(const char *a, const char *b)
 {
     Bytes x = read_file(a), y = read_file(b);

@@ -11,6 +11,7 @@ const char *test_path(const char *name);
 typedef struct Bytes { unsigned char *at; size_t size; } Bytes;
 Bytes read_file(const char *path);             /* at NULL if it cannot be read; the caller frees */
 void  write_file(const char *path, const void *bytes, size_t size);
+void  write_bytes(const char *path, Bytes b);  /* frees them */
 bool  files_equal(const char *a, const char *b);
 void  bytes_free(Bytes b);
 

@@ -22,10 +22,8 @@ static const char *small_model(void)
     build_node_name(b, "middle");
     build_node(b, "MatMul", "b,w2", "y", "");
     build_output(b, "y", DT_F32, "batch,64");
-    Bytes bytes = build_finish(b, 8, 17);
     snprintf(path, sizeof path, "%s", test_path("small.onnx"));
-    write_file(path, bytes.at, bytes.size);
-    bytes_free(bytes);
+    write_bytes(path, build_finish(b, 8, 17));
     return path;
 }
 
@@ -156,9 +154,7 @@ static oneshot_model *product_model(void)
     build_input(b, "w", DT_F32, "3,2");
     build_node(b, "MatMul", "x,w", "y", "");
     build_output(b, "y", DT_F32, "rows,2");
-    Bytes bytes = build_finish(b, 8, 17);
-    write_file(test_path("product.onnx"), bytes.at, bytes.size);
-    bytes_free(bytes);
+    write_bytes(test_path("product.onnx"), build_finish(b, 8, 17));
     assert_int_equal(oneshot_load(test_path("product.onnx"), &m), ONESHOT_OK);
     return m;
 }

@@ -34,20 +34,18 @@ static Pb external_tensor(const char *name, const char *dims, const char *locati
     return t;
 }
 
-/* x + a + b, both (4), at bytes 0 and 100 (so b cannot be mapped in place) of `location`. */
-static void write_model(const char *path, const char *location)
+/* x + a + b, both (4): a at byte 0 of one file, b at byte 101 (so it cannot be mapped in place) of the same or another. */
+static void write_model(const char *path, const char *file_a, const char *file_b)
 {
     Build *b = build_new();
-    Pb first = external_tensor("a", "4", location, 0, "16"), second = external_tensor("b", "4", location, 101, NULL);
+    Pb first = external_tensor("a", "4", file_a, 0, "16"), second = external_tensor("b", "4", file_b, 101, NULL);
     build_init_proto(b, &first);
     build_init_proto(b, &second);
     build_init(b, "c", DT_F32, "400", NULL);
     build_input(b, "x", DT_F32, "4");
     build_node(b, "Sum", "x,a,b", "y", "");
     build_output(b, "y", DT_F32, "4");
-    Bytes bytes = build_finish(b, 8, 17);
-    write_file(path, bytes.at, bytes.size);
-    bytes_free(bytes);
+    write_bytes(path, build_finish(b, 8, 17));
 }
 
 static void write_data(const char *path)
@@ -106,7 +104,7 @@ static int entries(const char *path)
 static void test_fetch(void **state)
 {
     (void)state;
-    write_model(test_path("m.onnx"), "m.data");
+    write_model(test_path("m.onnx"), "m.data", "m.data");
     write_data(test_path("m.data"));
     Model *m = load(test_path("m.onnx"));
     assert_true(element(m, "a", 3) == 3.0f);
@@ -140,7 +138,7 @@ static void test_folders_follow(void **state)
     (void)state;
     folder("sub");
     folder("elsewhere");
-    write_model(test_path("s.onnx"), "sub/s.data");
+    write_model(test_path("s.onnx"), "sub/s.data", "sub/s.data");
     write_data(test_path("sub/s.data"));
     Model *m = load(test_path("s.onnx"));
     save(m, test_path("elsewhere/s.onnx"), (SaveOptions){0});
@@ -169,7 +167,7 @@ static void test_edited(void **state)
 static void test_own_data_is_kept(void **state)
 {
     (void)state;
-    write_model(test_path("own.onnx"), "out.onnx.data");
+    write_model(test_path("own.onnx"), "out.onnx.data", "out.onnx.data");
     write_data(test_path("out.onnx.data"));
     Model *m = load(test_path("own.onnx"));
     assert_int_equal(model_set_property(m, "a", "b"), OK);
@@ -205,7 +203,7 @@ static void test_convert(void **state)
 static void refused(const char *location, Err code, const char *message)
 {
     Model *m;
-    write_model(test_path("refused.onnx"), location);
+    write_model(test_path("refused.onnx"), location, location);
     assert_int_equal(model_load(test_path("refused.onnx"), &m), code);
     if (!strstr(err_text(), message)) fail_msg("'%s' is not in: %s", message, err_text());
 }
@@ -226,7 +224,7 @@ static void test_refused(void **state)
     write_file(test_path("short.data"), "0123456789abcdefghij", 20);
     refused("short.data", ERR_FORMAT, "has 20 bytes, but the tensor needs 16 bytes from 101 on");
     assert_true(symlink("m.data", test_path("inner.data")) == 0);
-    write_model(test_path("inner.onnx"), "inner.data");
+    write_model(test_path("inner.onnx"), "inner.data", "inner.data");
     Model *m = load(test_path("inner.onnx"));
     assert_true(element(m, "a", 1) == 1.0f);
     model_free(m);
@@ -235,7 +233,7 @@ static void test_refused(void **state)
 static void test_truncated_later(void **state)
 {
     (void)state;
-    write_model(test_path("t.onnx"), "t.data");
+    write_model(test_path("t.onnx"), "t.data", "t.data");
     write_data(test_path("t.data"));
     Model *m = load(test_path("t.onnx"));
     assert_true(truncate(test_path("t.data"), 50) == 0);
@@ -265,9 +263,7 @@ static void write_big(void)
     build_input(b, "x", DT_F32, "1,32768");
     build_node(b, "MatMul", "x,w0", "y", "");
     build_output(b, "y", DT_F32, "1,8192");
-    Bytes bytes = build_finish(b, 8, 17);
-    write_file(test_path("big.onnx"), bytes.at, bytes.size);
-    bytes_free(bytes);
+    write_bytes(test_path("big.onnx"), build_finish(b, 8, 17));
     int fd = open(test_path("big.data"), O_RDWR | O_CREAT, 0666);
     assert_true(fd >= 0 && ftruncate(fd, BIG * GIB) == 0);
     for (int i = 0; i < BIG; i++) assert_true(pwrite(fd, &(float){ 1.0f + (float)i }, 4, (i + 1) * GIB - 4) == 4);
@@ -494,17 +490,8 @@ static void test_two_files_replaced(void **state)
     folder("two/sub");
     folder("target");
     folder("target/sub");
-    Build *b = build_new();
-    Pb first = external_tensor("a", "4", "one.data", 0, "16"), second = external_tensor("b", "4", "sub/two.data", 101, NULL);
-    build_init_proto(b, &first);
-    build_init_proto(b, &second);
-    build_input(b, "x", DT_F32, "4");
-    build_node(b, "Sum", "x,a,b", "y", "");
-    build_output(b, "y", DT_F32, "4");
-    Bytes bytes = build_finish(b, 8, 17);
-    write_file(test_path("two/x.onnx"), bytes.at, bytes.size);
-    write_file(test_path("target/x.onnx"), bytes.at, bytes.size);
-    bytes_free(bytes);
+    write_model(test_path("two/x.onnx"), "one.data", "sub/two.data");
+    write_model(test_path("target/x.onnx"), "one.data", "sub/two.data");
     write_data(test_path("two/one.data"));
     write_data(test_path("two/sub/two.data"));
     write_file(test_path("target/one.data"), "other", 5);

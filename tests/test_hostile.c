@@ -319,16 +319,12 @@ static void test_graphs(void **state)
 static void test_cycle_through_body(void **state)
 {
     (void)state;
-    Build *b = build_new(), *then = build_new(), *otherwise = build_new();
-    build_node(then, "Neg", "later", "a", "");
-    build_output(then, "a", DT_F32, "1");
-    build_node(otherwise, "Neg", "x", "b", "");
-    build_output(otherwise, "b", DT_F32, "1");
+    Build *b = build_new();
     build_input(b, "x", DT_F32, "1");
     build_input(b, "cond", DT_BOOL, "");
     build_node(b, "If", "cond", "y", "");
-    build_attr_graph(b, "then_branch", then);
-    build_attr_graph(b, "else_branch", otherwise);
+    build_attr_graph(b, "then_branch", build_branch("Neg", "later", "a", "1"));
+    build_attr_graph(b, "else_branch", build_branch("Neg", "x", "b", "1"));
     build_node(b, "Abs", "y", "later", "");
     build_output(b, "y", DT_F32, "1");
     refused(build_finish(b, 8, 17), ERR_FORMAT, "form a cycle");

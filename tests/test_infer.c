@@ -226,14 +226,6 @@ static void test_products_and_pools(void **state)
 
 /* ---- bodies and functions ---- */
 
-static Build *relu_body(const char *op, const char *in, const char *out)
-{
-    Build *b = build_new();
-    build_node(b, op, in, out, "");
-    build_output(b, out, DT_F32, NULL);
-    return b;
-}
-
 /* Branches see outer values; what they disagree on is unknown, unless the condition is known. */
 static void test_if(void **state)
 {
@@ -244,11 +236,11 @@ static void test_if(void **state)
     build_input(b, "z", DT_F32, "n,5");
     build_init(b, "yes", DT_BOOL, "", &(bool){ true });
     build_node(b, "If", "c", "y", "");
-    build_attr_graph(b, "then_branch", relu_body("Relu", "x", "a"));
-    build_attr_graph(b, "else_branch", relu_body("Neg", "z", "b"));
+    build_attr_graph(b, "then_branch", build_branch("Relu", "x", "a", NULL));
+    build_attr_graph(b, "else_branch", build_branch("Neg", "z", "b", NULL));
     build_node(b, "If", "yes", "k", "");
-    build_attr_graph(b, "then_branch", relu_body("Relu", "x", "a"));
-    build_attr_graph(b, "else_branch", relu_body("Neg", "z", "b"));
+    build_attr_graph(b, "then_branch", build_branch("Relu", "x", "a", NULL));
+    build_attr_graph(b, "else_branch", build_branch("Neg", "z", "b", NULL));
     build_output(b, "y", DT_F32, NULL);
     build_output(b, "k", DT_F32, NULL);
     Net n = inferred(b);
@@ -261,9 +253,7 @@ static void test_if(void **state)
 static void test_loop(void **state)
 {
     (void)state;
-    Build *body = build_new(), *b = build_new();
-    build_input(body, "i", DT_I64, "");
-    build_input(body, "go", DT_BOOL, "");
+    Build *body = build_loop_body(), *b = build_new();
     build_input(body, "s", DT_F32, NULL);
     build_input(body, "t", DT_F32, NULL);
     build_node(body, "Identity", "go", "go2", "");
@@ -383,12 +373,10 @@ static void test_nested_loops(void **state)
     (void)state;
     Build *inner = NULL;
     for (int depth = 0; depth < 24; depth++) {
-        Build *body = build_new();
+        Build *body = build_loop_body();
         char in[16], out[16];
         snprintf(in, sizeof in, "s%d", depth);
         snprintf(out, sizeof out, "r%d", depth);
-        build_input(body, "i", DT_I64, "");
-        build_input(body, "go", DT_BOOL, "");
         build_input(body, in, DT_F32, NULL);
         build_node(body, "Identity", "go", "go2", "");
         if (inner) {

@@ -92,9 +92,7 @@ static void test_sweep(void **state)
     (void)state;
     const char *input = test_path("input.onnx"), *output = test_path("output.onnx"), *old = test_path("old"), *again = test_path("again.onnx");
     for (int i = 0; i < seed_count(); i++) {
-        Bytes bytes = seed_model(i);
-        write_file(input, bytes.at, bytes.size);
-        bytes_free(bytes);
+        write_bytes(input, seed_model(i));
         write_file(output, "old output", 10);
         write_file(old, "old output", 10);
         int n = sweep(whole_job, NULL, input, output, old);
@@ -141,9 +139,7 @@ static void test_pruning(void **state)
         { "uniform", "2:4", 0, false, false, 1 }, { "uniform", "4x1", 0.6, true, false, 1 }, { "global", "2x4", 0.6, false, false, 2 },
     };
     const char *input = test_path("input.onnx"), *output = test_path("output.onnx"), *old = test_path("old");
-    Bytes bytes = prunable_model();
-    write_file(input, bytes.at, bytes.size);
-    bytes_free(bytes);
+    write_bytes(input, prunable_model());
     write_file(old, "old output", 10);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         write_file(output, "old output", 10);

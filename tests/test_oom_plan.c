@@ -64,23 +64,13 @@ static Build *lstm(void)
 
 static Build *body(void)
 {
-    Build *b = build_new();
-    build_input(b, "i", DT_I64, "");
-    build_input(b, "go", DT_BOOL, "");
+    Build *b = build_loop_body();
     build_input(b, "s", DT_F32, "?,3");
     build_node(b, "Add", "s,x", "t", "");
     build_node(b, "Identity", "go", "on", "");
     build_output(b, "on", DT_BOOL, "");
     build_output(b, "t", DT_F32, "?,3");
     build_output(b, "s", DT_F32, "?,3");
-    return b;
-}
-
-static Build *branch(const char *type, const char *out)
-{
-    Build *b = build_new();
-    build_node(b, type, "l", out, "");
-    build_output(b, out, DT_F32, NULL);
     return b;
 }
 
@@ -94,8 +84,8 @@ static Build *control(void)
     build_node(b, "Loop", "turns,c,x", "l,all", "");
     build_attr_graph(b, "body", body());
     build_node(b, "If", "c", "y", "");
-    build_attr_graph(b, "then_branch", branch("Neg", "u"));
-    build_attr_graph(b, "else_branch", branch("Abs", "v"));
+    build_attr_graph(b, "then_branch", build_branch("Neg", "l", "u", NULL));
+    build_attr_graph(b, "else_branch", build_branch("Abs", "l", "v", NULL));
     build_output(b, "y", DT_F32, NULL);
     build_output(b, "all", DT_F32, NULL);
     return b;

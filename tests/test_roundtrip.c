@@ -101,12 +101,10 @@ static void test_seeds(void **state)
     Tally same = {0}, rewritten = {0};
     for (int i = 0; i < seed_count(); i++) {
         char path[512];
-        Bytes bytes = seed_model(i);
         snprintf(path, sizeof path, "%s/%s.onnx", keep ? keep : test_folder(), seed_name(i));
-        write_file(path, bytes.at, bytes.size);
+        write_bytes(path, seed_model(i));
         roundtrip(path, &same);
         edited(path, &rewritten);
-        bytes_free(bytes);
     }
     assert_int_equal(same.same, seed_count());
     assert_int_equal(rewritten.same, seed_count());

@@ -29,14 +29,6 @@ static Plan *plan_for(Model *m, const PlanInput *in, int n, const PlanOptions *o
     return p;
 }
 
-static Build *reshape_branch(const char *out)
-{
-    Build *b = build_new();
-    build_node(b, "Reshape", "x,sizes", out, "");
-    build_output(b, out, DT_F32, "?,?");
-    return b;
-}
-
 /* A branch reads sizes that the enclosing graph has looked at already: they must count in every run anew. */
 static void test_captured_sizes(void **state)
 {
@@ -47,8 +39,8 @@ static void test_captured_sizes(void **state)
     build_input(b, "c", DT_BOOL, "");
     build_node(b, "Reshape", "x,sizes", "r", "");
     build_node(b, "If", "c", "y", "");
-    build_attr_graph(b, "then_branch", reshape_branch("a"));
-    build_attr_graph(b, "else_branch", reshape_branch("b"));
+    build_attr_graph(b, "then_branch", build_branch("Reshape", "x,sizes", "a", "?,?"));
+    build_attr_graph(b, "else_branch", build_branch("Reshape", "x,sizes", "b", "?,?"));
     build_output(b, "r", DT_F32, "?,?");
     build_output(b, "y", DT_F32, "?,?");
     Loaded l = load(b);
@@ -66,22 +58,20 @@ static void test_captured_sizes(void **state)
     unload(l);
 }
 
-static Build *turns(const char *condition)
+static Build *turns(void)
 {
-    Build *b = build_new();
+    Build *b = build_loop_body();
     float half = 0.5f;
-    build_input(b, "n", DT_I64, "");
-    build_input(b, "go", DT_BOOL, "");
     build_input(b, "sum", DT_F32, "1");
     build_init(b, "half", DT_F32, "1", &half);
     build_node(b, "Add", "sum,half", "more", "");
-    build_node(b, "Identity", condition, "still", "");
+    build_node(b, "Identity", "go", "still", "");
     build_output(b, "still", DT_BOOL, "");
     build_output(b, "more", DT_F32, "1");
     return b;
 }
 
-static Build *loop(void)
+static Build *loop(Build *body)
 {
     Build *b = build_new();
     uint8_t yes = 1;
@@ -90,7 +80,7 @@ static Build *loop(void)
     build_init(b, "yes", DT_BOOL, "", &yes);
     build_init(b, "zero", DT_F32, "1", &zero);
     build_node(b, "Loop", "limit,yes,zero", "y", "");
-    build_attr_graph(b, "body", turns("go"));
+    build_attr_graph(b, "body", body);
     build_output(b, "y", DT_F32, "1");
     return b;
 }
@@ -99,7 +89,7 @@ static Build *loop(void)
 static void test_loop(void **state)
 {
     (void)state;
-    Loaded l = load(loop());
+    Loaded l = load(loop(turns()));
     Plan *p = plan_for(l.m, &(PlanInput){ "limit", DT_I64, { 0 } }, 1, NULL);
     for (int64_t limit = 0; limit < 40; limit++) {
         if (plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1) != OK) fail_msg("%s", err_text());
@@ -113,7 +103,7 @@ static void test_endless(void **state)
 {
     (void)state;
     int64_t limit = INT64_MAX;
-    Loaded l = load(loop());
+    Loaded l = load(loop(turns()));
     Plan *p = plan_for(l.m, &(PlanInput){ "limit", DT_I64, { 0 } }, 1, &(PlanOptions){ .seconds_limit = 0.05 });
     assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1), ERR_TIME);
     assert_non_null(strstr(err_text(), "This model takes longer than the limit of 0.05 seconds."));
@@ -228,20 +218,12 @@ static void test_cache(void **state)
 static void test_idle(void **state)
 {
     (void)state;
-    Build *b = build_new(), *body = build_new();
+    Build *body = build_loop_body();
     int64_t limit = INT64_MAX;
-    build_input(body, "n", DT_I64, "");
-    build_input(body, "go", DT_BOOL, "");
     build_input(body, "sum", DT_F32, "1");
     build_output(body, "go", DT_BOOL, "");
     build_output(body, "sum", DT_F32, "1");
-    build_input(b, "limit", DT_I64, "");
-    build_init(b, "yes", DT_BOOL, "", (uint8_t[]){ 1 });
-    build_init(b, "zero", DT_F32, "1", (float[]){ 0 });
-    build_node(b, "Loop", "limit,yes,zero", "y", "");
-    build_attr_graph(b, "body", body);
-    build_output(b, "y", DT_F32, "1");
-    Loaded l = load(b);
+    Loaded l = load(loop(body));
     Plan *p = plan_for(l.m, &(PlanInput){ "limit", DT_I64, { 0 } }, 1, &(PlanOptions){ .seconds_limit = 0.05 });
     assert_int_equal(plan_run(p, &(Tensor){ DT_I64, { 0 }, 8, &limit }, 1), ERR_TIME);
     plan_free(p);

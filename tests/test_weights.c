@@ -132,15 +132,12 @@ static void test_lstm(void **state)
     build_node(body, "Unsqueeze", "turned,0", "w3", "");
     build_node(body, "LSTM", "x,w3,rec", "a", "hidden_size:i=2");
     build_output(body, "a", DT_F32, NULL);
-    Build *other = build_new();
-    build_node(other, "Identity", "z", "o", "");
-    build_output(other, "o", DT_F32, NULL);
     build_input(b, "c", DT_BOOL, "");
     build_input(b, "x", DT_F32, "5,4,3");
     build_input(b, "z", DT_F32, "5,1,4,2");
     build_node(b, "If", "c", "y", "");
     build_attr_graph(b, "then_branch", body);
-    build_attr_graph(b, "else_branch", other);
+    build_attr_graph(b, "else_branch", build_branch("Identity", "z", "o", NULL));
     build_output(b, "y", DT_F32, NULL);
     Found f = found(b);
     assert_int_equal(f.n, 2);
