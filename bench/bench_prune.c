@@ -6,6 +6,7 @@
  * Both memcpy and the pruning pass run over memory that was written before: page faults belong to neither. memcpy with 2 threads copies a half in each,
  * which start together once for all layers. */
 #include "engine/infer.h"
+#include "engine/seconds.h"
 #include "kernels/kernels.h"
 #include "recipes/prune.h"
 #include <math.h>
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROUNDS_MOST = 101, LAYERS_MOST = 1024, THREADS_MOST = 2 };
 
@@ -26,13 +26,6 @@ typedef struct Set {
     Weight weight[LAYERS_MOST];
     int64_t bytes;
 } Set;
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b)
 {
@@ -106,11 +99,11 @@ static void compare(const char *name, Set *s, int rounds)
     int most = omp_get_num_procs() < THREADS_MOST ? omp_get_num_procs() : THREADS_MOST;
     for (int r = -1; r < rounds; r++)
         for (int t = 1; t <= most; t++) {
-            double a = seconds();
+            double a = seconds_now();
             copy(s, t);
-            double b = seconds();
+            double b = seconds_now();
             prune(s, t);
-            double c = seconds();
+            double c = seconds_now();
             if (r < 0)
                 continue;              /* the first round warms up */
             copies[t].time[r] = b - a;
