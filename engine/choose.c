@@ -43,7 +43,6 @@ static void plan_as(const Choice *c, Variant v, Trial *t)
         t->bytes = t->columns.multiply.packed.bytes;
         t->scratch = t->columns.multiply.scratch;
     }
-    t->columns.bytes = t->bytes;
     t->columns.scratch = t->scratch;
 }
 

@@ -13,7 +13,7 @@ typedef struct Columns {
     Variant  variant;
     Multiply multiply;         /* dense, sparse */
     Winograd winograd;
-    size_t   bytes, scratch;   /* of packed weights; what columns_run needs */
+    size_t   scratch;          /* bytes that columns_run needs */
 } Columns;
 
 /* Chooses and packs. s->variant tells what was chosen and why; s->scratch_bytes grows by c->scratch, which lies at its end. */
