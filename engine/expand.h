@@ -14,8 +14,12 @@ struct Expand {
 
 typedef struct Values { Value *const *at; int n; } Values;     /* NULL: left out */
 #define VALUES(...) ((Values){ (Value *[]){ __VA_ARGS__ }, (int)(sizeof((Value *[]){ __VA_ARGS__ }) / sizeof(Value *)) })
-/* Attributes of a new node. NULL: those of the expanded node. */
+/* Attributes of a new node. NULL: those of the expanded node; &NONE: none. */
 typedef struct Attrs { int n; const Attr *attr; } Attrs;
+static const Attrs NONE = { 0 };
+static inline Attr int_attr(const char *name, int64_t v) { return (Attr){ .name = name, .kind = ATTR_I, .i = v }; }
+static inline Attr float_attr(const char *name, float v) { return (Attr){ .name = name, .kind = ATTR_F, .f = v }; }
+static inline Attr ints_attr(const char *name, int n, const int64_t *v) { return (Attr){ .name = name, .kind = ATTR_IS, .n = n, .is = v }; }
 
 /* A node with these inputs whose only output is a new value. `out` may point at one of the inputs. */
 Err expand_op(Expand *x, const char *type, Value **out, Values in, const Attrs *attrs);

@@ -2,11 +2,6 @@
 #include <string.h>
 #include "engine/expand.h"
 
-static Attr float_attr(const char *name, float v) { return (Attr){ .name = name, .kind = ATTR_F, .f = v }; }
-static Attr int_attr(const char *name, int64_t v) { return (Attr){ .name = name, .kind = ATTR_I, .i = v }; }
-
-static const Attrs NONE = { 0 };
-
 /* Parameters of a fused activation, in the order in which the list activation_params of FusedConv has them. */
 typedef struct Activation { const char *type, *parameter[2]; } Activation;
 static const Activation ACTIVATIONS[] = { { "LeakyRelu", { "alpha" } }, { "HardSigmoid", { "alpha", "beta" } }, { "Clip", { "min", "max" } }, { "Elu", { "alpha" } },

@@ -7,12 +7,6 @@
 #include <math.h>
 #include "engine/expand.h"
 
-static Attr int_attr(const char *name, int64_t v) { return (Attr){ .name = name, .kind = ATTR_I, .i = v }; }
-static Attr float_attr(const char *name, float v) { return (Attr){ .name = name, .kind = ATTR_F, .f = v }; }
-static Attr ints_attr(const char *name, int n, const int64_t *v) { return (Attr){ .name = name, .kind = ATTR_IS, .n = n, .is = v }; }
-
-static const Attrs NONE = { 0 };
-static const int64_t ONE = 1;
 
 typedef struct Group {
     Expand *x;
@@ -129,14 +123,13 @@ static Err turn(Group *g)
 /* The past made as long as total_sequence_length, if it is not already, with what is new at its positions. */
 static Err fill_cache(const Group *g, int which, Value **now)
 {
-    static const int64_t AXIS = 2;
     Expand *x = g->x;
     const Attr axis = int_attr("axis", 2), side = int_attr("axis", 0);
     Value *past = expand_in(x, 3 + which), *present = expand_out(x, 1 + which), *total, *size, *zero, *axes, *at;
     if (!past) return present ? expand_node(x, "Identity", VALUES(present), VALUES(*now), &NONE) : OK;
-    TRY(list(x, 1, &AXIS, &axes));
+    TRY(list(x, 1, &(int64_t){ 2 }, &axes));
     TRY(list(x, 1, &(int64_t){ 0 }, &zero));
-    TRY(whole_numbers(x, expand_in(x, 6), 1, &ONE, &total));
+    TRY(whole_numbers(x, expand_in(x, 6), 1, &(int64_t){ 1 }, &total));
     TRY(size_of(x, past, 2, &size));
     TRY(expand_op(x, "Sub", &size, VALUES(total, size), &NONE));
     TRY(expand_op(x, "Max", &size, VALUES(size, zero), &NONE));
@@ -152,17 +145,14 @@ static Err fill_cache(const Group *g, int which, Value **now)
 /* What is added to the scores, (B,1,S,T) or with heads: 0 or attention_bias where a key is seen, else -infinity. */
 static Err find_bias(const Group *g, Value **out)
 {
-    static const int64_t LAST = -1;
     static const float HIDDEN = -INFINITY, SEEN = 0;
     Expand *x = g->x;
     const int64_t window = attr_i(x->node, "local_window_size", -1);
-    Value *total, *keys, *rows, *last, *sees, *first, *near, *hidden, *seen = expand_in(x, 10);
+    Value *total, *keys, *rows, *axes, *sees, *first, *near, *hidden, *seen = expand_in(x, 10);
     TRY(size_of(x, g->k, 2, &total));
     TRY(numbers_below(x, total, &keys));
-    TRY(list(x, 1, &LAST, &last));
-    TRY(expand_op(x, "Unsqueeze", &rows, VALUES(g->position, last), &NONE));
-    TRY(list(x, 1, &ONE, &last));
-    TRY(expand_op(x, "Unsqueeze", &rows, VALUES(rows, last), &NONE));
+    TRY(list(x, 2, (int64_t[]){ 1, 3 }, &axes));
+    TRY(expand_op(x, "Unsqueeze", &rows, VALUES(g->position, axes), &NONE));
     TRY(expand_op(x, "LessOrEqual", &sees, VALUES(keys, rows), &NONE));
     if (window > 0) {
         TRY(scalar(x, window, &first));
@@ -197,7 +187,6 @@ Err group_query_expand(Expand *x)
     Group g = { .x = x, .heads = attr_i(x->node, "num_heads", 0), .kv_heads = attr_i(x->node, "kv_num_heads", 0) };
     const float scale = attr_f(x->node, "scale", 0);
     const Attr attr[2] = { float_attr("softcap", attr_f(x->node, "softcap", 0)), float_attr("scale", scale) };
-    const int64_t flat[] = { 0, 0, -1 };
     Value *bias, *y, *sizes;
     TRY(check(&g));
     TRY(read_heads(&g));
@@ -208,6 +197,6 @@ Err group_query_expand(Expand *x)
     TRY(find_bias(&g, &bias));
     TRY(expand_op(x, "Attention", &y, VALUES(g.q, g.k, g.v, bias), &(Attrs){ scale != 0 ? 2 : 1, attr }));
     TRY(swapped(x, y, &y));
-    TRY(list(x, 3, flat, &sizes));
+    TRY(list(x, 3, (int64_t[]){ 0, 0, -1 }, &sizes));
     return expand_last(x, "Reshape", VALUES(y, sizes), &NONE);
 }

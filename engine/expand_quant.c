@@ -5,10 +5,6 @@
 #include "engine/expand.h"
 #include "engine/walk.h"
 
-static Attr int_attr(const char *name, int64_t v) { return (Attr){ .name = name, .kind = ATTR_I, .i = v }; }
-
-static const Attrs NONE = { 0 };
-
 /* Inputs at ... at + 2: numbers, scale, zero point. */
 static Err dequantized(Expand *x, int at, Value **out)
 {
@@ -67,7 +63,7 @@ Err qlinear_where_expand(Expand *x)
 static Err maybe_transposed(Expand *x, const char *attribute, Value **v)
 {
     static const int64_t SWAP[] = { 1, 0 };
-    const Attr perm = { .name = "perm", .kind = ATTR_IS, .n = 2, .is = SWAP };
+    const Attr perm = ints_attr("perm", 2, SWAP);
     return attr_i(x->node, attribute, 0) ? expand_op(x, "Transpose", v, VALUES(*v), &(Attrs){ 1, &perm }) : OK;
 }
 
@@ -93,17 +89,24 @@ Err qgemm_expand(Expand *x)
     return expand_last(x, "QuantizeLinear", VALUES(acc, unit, expand_in(x, 8)), &NONE);
 }
 
+/* A node of this type plus bias; NULL: none. */
+static Err last_with_bias(Expand *x, const char *type, Values in, Value *bias)
+{
+    Value *y;
+    if (!bias) return expand_last(x, type, in, &NONE);
+    TRY(expand_op(x, type, &y, in, &NONE));
+    return expand_last(x, "Add", VALUES(y, bias), &NONE);
+}
+
 /* Y = (A - za) * (B - zb) * (sa * sb) + bias; operand: A, za, sa, B, zb, sb, bias */
 static Err scaled_product(Expand *x, Value *const operand[7])
 {
     const Attr to_float = int_attr("to", DT_F32);
-    Value *whole, *scale, *y, *bias = operand[6];
+    Value *whole, *scale;
     TRY(expand_op(x, "MatMulInteger", &whole, VALUES(operand[0], operand[3], operand[1], operand[4]), &NONE));
     TRY(expand_op(x, "Cast", &whole, VALUES(whole), &(Attrs){ 1, &to_float }));
     TRY(expand_op(x, "Mul", &scale, VALUES(operand[2], operand[5]), &NONE));
-    if (!bias) return expand_last(x, "Mul", VALUES(whole, scale), &NONE);
-    TRY(expand_op(x, "Mul", &y, VALUES(whole, scale), &NONE));
-    return expand_last(x, "Add", VALUES(y, bias), &NONE);
+    return last_with_bias(x, "Mul", VALUES(whole, scale), operand[6]);
 }
 
 /* A, B, a_scale, b_scale, a_zero, b_zero, bias */
@@ -121,29 +124,32 @@ Err dynamic_matmul_expand(Expand *x)
     return scaled_product(x, (Value *[]){ a[0], a[2], a[1], expand_in(x, 1), expand_in(x, 3), expand_in(x, 2), expand_in(x, 4) });
 }
 
-/* MatMulNBits: A, B (N, blocks, bytes), scales (N * blocks), zero points (packed like B along the blocks, or numbers), group index, bias. The weight is dequantized
- * once: W[k][n] = (q - zero) * scale, bits from the low ones up. */
-typedef struct NBits { int64_t n, k, block, blocks, bits; const uint8_t *q, *packed_zero; const Tensor *scale, *zero; } NBits;
+/* Rows of whole numbers with a scale and a zero point for each `block` of columns; zero NULL: the middle of uint8, 0 of signed types. In uint8 numbers have `bits`
+ * bits, the low ones first, and each row has bytes of its own. pitch: numbers of a row of q as it lies. */
+typedef struct Blocked { const Tensor *q, *scale, *zero; int64_t rows, columns, pitch, block, blocks, bits; } Blocked;
 
 static int64_t bits_at(const uint8_t *row, int64_t i, int64_t bits) { return row[i * bits / 8] >> i * bits % 8 & ((1 << bits) - 1); }
 
-static double nbits_zero(const NBits *m, int64_t row, int64_t block)
+static int64_t packed_columns(const Tensor *t, int64_t columns, int64_t bits) { return t->dtype == DT_U8 ? (columns * bits + 7) / 8 : columns; }
+
+static double number_at(const Tensor *t, int64_t row, int64_t column, int64_t columns, int64_t bits)
 {
-    double v = (double)(1 << (m->bits - 1));
-    if (m->packed_zero) return (double)bits_at(m->packed_zero + row * ((m->blocks * m->bits + 7) / 8), block, m->bits);
-    if (m->zero) elements_to_f64(m->zero->dtype, m->zero->data, row * m->blocks + block, 1, &v);
+    double v;
+    if (t->dtype == DT_U8) return (double)bits_at((const uint8_t *)t->data + row * packed_columns(t, columns, bits), column, bits);
+    elements_to_f64(t->dtype, t->data, row * columns + column, 1, &v);
     return v;
 }
 
-static void nbits_unpack(const NBits *m, Tensor *w)
+/* (q - zero) * scale */
+static void dequantize_blocks(const Blocked *m, Tensor *w, int64_t row_step, int64_t column_step)
 {
-    for (int64_t row = 0; row < m->n; row++)
-        for (int64_t k = 0; k < m->k; k++) {
-            int64_t block = k / m->block;
-            double scale, q = (double)bits_at(m->q + (row * m->blocks + block) * (m->block * m->bits / 8), k % m->block, m->bits);
-            elements_to_f64(m->scale->dtype, m->scale->data, row * m->blocks + block, 1, &scale);
-            q = (q - nbits_zero(m, row, block)) * scale;
-            elements_from_f64(w->dtype, &q, 1, w->data, k * m->n + row);
+    const double middle = m->q->dtype == DT_U8 ? (double)(1 << (m->bits - 1)) : 0;
+    for (int64_t row = 0; row < m->rows; row++)
+        for (int64_t k = 0; k < m->columns; k++) {
+            double scale, q = number_at(m->q, row, k, m->pitch, m->bits), zero = m->zero ? number_at(m->zero, row, k / m->block, m->blocks, m->bits) : middle;
+            elements_to_f64(m->scale->dtype, m->scale->data, row * m->blocks + k / m->block, 1, &scale);
+            q = (q - zero) * scale;
+            elements_from_f64(w->dtype, &q, 1, w->data, row * row_step + k * column_step);
         }
 }
 
@@ -161,69 +167,43 @@ static Err constant_in(const Expand *x, int i, int64_t count, const Tensor **out
     return n == count ? OK : err_set(ERR_SHAPE, "'%s' has %lld elements, %lld were expected.", v->name, (long long)n, (long long)count);
 }
 
-static Err nbits_read(const Expand *x, NBits *m)
+/* MatMulNBits: A, B (N, blocks, bytes), scales (N * blocks), zero points (packed like B along the blocks, or numbers), group index, bias. The weight is dequantized
+ * once. */
+static Err nbits_read(const Expand *x, Blocked *m)
 {
-    const Tensor *q;
     const Node *n = x->node;
-    *m = (NBits){ .n = attr_i(n, "N", 0), .k = attr_i(n, "K", 0), .block = attr_i(n, "block_size", 0), .bits = attr_i(n, "bits", 4) };
+    *m = (Blocked){ .rows = attr_i(n, "N", 0), .columns = attr_i(n, "K", 0), .block = attr_i(n, "block_size", 0), .bits = attr_i(n, "bits", 4) };
     const int64_t most = 1 << 30;
     bool whole = m->bits == 2 || m->bits == 4 || m->bits == 8;
-    if (!whole || m->n < 1 || m->k < 1 || m->n > most || m->k > most || m->block < 16 || m->block > most || m->block & (m->block - 1) || expand_in(x, 4))
+    if (!whole || m->rows < 1 || m->columns < 1 || m->rows > most || m->columns > most || m->block < 16 || m->block > most || m->block & (m->block - 1) ||
+        expand_in(x, 4))
         return err_set(ERR_UNSUPPORTED, "MatMulNBits with %lld bits, blocks of %lld or a group index cannot be run.", (long long)m->bits, (long long)m->block);
-    m->blocks = (m->k + m->block - 1) / m->block;
-    TRY(constant_in(x, 1, m->n * m->blocks * (m->block * m->bits / 8), &q));
-    TRY(constant_in(x, 2, m->n * m->blocks, &m->scale));
+    m->blocks = (m->columns + m->block - 1) / m->block;
+    m->pitch = m->blocks * m->block;
+    TRY(constant_in(x, 1, m->rows * (m->pitch * m->bits / 8), &m->q));
+    TRY(constant_in(x, 2, m->rows * m->blocks, &m->scale));
     const Value *zero = expand_in(x, 3);
     bool packed = zero && zero->constant && zero->constant->tensor.dtype == DT_U8;
-    TRY(constant_in(x, 3, packed ? m->n * ((m->blocks * m->bits + 7) / 8) : m->n * m->blocks, &m->zero));
-    if (!q || q->dtype != DT_U8 || !m->scale || !dtype_is_float(m->scale->dtype) || (m->zero && !packed && m->zero->dtype != m->scale->dtype))
+    TRY(constant_in(x, 3, m->rows * (packed ? packed_columns(&zero->constant->tensor, m->blocks, m->bits) : m->blocks), &m->zero));
+    if (!m->q || m->q->dtype != DT_U8 || !m->scale || !dtype_is_float(m->scale->dtype) || (m->zero && !packed && m->zero->dtype != m->scale->dtype))
         return err_set(ERR_SHAPE, "The operands of a MatMulNBits have types that do not fit.");
-    m->q = q->data;
-    m->packed_zero = packed ? m->zero->data : NULL;
     return OK;
 }
 
 Err matmul_nbits_expand(Expand *x)
 {
-    NBits m;
+    Blocked m;
     Tensor *w;
-    Value *weight, *y;
+    Value *weight;
     TRY(nbits_read(x, &m));
-    Shape shape = { .rank = 2, .dim = { m.k, m.n } };
+    Shape shape = { .rank = 2, .dim = { m.columns, m.rows } };
     TRY(tensor_new(x->arena, m.scale->dtype, &shape, &w));
-    nbits_unpack(&m, w);
+    dequantize_blocks(&m, w, 1, m.rows);
     TRY(expand_tensor(x, w, &weight));
-    if (!expand_in(x, 5)) return expand_last(x, "MatMul", VALUES(expand_in(x, 0), weight), &NONE);
-    TRY(expand_op(x, "MatMul", &y, VALUES(expand_in(x, 0), weight), &NONE));
-    return expand_last(x, "Add", VALUES(y, expand_in(x, 5)), &NONE);
+    return last_with_bias(x, "MatMul", VALUES(expand_in(x, 0), weight), expand_in(x, 5));
 }
 
-/* GatherBlockQuantized: a table of integers, indices, scales of blocks along the last axis, zero points. Numbers of less than 8 bits lie in uint8, the low ones
- * first and each row in bytes of its own, or have a type of their own. The table is dequantized once: (q - zero) * scale. */
-typedef struct Blocked { const Tensor *q, *scale, *zero; int64_t rows, columns, block, blocks, bits; } Blocked;
-
-static int64_t packed_columns(const Tensor *t, int64_t columns, int64_t bits) { return t->dtype == DT_U8 ? (columns * bits + 7) / 8 : columns; }
-
-static double number_at(const Tensor *t, int64_t row, int64_t column, int64_t columns, int64_t bits)
-{
-    double v;
-    if (t->dtype == DT_U8) return (double)bits_at((const uint8_t *)t->data + row * packed_columns(t, columns, bits), column, bits);
-    elements_to_f64(t->dtype, t->data, row * columns + column, 1, &v);
-    return v;
-}
-
-static void blocked_unpack(const Blocked *m, Tensor *w)
-{
-    const double middle = m->q->dtype == DT_U8 ? (double)(1 << (m->bits - 1)) : 0;
-    for (int64_t row = 0; row < m->rows; row++)
-        for (int64_t k = 0; k < m->columns; k++) {
-            double scale, q = number_at(m->q, row, k, m->columns, m->bits), zero = m->zero ? number_at(m->zero, row, k / m->block, m->blocks, m->bits) : middle;
-            elements_to_f64(m->scale->dtype, m->scale->data, row * m->blocks + k / m->block, 1, &scale);
-            q = (q - zero) * scale;
-            elements_from_f64(w->dtype, &q, 1, w->data, row * m->columns + k);
-        }
-}
-
+/* GatherBlockQuantized: a table of uint8 or 4-bit integers, indices, scales of blocks along the last axis, zero points. The table is dequantized once. */
 static Err blocked_read(const Expand *x, Blocked *m, Shape *shape)
 {
     const Value *q = expand_in(x, 0), *scale = expand_in(x, 2), *zero = expand_in(x, 3);
@@ -239,7 +219,7 @@ static Err blocked_read(const Expand *x, Blocked *m, Shape *shape)
     int64_t axis = attr_i(x->node, "quantize_axis", 1);
     if (axis != last && axis != -1) return err_set(ERR_UNSUPPORTED, "GatherBlockQuantized with blocks along another axis than the last cannot be run.");
     if (t == DT_U8) shape->dim[last] *= 8 / m->bits;
-    m->columns = shape->dim[last];
+    m->columns = m->pitch = shape->dim[last];
     m->rows = shape_span(shape, 0, last);
     m->blocks = (m->columns + m->block - 1) / m->block;
     TRY(constant_in(x, 0, m->rows * packed_columns(&q->constant->tensor, m->columns, m->bits), &m->q));
@@ -257,7 +237,7 @@ Err gather_blocks_expand(Expand *x)
     TRY(blocked_read(x, &m, &shape));
     if (axis.i == shape.rank - 1 || axis.i == -1) return err_set(ERR_UNSUPPORTED, "GatherBlockQuantized along the axis of its blocks cannot be run.");
     TRY(tensor_new(x->arena, m.scale->dtype, &shape, &w));
-    blocked_unpack(&m, w);
+    dequantize_blocks(&m, w, m.columns, 1);
     TRY(expand_tensor(x, w, &table));
     return expand_last(x, "Gather", VALUES(table, expand_in(x, 1)), &(Attrs){ 1, &axis });
 }

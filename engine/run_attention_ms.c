@@ -273,7 +273,6 @@ static const Op op_PackedAttention = { "PackedAttention", "com.microsoft", 1, 1,
 /* Attention: X, weights, bias, mask, past, attention_bias. */
 Err packed_attention_expand(Expand *x)
 {
-    static const Attrs NONE = { 0 };
     Value *t;
     if (attr_i(x->node, "do_rotary", 0) || expand_in(x, 6)) return err_set(ERR_UNSUPPORTED, "Attention with rotary embeddings or a shared cache cannot be run.");
     TRY(expand_op(x, "MatMul", &t, VALUES(expand_in(x, 0), expand_in(x, 1)), &NONE));
@@ -284,7 +283,6 @@ Err packed_attention_expand(Expand *x)
 /* QAttention: the same with X and weights quantized: X, weights, bias, scales of both, mask, zero points of both, past. */
 Err quantized_attention_expand(Expand *x)
 {
-    static const Attrs NONE = { 0 };
     Value *t, *in[] = { expand_in(x, 0), expand_in(x, 1), expand_in(x, 3), expand_in(x, 4), expand_in(x, 6), expand_in(x, 7), expand_in(x, 2) };
     if (attr_i(x->node, "do_rotary", 0)) return err_set(ERR_UNSUPPORTED, "QAttention with rotary embeddings cannot be run.");
     TRY(expand_op(x, "MatMulIntegerToFloat", &t, (Values){ in, 7 }, &NONE));
