@@ -77,12 +77,12 @@ static Err gemm_macs(const Node *n, const Fact *const *in, const Fact *const *ou
 
 /* ---- MatMul: numpy.matmul; com.microsoft's FusedMatMul may swap the last two axes of each operand ---- */
 
-/* transBatchA, transBatchB: axis 0 goes behind the other leading axes. */
-static void leading_behind(Shape *s)
+Shape leading_behind(const Shape *s)
 {
-    int64_t first = s->dim[0];
-    for (int i = 0; i + 2 < s->rank; i++) s->dim[i] = s->dim[i + 1];
-    if (s->rank > 2) s->dim[s->rank - 2] = first;
+    Shape y = *s;
+    for (int i = 0; i + 2 < s->rank; i++) y.dim[i] = s->dim[i + 1];
+    if (s->rank > 2) y.dim[s->rank - 2] = s->dim[0];
+    return y;
 }
 
 static Err matmul_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
@@ -92,8 +92,8 @@ static Err matmul_infer(Inference *x, const Node *n, const Fact *const *in, Fact
     if (!fact_shaped(in[o.a]) || !fact_shaped(in[o.b])) return OK;
     Shape a = in[o.a]->shape, b = in[o.b]->shape, s;
     if (a.rank == 0 || b.rank == 0) return err_set(ERR_SHAPE, "an operand is a scalar");
-    if (attr_i(n, "transBatchA", 0)) leading_behind(&a);
-    if (attr_i(n, "transBatchB", 0)) leading_behind(&b);
+    if (attr_i(n, "transBatchA", 0)) a = leading_behind(&a);
+    if (attr_i(n, "transBatchB", 0)) b = leading_behind(&b);
     bool row = a.rank == 1, column = b.rank == 1;
     int64_t m = row ? 1 : a.dim[a.rank - 2], k = a.dim[a.rank - 1];
     int64_t inner = column ? b.dim[0] : b.dim[b.rank - 2], last = column ? 1 : b.dim[b.rank - 1];

@@ -34,19 +34,25 @@ static Err gather_elements(Inference *x, const Fact *data, const Fact *index, in
     return OK;
 }
 
-static Err gather_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
+/* The indices' axes in place of axis `axis` of the data. */
+static Err gathered_shape(const Shape *d, const Shape *i, int axis, Shape *out)
 {
-    if (in[0]) out[0].dtype = in[0]->dtype;
-    if (!fact_shaped(in[0]) || !fact_shaped(in[1])) return OK;
-    const Shape *d = &in[0]->shape, *i = &in[1]->shape;
-    int axis;
-    TRY(axis_read(attr_i(n, "axis", 0), d->rank, &axis));
     if (d->rank + i->rank - 1 > MAX_RANK) return err_set(ERR_SHAPE, "rank %d is beyond %d", d->rank + i->rank - 1, MAX_RANK);
     Shape s = { .rank = d->rank + i->rank - 1 };
     memcpy(s.dim, d->dim, (size_t)axis * sizeof *s.dim);
     memcpy(s.dim + axis, i->dim, (size_t)i->rank * sizeof *s.dim);
     memcpy(s.dim + axis + i->rank, d->dim + axis + 1, (size_t)(d->rank - axis - 1) * sizeof *s.dim);
-    out[0].shape = s;
+    *out = s;
+    return OK;
+}
+
+static Err gather_infer(Inference *x, const Node *n, const Fact *const *in, Fact *out)
+{
+    if (in[0]) out[0].dtype = in[0]->dtype;
+    if (!fact_shaped(in[0]) || !fact_shaped(in[1])) return OK;
+    int axis;
+    TRY(axis_read(attr_i(n, "axis", 0), in[0]->shape.rank, &axis));
+    TRY(gathered_shape(&in[0]->shape, &in[1]->shape, axis, &out[0].shape));
     return gather_elements(x, in[0], in[1], axis, &out[0]);
 }
 
@@ -56,13 +62,10 @@ static Err gather_blocks_infer(Inference *x, const Node *n, const Fact *const *i
     const int64_t axis = attr_i(n, "gather_axis", 0), bits = attr_i(n, "bits", 4);
     if (in[2]) out[0].dtype = in[2]->dtype;
     if (!fact_shaped(in[0]) || !fact_shaped(in[1]) || axis || bits < 1) return OK;
-    const Shape *d = &in[0]->shape, *i = &in[1]->shape;
-    if (d->rank < 2 || d->rank + i->rank - 1 > MAX_RANK) return err_set(ERR_SHAPE, "the table has rank %d, the indices %d", d->rank, i->rank);
-    Shape s = { .rank = d->rank + i->rank - 1 };
-    memcpy(s.dim, i->dim, (size_t)i->rank * sizeof *s.dim);
-    memcpy(s.dim + i->rank, d->dim + 1, (size_t)(d->rank - 1) * sizeof *s.dim);
-    out[0].shape = s;
-    return in[0]->dtype == DT_U8 ? dim_arith(x, '*', s.dim[s.rank - 1], 8 / bits, &out[0].shape.dim[s.rank - 1]) : OK;
+    if (in[0]->shape.rank < 2) return err_set(ERR_SHAPE, "the table has rank %d, 2 or more were expected", in[0]->shape.rank);
+    Shape *y = &out[0].shape;
+    TRY(gathered_shape(&in[0]->shape, &in[1]->shape, 0, y));
+    return in[0]->dtype == DT_U8 ? dim_arith(x, '*', y->dim[y->rank - 1], 8 / bits, &y->dim[y->rank - 1]) : OK;
 }
 
 /* Shape of the indices, type of the data. */

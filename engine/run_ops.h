@@ -8,7 +8,8 @@ typedef struct Kernels Kernels;                /* kernels/kernels.h */
 Err find_kernels(const Kernels **out);
 /* Whether a product's prep applies what was fused into the step: Op.fuses. */
 int conv_fuses(const Step *s), conv_transpose_fuses(const Step *s), matmul_fuses(const Step *s), gemm_fuses(const Step *s);
-
+/* An operand of com.microsoft's FusedMatMul with transBatchA or transBatchB: axis 0 stands behind the other leading axes. */
+Shape leading_behind(const Shape *s);
 
 Err unary_prep(Plan *plan, Step *s), is_what_prep(Plan *plan, Step *s), clip_prep(Plan *plan, Step *s);            /* run_unary.c */
 Err binary_prep(Plan *plan, Step *s), where_prep(Plan *plan, Step *s);                                             /* run_binary.c */

@@ -132,15 +132,6 @@ typedef struct MatMul {
     int64_t a_step, a_lead, b_step, b_lead;    /* elements from one matrix to the next, and from one row of it, as it lies, to the next */
 } MatMul;
 
-/* Axes 1 ... of s but the last, then axis 0, then the last. */
-static Shape leading_behind(const Shape *s)
-{
-    Shape y = *s;
-    for (int i = 0; i + 2 < s->rank; i++) y.dim[i] = s->dim[i + 1];
-    if (s->rank > 2) y.dim[s->rank - 2] = s->dim[0];
-    return y;
-}
-
 static Err matmul_shape(const Shape *given_a, const Shape *given_b, const Shape *y, MatMul *mm)
 {
     const Shape as = mm->sa ? leading_behind(given_a) : *given_a, bs = mm->sb ? leading_behind(given_b) : *given_b, *a = &as, *b = &bs;
