@@ -39,7 +39,7 @@ static bool conv_product(const Step *s, Product *p)
 static bool token_product(const Step *s, Product *p)
 {
     const Shape *w = &s->in[1]->shape;
-    bool transposed = !strcmp(s->op->type, "Gemm") && attr_i(s->node, "transB", 0);
+    bool transposed = is_type(s, "Gemm") && attr_i(s->node, "transB", 0);
     if (w->rank != 2) return false;
     int64_t k = w->dim[transposed], n = w->dim[!transposed];
     *p = (Product){ .groups = 1, .rows = n, .columns = k, .taps = 1, .row_step = transposed ? k : 1, .column_step = transposed ? 1 : n };
@@ -49,8 +49,8 @@ static bool token_product(const Step *s, Product *p)
 static bool read_product(const Dead *d, const Step *s, Product *p)
 {
     const void *weights = NULL;
-    if (s->late || !s->op->fuses || !strcmp(s->op->type, "ConvTranspose") || s->op->fuses(s) < 0) return false;
-    if (!(!strcmp(s->op->type, "Conv") ? conv_product(s, p) : token_product(s, p))) return false;
+    if (s->late || !s->op->fuses || is_type(s, "ConvTranspose") || s->op->fuses(s) < 0) return false;
+    if (!(is_type(s, "Conv") ? conv_product(s, p) : token_product(s, p))) return false;
     if (s->in[1]->data) weights = s->in[1]->data;
     else if (constant_read(d->plan->model, s->in[1]->stored, &weights) != OK) return false;
     p->weights = weights;
@@ -82,7 +82,7 @@ static bool has_weights(const Product *p, int64_t out)
     return false;
 }
 
-static int product_axis(const Step *s, const Buffer *b) { return !strcmp(s->op->type, "Conv") ? 1 : b->shape.rank - 1; }
+static int product_axis(const Step *s, const Buffer *b) { return is_type(s, "Conv") ? 1 : b->shape.rank - 1; }
 
 /* Knowledge of values ------------------------------------------------------------------------------------------------------------------- */
 
@@ -141,7 +141,7 @@ static Err fold_inputs(Dead *d, Step *s, Product *p)
 {
     const Channels *in = channels_of(d, s->in[0]);
     float *w, *bias;
-    bool takes_bias = strcmp(s->op->type, "MatMul") != 0;
+    bool takes_bias = !is_type(s, "MatMul");
     if (in->n != p->groups * p->columns || in->axis != product_axis(s, s->in[0]) || !takes_bias || !anything_folds(p, in)) return OK;
     TRY(own_constant(d, s, 1, 0, &w));
     TRY(own_constant(d, s, 2, p->groups * p->rows, &bias));
@@ -177,7 +177,7 @@ static Err learn_product(Dead *d, Step *s, Product *p)
     Channels *out;
     TRY(fold_inputs(d, s, p));
     TRY(know(d, s->out[0], product_axis(s, s->out[0]), &out));
-    const Buffer *b = !strcmp(s->op->type, "MatMul") || s->n_in < 3 ? NULL : s->in[2];
+    const Buffer *b = is_type(s, "MatMul") || s->n_in < 3 ? NULL : s->in[2];
     if (out->n != p->groups * p->rows || (b && b->count != out->n)) { out->n = 0; return OK; }
     for (int64_t c = 0; c < out->n; c++) {
         if (has_weights(p, c)) continue;
@@ -188,8 +188,6 @@ static Err learn_product(Dead *d, Step *s, Product *p)
     }
     return OK;
 }
-
-static bool is_type(const Step *s, const char *type) { return !strcmp(s->op->type, type); }
 
 /* Steps that keep every channel to itself, and constant ones constant. */
 static bool keeps_channels(const Step *s, const Channels *in)

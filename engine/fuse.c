@@ -24,7 +24,7 @@ static void index_values(Plan *p)
 
 Step *written_by(const Buffer *b, const char *type, int readers)
 {
-    return b && b->writer && (!readers || b->readers == readers) && !strcmp(b->writer->op->type, type) ? b->writer : NULL;
+    return b && b->writer && (!readers || b->readers == readers) && is_type(b->writer, type) ? b->writer : NULL;
 }
 
 Step *only_from(const Step *s, int i, const char *type) { return i < s->n_in ? written_by(s->in[i], type, 1) : NULL; }
@@ -215,7 +215,7 @@ static bool arithmetic_of(const Step *s, Arithmetic *kind)
     };
     for (size_t i = 0; i < sizeof ROW / sizeof *ROW; i++) {
         *kind = ROW[i].kind;
-        if (!strcmp(s->op->type, ROW[i].type)) return true;
+        if (is_type(s, ROW[i].type)) return true;
     }
     return false;
 }
@@ -262,9 +262,9 @@ static Err fuse_step(Plan *p, Step *r)
     if (arithmetic_of(r, &kind)) return fuse_pair(p, r, kind);
     Step *w = absorber(r->in[0]);
     if (!w || !same_size(r->in[0], r->out[0])) return OK;
-    if (!strcmp(r->op->type, "BatchNormalization")) return w->fused && w->fused->posts.n ? OK : absorb_norm(p, w, r, w->op->fuses(w));
+    if (is_type(r, "BatchNormalization")) return w->fused && w->fused->posts.n ? OK : absorb_norm(p, w, r, w->op->fuses(w));
     if (r->op == &op_Activation) post = r->fused->posts.post[0];
-    else if (strcmp(r->op->type, "Clip") ? !activation_of(r, &post.activate) : !clip_limits(r, &post.activate)) return OK;
+    else if (!(is_type(r, "Clip") ? clip_limits(r, &post.activate) : activation_of(r, &post.activate))) return OK;
     return has_room(w) ? add_post(p, w, r, &post) : OK;
 }
 

@@ -4,6 +4,7 @@
  * (BatchNormalization, Mul and Add with constants) goes into weights and bias; activations and the arithmetic with another value of the same shape (the
  * residual Add) become posts. A value disappears only if nothing else reads it and it is no output of the plan. Only float32 fuses. */
 #pragma once
+#include <string.h>
 #include "engine/multiply.h"
 #include "engine/plan.h"
 
@@ -24,6 +25,7 @@ void fused_run(const Step *s, bool adds, MultiplyRun *run);
 
 /* For patterns ------------------------------------------------------------------------------------------------------------------------ */
 
+static inline bool is_type(const Step *s, const char *type) { return !strcmp(s->op->type, type); }
 /* The planned step of operator `type` that writes b, NULL: none does. readers: how many steps and outputs must read b, 0: any number. */
 Step *written_by(const Buffer *b, const char *type, int readers);
 /* Input i of s when nothing but s reads it and a planned step of operator `type` writes it: that step. NULL otherwise. */

@@ -32,8 +32,6 @@ Err become_activation(Plan *plan, Step *s, Buffer *x, const Activate *activate)
     return OK;
 }
 
-static bool is_type(const Step *s, const char *type) { return !strcmp(s->op->type, type); }
-
 /* Mul(x, number): the number. */
 static bool scaled(const Step *mul, const Buffer *x, float *by)
 {

@@ -9,9 +9,7 @@
 #include "engine/attend.h"
 #include "engine/fuse.h"
 #include "engine/plan_internal.h"
-#include "engine/run_ops.h"
 #include "engine/view.h"
-#include "engine/walk.h"
 
 enum { MAX_CHAIN = 12 };
 
@@ -25,18 +23,19 @@ typedef struct Reach {
 
 /* Operands ------------------------------------------------------------------------------------------------------------------------------ */
 
-static bool is(const Step *s, const char *type) { return !strcmp(s->op->type, type); }
-
-static bool is_reshape(const Step *s) { return is(s, "Reshape") || is(s, "Unsqueeze") || is(s, "Squeeze") || is(s, "Flatten") || is(s, "Identity"); }
+static bool is_reshape(const Step *s)
+{
+    return is_type(s, "Reshape") || is_type(s, "Unsqueeze") || is_type(s, "Squeeze") || is_type(s, "Flatten") || is_type(s, "Identity");
+}
 
 /* What s shows without touching the elements; NULL: it makes new ones. */
 static Buffer *shown_by(const Step *s, float *scale)
 {
     float by;
-    if (is_reshape(s) || is(s, "Transpose") || is(s, "Expand") || is(s, "Tile")) return s->in[0];
-    for (int k = 0; is(s, "Mul") && s->n_in == 2 && k < 2; k++)
+    if (is_reshape(s) || is_type(s, "Transpose") || is_type(s, "Expand") || is_type(s, "Tile")) return s->in[0];
+    for (int k = 0; is_type(s, "Mul") && s->n_in == 2 && k < 2; k++)
         if (number_of(s, k, &by) && shape_equal(&s->in[!k]->shape, &s->out[0]->shape)) { *scale *= by; return s->in[!k]; }
-    if (!is(s, "Div") || !number_of(s, 1, &by) || !shape_equal(&s->in[0]->shape, &s->out[0]->shape)) return NULL;
+    if (!is_type(s, "Div") || !number_of(s, 1, &by) || !shape_equal(&s->in[0]->shape, &s->out[0]->shape)) return NULL;
     *scale /= by;
     return s->in[0];
 }
@@ -75,13 +74,13 @@ static bool show(Reach *r, const Step *s)
 {
     const int64_t *perm;
     const Shape *to = &s->out[0]->shape;
-    if (is(s, "Transpose")) {
+    if (is_type(s, "Transpose")) {
         int n = attr_is(s->node, "perm", &perm);
         if (r->repeat > 1 && (n != 4 || perm[1] != 1)) return false;
         view_transpose(&r->view, n ? perm : NULL, n);
         return r->view.n >= 0;
     }
-    if (is(s, "Expand") || is(s, "Tile")) return repeat_axes(&r->view, to);
+    if (is_type(s, "Expand") || is_type(s, "Tile")) return repeat_axes(&r->view, to);
     if (!is_reshape(s)) return true;
     if (join_repeats(r, to)) return true;
     if (r->repeat > 1) return false;
@@ -191,9 +190,10 @@ static bool from_product(const Buffer *b, const Shape *scores)
     for (int i = 0; i < 4 && b->readers == 1 && b->writer && !b->writer->late && shape_equal(&b->shape, scores); i++) {
         float number;
         const Step *s = b->writer;
-        if (is(s, "MatMul")) return true;
-        if (is(s, "Where")) b = s->in[number_of(s, 1, &number) ? 2 : 1];
-        else if (is(s, "Mul") || is(s, "Div") || is(s, "Add")) b = s->in[!number_of(s, 1, &number) && (s->in[0]->constant || s->in[0]->count < b->count)];
+        if (is_type(s, "MatMul")) return true;
+        if (is_type(s, "Where")) b = s->in[number_of(s, 1, &number) ? 2 : 1];
+        else if (is_type(s, "Mul") || is_type(s, "Div") || is_type(s, "Add"))
+            b = s->in[!number_of(s, 1, &number) && (s->in[0]->constant || s->in[0]->count < b->count)];
         else return false;
     }
     return false;
@@ -251,9 +251,9 @@ static Buffer *unmasked(const Step *s, Between *t)
 {
     float fill;
     const Shape *scores = &s->out[0]->shape;
-    for (int k = 0; is(s, "Add") && k < 2; k++)
+    for (int k = 0; is_type(s, "Add") && k < 2; k++)
         if (from_product(s->in[k], scores) && take_mask(s->in[!k], (Bias){ .kind = BIAS_ADDED }, scores, t)) return s->in[k];
-    for (int k = 1; is(s, "Where") && k < 3; k++) {
+    for (int k = 1; is_type(s, "Where") && k < 3; k++) {
         Bias b = { .kind = k == 2 ? BIAS_HIDDEN : BIAS_SEEN };
         if (!from_product(s->in[k], scores) || !number_of(s, 3 - k, &fill)) continue;
         b.fill = (double)fill;
@@ -269,7 +269,7 @@ static Step *find_scores(const Step *softmax, Between *t)
     for (int i = 0; i < 3 && b->readers == 1 && b->writer && !b->writer->late; i++) {
         const Step *s = b->writer;
         Buffer *next = NULL;
-        if (is(s, "Mul") || is(s, "Div")) {
+        if (is_type(s, "Mul") || is_type(s, "Div")) {
             next = shown_by(s, &t->scale);
             if (next) b = next;
             break;
@@ -291,7 +291,7 @@ static Step *find_result(Plan *p, Step *product, HeadsOf *y)
         Step *s = p->step[i];
         const int64_t *perm;
         int64_t stride[MAX_RANK];
-        if (!s || s->late || !is(s, "Transpose") || s->in[0] != product->out[0]) continue;
+        if (!s || s->late || !is_type(s, "Transpose") || s->in[0] != product->out[0]) continue;
         int n = attr_is(s->node, "perm", &perm);
         if (n != shape->rank || perm[n - 1] != n - 1) break;
         shape_strides(&s->out[0]->shape, stride);
@@ -337,7 +337,7 @@ Err fuse_attention(Plan *p)
 {
     for (int i = 0; i < p->n_step; i++) {
         Step *s = p->step[i];
-        if (s && !s->late && is(s, "MatMul") && s->out[0]) TRY(fuse_heads(p, s));
+        if (s && !s->late && is_type(s, "MatMul") && s->out[0]) TRY(fuse_heads(p, s));
     }
     return OK;
 }

@@ -78,8 +78,8 @@ static Buffer *inverse_root_of(const Buffer *b, float *epsilon)
 /* d / sqrt(mean(d^2) + epsilon): d */
 static Buffer *quotient_of(const Step *s, float *epsilon)
 {
-    if (!strcmp(s->op->type, "Div")) return root_of(s->in[1], epsilon) == s->in[0] ? s->in[0] : NULL;
-    for (int k = 0; !strcmp(s->op->type, "Mul") && k < 2; k++) if (inverse_root_of(s->in[k], epsilon) == s->in[!k]) return s->in[!k];
+    if (is_type(s, "Div")) return root_of(s->in[1], epsilon) == s->in[0] ? s->in[0] : NULL;
+    for (int k = 0; is_type(s, "Mul") && k < 2; k++) if (inverse_root_of(s->in[k], epsilon) == s->in[!k]) return s->in[!k];
     return NULL;
 }
 
@@ -93,7 +93,7 @@ static bool is_row(const Buffer *c, const Shape *y)
 /* What is one step nearer to x than s, when s is `type` of it and a row. */
 static Step *peel(Step *s, const char *type, Buffer **row)
 {
-    for (int k = 0; !strcmp(s->op->type, type) && k < 2; k++) {
+    for (int k = 0; is_type(s, type) && k < 2; k++) {
         Buffer *c = s->in[k], *x = s->in[!k];
         if (!is_row(c, &s->out[0]->shape) || x->readers != 1 || !x->writer) continue;
         *row = c;
@@ -119,7 +119,7 @@ static bool is_factor(const Buffer *i, const Buffer *x, const Buffer *mean, floa
 /* x * i + (shift - mean(x) * i): in becomes x, scale, shift. */
 static bool is_keras(const Step *s, float *epsilon, Buffer *in[3])
 {
-    for (int k = 0; !strcmp(s->op->type, "Add") && k < 2; k++) {
+    for (int k = 0; is_type(s, "Add") && k < 2; k++) {
         const Step *a = only_from(s, k, "Mul"), *c = only_from(s, !k, "Sub"), *b = c ? only_from(c, 1, "Mul") : NULL;
         for (int j = 0; a && b && is_row(c->in[0], &s->out[0]->shape) && j < 4; j++) {
             Buffer *x = a->in[j % 2], *i = a->in[!(j % 2)], *mean = b->in[j / 2];

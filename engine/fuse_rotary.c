@@ -134,7 +134,7 @@ static Buffer *half_of_pairs(const Buffer *b, int which)
     return fits ? split->in[0] : NULL;
 }
 
-/* u * v: which of the two is `one`, the other into *other. */
+/* Whether mul is one * *other, in either order. */
 static bool times(const Step *mul, const Buffer *one, Buffer **other)
 {
     *other = mul->in[0] == one ? mul->in[1] : mul->in[0];
@@ -168,8 +168,8 @@ Err fuse_rotary(Plan *p)
     for (int i = p->n_step - 1; i >= 0; i--) {
         Step *s = p->step[i];
         if (!s || s->late || !s->out[0]) continue;
-        if (!strcmp(s->op->type, "Add") && s->n_in == 2) TRY(fuse_halves(p, s));
-        else if (!strcmp(s->op->type, "Concat")) TRY(fuse_pairs(p, s));
+        if (is_type(s, "Add") && s->n_in == 2) TRY(fuse_halves(p, s));
+        else if (is_type(s, "Concat")) TRY(fuse_pairs(p, s));
     }
     return OK;
 }
