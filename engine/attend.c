@@ -5,6 +5,7 @@
 #include "engine/attend.h"
 #include "engine/matmul.h"
 #include "engine/move.h"
+#include "engine/run_ops.h"
 #include "engine/walk.h"
 
 enum { SCORES = 4096, LINE = 16 };             /* scores of a block, unless a few rows have more */
@@ -17,7 +18,7 @@ typedef struct Layout {
     const Kernels *kernels;
     int64_t columns;                           /* of a panel of values */
     int64_t rows, ld;                          /* of scores */
-    size_t  keys, values, all;
+    size_t  keys, values, bytes;               /* bytes: of all three */
 } Layout;
 
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -74,20 +75,20 @@ static Layout layout_of(const Attend *a)
     l.rows = lesser(SCORES / l.ld < strip ? strip : SCORES / l.ld / strip * strip, a->length);
     l.keys = packs ? (size_t)(ceil_to(a->total, tile) * a->size) : 0;
     l.values = packs ? (size_t)(ceil_to(a->value_size, l.columns) / l.columns * a->total * tile) : 0;
-    l.all = (size_t)ceil_to((int64_t)(l.keys + l.values) + l.rows * l.ld, LINE);
+    l.bytes = (size_t)ceil_to((int64_t)(l.keys + l.values) + l.rows * l.ld, LINE) * (packs ? sizeof(float) : sizeof(double));
     return l;
 }
 
 Err attend_scratch(const Plan *plan, const Attend *a, size_t *bytes)
 {
     const int64_t most = 1 << 24;
-    if (!kernels_best())
-        return err_set(ERR_ARG, "ONESHOT_ISA names no instruction set that this machine runs; the highest here is %s.", kernels_isa(kernels_levels() - 1));
+    const Kernels *kernels;
+    TRY(find_kernels(&kernels));
     if (a->kv_heads < 1 || a->heads % a->kv_heads) return err_set(ERR_SHAPE, "%lld heads do not share %lld heads of keys.", (long long)a->heads, (long long)a->kv_heads);
     if (a->size < 1 || a->total > most || a->size > most || a->value_size > most) return err_set(ERR_SHAPE, "Heads of this size cannot be run.");
     *bytes = 0;
     if (!a->total || !a->value_size || !a->length) return OK;
-    *bytes = (size_t)plan->threads * layout_of(a).all * (a->dtype == DT_F64 ? 8 : 4);
+    *bytes = (size_t)plan->threads * layout_of(a).bytes;
     return OK;
 }
 
@@ -219,11 +220,10 @@ void attend(const Plan *plan, const Attend *a, void *scratch)
     if (!a->total || !a->value_size || !a->length) return;
     Layout l = layout_of(a);
     int64_t heads = a->batch * a->kv_heads, parts = heads % plan->threads ? plan->threads : 1;
-    size_t share = l.all * (a->dtype == DT_F64 ? 8 : 4);
     #pragma omp parallel for schedule(dynamic) num_threads(plan->threads) if (a->batch * a->heads * a->length * a->total * a->size > PARALLEL_WORK)
     for (int64_t i = 0; i < heads * parts; i++)
         run_part(a, &l, (int64_t[]){ i / parts / a->kv_heads, i / parts % a->kv_heads }, (int64_t[]){ i % parts, parts },
-                 (char *)scratch + (size_t)omp_get_thread_num() * share);
+                 (char *)scratch + (size_t)omp_get_thread_num() * l.bytes);
 }
 
 Err attend_bias(const Attend *a, const Buffer *b, bool partly, Bias *out)

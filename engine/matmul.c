@@ -54,7 +54,8 @@ static void run_rows(const Matmul *p, const float *a, const float *b, float *y, 
         }
 }
 
-void matmul_one(const Matmul *p, const float *a, const float *b, float *y, float *scratch)
+/* One product, in the calling thread. */
+static void matmul_one(const Matmul *p, const float *a, const float *b, float *y, float *scratch)
 {
     for (int i = 0; i < p->m; i += ROWS) {
         Matmul part = *p;

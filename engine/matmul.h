@@ -15,8 +15,6 @@ typedef struct Matmul {
 size_t matmul_scratch(const Matmul *p);
 /* Rows k0 ... k1 - 1 of `n` columns of B from n0 on, as the dense kernel reads them: a panel of part->width columns. */
 void   matmul_pack(const Matmul *p, const float *b, const PanelPart *part, float *panel);
-/* One product, in the calling thread. */
-void   matmul_one(const Matmul *p, const float *a, const float *b, float *y, float *scratch);
 
 /* Products i < count of a + at_a[i] and b + at_b[i] (elements; NULL: 0) into y + i * y_step. */
 typedef struct MatmulRun {

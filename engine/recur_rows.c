@@ -11,7 +11,7 @@ typedef struct Direction {
     size_t at;                         /* floats of scratch before its own */
 } Direction;
 
-typedef struct RecurRows { Recur u; const Kernels *kernels; Direction direction[2]; size_t input_scratch; } RecurRows;
+typedef struct RecurRows { Recur u; const Kernels *kernels; Direction direction[2]; } RecurRows;
 
 static int64_t rows_of(const Recur *u) { return u->cell[0].gates * u->cell[0].hidden; }
 
@@ -29,7 +29,7 @@ bool recur_rows_fit(const Step *s, const Recur *u)
     return fits;
 }
 
-/* Adds n rows: y += x */
+/* y += x, y *= x */
 static void add(const Kernels *k, const float *x, float *y, int64_t n) { k->combine_f32(&(Combine){ ARITHMETIC_ADD, 1, 1 }, y, x, y, (size_t)n); }
 
 static void multiply(const Kernels *k, const float *x, float *y, int64_t n) { k->combine_f32(&(Combine){ ARITHMETIC_MUL, 1, 1 }, y, x, y, (size_t)n); }
@@ -149,14 +149,15 @@ Err recur_rows_prep(Plan *plan, Step *s, const Recur *u)
 {
     RecurRows *r;
     const size_t line = 16;
+    size_t input_scratch = 0;                  /* of all directions: their inputs are multiplied one after the other */
     TRY(plan_array(plan, 1, sizeof *r, &r));
     r->u = *u;
     TRY(find_kernels(&r->kernels));
     for (int64_t d = 0; d < u->directions; d++) {
         TRY(direction_prep(plan, s, r, d));
-        if (r->direction[d].input.scratch > r->input_scratch) r->input_scratch = r->direction[d].input.scratch;
+        if (r->direction[d].input.scratch > input_scratch) input_scratch = r->direction[d].input.scratch;
     }
-    size_t at = (r->input_scratch / sizeof(float) + line) / line * line;
+    size_t at = (input_scratch / sizeof(float) + line) / line * line;
     for (int64_t d = 0; d < u->directions; d++) {
         r->direction[d].at = at;
         size_t own = (size_t)((u->length + 1) * u->batch * rows_of(u) + 2 * u->batch * u->cell[0].hidden) + r->direction[d].state.scratch / sizeof(float);

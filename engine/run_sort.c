@@ -33,20 +33,26 @@ static bool key_before(const void *data, int64_t a, int64_t b)
     return k->least ? u < v : u > v;
 }
 
-/* The first k of idx[0..n) in the order of merge_sort; the rest in any order. A heap holds the best so far, the last of them on top. */
+/* In the order of merge_sort. */
 static bool is_later(const Keys *k, int64_t a, int64_t b) { return key_before(k, b, a) || (!key_before(k, a, b) && a > b); }
+
+static void swap(int64_t *a, int64_t *b)
+{
+    int64_t old = *a;
+    *a = *b;
+    *b = old;
+}
 
 static void sift_down(int64_t *heap, int64_t k, int64_t at, const Keys *keys)
 {
     for (int64_t child; (child = 2 * at + 1) < k; at = child) {
         if (child + 1 < k && is_later(keys, heap[child + 1], heap[child])) child++;
         if (!is_later(keys, heap[child], heap[at])) return;
-        int64_t swap = heap[at];
-        heap[at] = heap[child];
-        heap[child] = swap;
+        swap(&heap[at], &heap[child]);
     }
 }
 
+/* The first k of idx[0..n) in that order; the rest in any. A heap holds the best so far, the last of them on top. */
 static void select_first(int64_t *idx, int64_t n, int64_t k, const Keys *keys)
 {
     for (int64_t i = k / 2 - 1; i >= 0; i--) sift_down(idx, k, i, keys);
@@ -54,15 +60,11 @@ static void select_first(int64_t *idx, int64_t n, int64_t k, const Keys *keys)
         const double *real = keys->real;                           /* most are no candidates; of equals the one that came first stays */
         if (real && (keys->least ? real[idx[i]] >= real[idx[0]] : real[idx[i]] <= real[idx[0]])) continue;
         if (!key_before(keys, idx[i], idx[0])) continue;
-        int64_t swap = idx[0];
-        idx[0] = idx[i];
-        idx[i] = swap;
+        swap(&idx[0], &idx[i]);
         sift_down(idx, k, 0, keys);
     }
     for (int64_t left = k - 1; left > 0; left--) {
-        int64_t swap = idx[0];
-        idx[0] = idx[left];
-        idx[left] = swap;
+        swap(&idx[0], &idx[left]);
         sift_down(idx, left, 0, keys);
     }
 }
