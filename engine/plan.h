@@ -37,6 +37,7 @@ struct Buffer {
     int first, last;           /* memory planning: steps between which it must keep its bytes */
     size_t offset;
 };
+static inline Tensor buffer_tensor(const Buffer *b) { return (Tensor){ b->dtype, b->shape, b->bytes, b->data }; }      /* the elements stay the buffer's */
 
 struct Step {
     const Node *node; const Op *op;

@@ -119,7 +119,7 @@ static void test_constants(void **state)
     assert_false(splits(b, (Shape){ 3, { 4, 4, 4 } }, 17));
 }
 
-/* Elements of x (n, 6) in one row, picked by indices (n * 6) that come from its sizes: `row`, the sample that each takes from, times 6, and `column`. */
+/* Elements of x (n, 6) in one row, picked by indices: stored ones, or 6 * sample + column with samples counted up (each takes from itself) or down. */
 static bool splits_gathered(bool other_sample, bool stored)
 {
     Build *b = begin("n,6");

@@ -103,7 +103,7 @@ static bool near_lists(const List *want, const List *got, char *text, size_t siz
     }
     for (int64_t i = 0; i < want->n; i++) {
         const Buffer *b = want->item[i];
-        Tensor t = b->list ? (Tensor){ .shape.rank = -1, .data = b->list } : (Tensor){ b->dtype, b->shape, b->bytes, b->data };
+        Tensor t = b->list ? (Tensor){ .shape.rank = -1, .data = b->list } : buffer_tensor(b);
         if (!near(&t, got->item[i], text, size)) return false;
     }
     return true;

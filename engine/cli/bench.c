@@ -3,7 +3,6 @@
 #include "kernels/kernels.h"
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
@@ -88,6 +87,15 @@ static Err bench_settings(Arena *arena, const Settings *s, Bench *b)
 /* What takes part in one call. */
 typedef struct Field { Executor own, dense; Rival rival; Contender contender[3], *list[3]; int n; } Field;
 
+/* The outputs of the plan's last run. */
+static Err outputs_of(const Bench *b, const Plan *p, Tensor **out)
+{
+    *out = arena_array(b->arena, (size_t)p->n_out + 1, sizeof **out);
+    if (!*out) return err_set(ERR_NOMEM, "out of memory");
+    for (int i = 0; i < p->n_out; i++) (*out)[i] = buffer_tensor(p->out[i]);
+    return OK;
+}
+
 static Err enter_dense(Bench *b, Field *f)
 {
     const Settings *s = b->settings;
@@ -97,20 +105,17 @@ static Err enter_dense(Bench *b, Field *f)
     TRY(executor_start(b, &f->dense, true, c));
     c->name = "dense";
     if (s->dense) return OK;                       /* other weights, other outputs */
-    const Plan *own = f->own.plan[0], *other = f->dense.plan[0];
-    Tensor *out = arena_array(b->arena, (size_t)other->n_out + 1, sizeof *out);
-    if (!out) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < other->n_out; i++) out[i] = buffer_tensor(other->out[i]);
-    return outputs_compare(own, out, &c->error);
+    Tensor *out;
+    TRY(outputs_of(b, f->dense.plan[0], &out));
+    return outputs_compare(f->own.plan[0], out, &c->error);
 }
 
 static Err enter_rival(Bench *b, Field *f)
 {
     const Plan *own = f->own.plan[0];
     Contender *c = f->list[f->n++];
-    Tensor *out = arena_array(b->arena, (size_t)own->n_out + 1, sizeof *out);
-    if (!out) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < own->n_out; i++) out[i] = buffer_tensor(own->out[i]);
+    Tensor *out;
+    TRY(outputs_of(b, own, &out));
     TRY(rival_start(b, b->settings->model, &f->rival, c));
     TRY(rival_outputs(b, &f->rival, out, own->n_out));
     return outputs_compare(own, out, &c->error);

@@ -32,7 +32,7 @@ typedef struct Startup { double load, plan, first; int64_t peak_bytes; } Startup
 
 typedef struct Contender Contender;
 struct Contender {
-    const char *name;              /* "oneshot", "sparse", "dense", "onnxruntime" */
+    const char *name;              /* "oneshot", "sparse", "dense", or the other runtime's */
     const char *version;           /* of another runtime; NULL: this program */
     const char *path;              /* of the model */
     Startup startup;
@@ -80,7 +80,6 @@ Err bench_race(Bench *b, Contender *const *c, int n);
  * contender runs more inferences while the machine is quiet, so the median of all of them would flatter whom the quiet met. */
 typedef struct Ratio { double median, low, high; } Ratio;
 Ratio ratio_of(const Bench *b, const Contender *first, const Contender *c);
-Tensor buffer_tensor(const Buffer *b);
 /* How far outputs are from those of the plan's last run: the largest difference relative to the output's largest magnitude. ERR_SHAPE when types or shapes differ. */
 Err outputs_compare(const Plan *p, const Tensor *other, double *error);
 

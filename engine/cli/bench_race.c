@@ -45,8 +45,6 @@ Ratio ratio_of(const Bench *b, const Contender *first, const Contender *c)
     return (Ratio){ series_median(&c->pace) / series_median(&first->pace), series_quantile(&s, 0.25), series_quantile(&s, 0.75) };
 }
 
-Tensor buffer_tensor(const Buffer *b) { return (Tensor){ b->dtype, b->shape, b->bytes, b->data }; }
-
 Err outputs_compare(const Plan *p, const Tensor *other, double *error)
 {
     *error = 0;

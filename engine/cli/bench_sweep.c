@@ -12,7 +12,7 @@ typedef struct Point {
     double asked, zeros;           /* of the prunable weights: asked for, reached */
     double bound;                  /* all multiply-adds over those that are left: the layers that stay dense included; NaN: unknown */
     double median, items;          /* seconds; a second */
-    Ratio  dense, rival;           /* times as fast as the dense model, as ONNX Runtime */
+    Ratio  dense, rival;           /* times as fast as the dense model, as the other runtime */
 } Point;
 
 typedef struct Sweep { Point point[MOST_POINTS]; int n; Pattern pattern; Contender dense, rival; bool against; } Sweep;
@@ -139,7 +139,7 @@ static void draw(Text *t, const Bench *b, const Sweep *w)
     for (int i = 0; i < BOUND_POINTS; i++) bound_x[i] = 100 * last * i / (BOUND_POINTS - 1), bound_y[i] = 1 / (1 - bound_x[i] / 100);
     ChartLine line[3] = { { "over dense", curve[0].x, curve[0].y, w->n, curve[0].low, curve[0].high, false } };
     int n = 1;
-    const char *over = w->against && w->rival.name[0] == 'o' ? "over ONNX Runtime" : "over DeepSparse";
+    const char *over = w->against && !strcmp(w->rival.name, "onnxruntime") ? "over ONNX Runtime" : "over DeepSparse";
     if (w->against) line[n++] = (ChartLine){ over, curve[1].x, curve[1].y, w->n, curve[1].low, curve[1].high, false };
     line[n++] = (ChartLine){ "1 / (1 - sparsity)", bound_x, bound_y, BOUND_POINTS, NULL, NULL, true };
     const char *title = arena_printf(t->arena, "%s: speedup against sparsity", name);

@@ -52,7 +52,8 @@ static Err compare_buffers(Job *j, const char *name, const Buffer *a, const Buff
 {
     Row *r = row_of(j, name);
     if (!r) return err_set(ERR_NOMEM, "out of memory");
-    Err e = difference_add(&r->d, &(Tensor){ a->dtype, a->shape, a->bytes, a->data }, &(Tensor){ b->dtype, b->shape, b->bytes, b->data });
+    Tensor x = buffer_tensor(a), y = buffer_tensor(b);
+    Err e = difference_add(&r->d, &x, &y);
     if (e != OK && !r->why) r->why = arena_printf(j->arena, "%s", err_text());
     return OK;
 }

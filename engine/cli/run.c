@@ -57,7 +57,7 @@ static Err add_value(Arena *arena, const char *name, const Buffer *b, Arrays *ou
     if (!l) {
         Array *list = arena_grow(arena, out->at, out->n, sizeof *list);
         if (!list) return err_set(ERR_NOMEM, "out of memory");
-        list[out->n++] = (Array){ name, { b->dtype, b->shape, b->bytes, b->data } };
+        list[out->n++] = (Array){ name, buffer_tensor(b) };
         out->at = list;
         return OK;
     }
