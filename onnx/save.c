@@ -3,8 +3,6 @@
  * An unedited model is its source; only its data files have to be at hand beside the output. */
 #include "onnx/encode.h"
 #include "onnx/store.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

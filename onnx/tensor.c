@@ -2,7 +2,6 @@
 #include "onnx/tensor.h"
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 typedef struct TypeRow { const char *name; int bits; bool is_float; } TypeRow;
 static const TypeRow type_row[DT_COUNT] = {

@@ -1,5 +1,4 @@
 #include "onnx/wire.h"
-#include <string.h>
 
 Wire wire_of(Span message, const uint8_t *file)
 {

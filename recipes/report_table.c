@@ -1,6 +1,5 @@
 #include "recipes/report_table.h"
 #include <math.h>
-#include <string.h>
 
 enum { GAP = 2, NAME_COLUMNS_MIN = 12, NAME_COLUMNS_MAX = 48, NOTE_INDENT = 6, NOTE_COLUMNS_MIN = 18 };
 

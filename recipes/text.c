@@ -1,5 +1,4 @@
 /* Strings as NumPy keeps them: UTF-32, all as long as the longest, filled up with zeros. */
-#include <string.h>
 #include "recipes/text.h"
 
 /* One code point of UTF-8 at s[*at]; false: it is none. */

@@ -1,6 +1,4 @@
 #include "tests/seeds.h"
-#include <stdlib.h>
-#include <string.h>
 
 static Bytes conv(void)
 {

@@ -4,7 +4,6 @@
 #include "tests/cmocka.h"
 #include "tests/guard.h"
 #include <math.h>
-#include <stdlib.h>
 
 typedef struct Case {
     Attend a[2];                   /* float32, float64 */

@@ -1,8 +1,5 @@
 /* Operators of com.microsoft on numbers small enough to follow by hand. tests/interop compares them with ONNX Runtime. */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include "engine/plan.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"

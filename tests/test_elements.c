@@ -3,7 +3,6 @@
 #include "tests/cmocka.h"
 #include "tests/weights.h"
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 

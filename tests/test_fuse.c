@@ -6,7 +6,6 @@
 #include "tests/random.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { SOME = 4096 };

@@ -4,11 +4,9 @@
 #include "tests/cmocka.h"
 #include "tests/seeds.h"
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static void expect(Err err, Err code, const char *message)
 {

@@ -1,7 +1,6 @@
 /* Operators of ai.onnx.ml on numbers small enough to follow by hand. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "engine/list.h"
 #include "engine/plan.h"

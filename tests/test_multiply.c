@@ -4,7 +4,6 @@
 #include "tests/guard.h"
 #include "tests/panel_cases.h"
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { ROUNDS = 250 };

@@ -7,7 +7,6 @@
 #include "tests/cmocka.h"
 #include "tests/seeds.h"
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MANY = 5000 };

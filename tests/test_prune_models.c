@@ -6,7 +6,6 @@
 #include "tests/files.h"
 #include <math.h>
 #include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -2,7 +2,6 @@
 #include "tests/cmocka.h"
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 MadeModel made_model(int n)
 {

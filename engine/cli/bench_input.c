@@ -3,7 +3,6 @@
 #include "engine/cli/random_input.h"
 #include "recipes/samples.h"
 #include "recipes/survey.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum { WALK = 8 };                 /* nodes between an input and the table that it chooses from */
