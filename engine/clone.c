@@ -1,5 +1,4 @@
 /* A second plan for another thread: memory of its own for activations and scratch, everything that was prepared is shared. */
-#include <string.h>
 #include "engine/plan_internal.h"
 
 static void *moved(const Plan *from, const Plan *to, void *at)

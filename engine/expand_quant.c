@@ -1,6 +1,5 @@
 /* Quantized operators of ONNX Runtime's tools as what they round: dequantized, computed in float, quantized; or integer products and one rounding.
  * https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md */
-#include <string.h>
 #include "engine/element.h"
 #include "engine/expand.h"
 #include "engine/walk.h"

@@ -1,7 +1,6 @@
 #include "engine/floats.h"
 #include "engine/run_ops.h"
 #include <math.h>
-#include <string.h>
 
 /* PIECE floats of three operands fit in L1; COLUMNS of a strip that several passes go over stay there with their totals. */
 enum { PIECE = 2048, COLUMNS = 512 };

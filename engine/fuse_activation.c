@@ -6,7 +6,6 @@
  *   Mish        x * Tanh(Softplus(x))
  *   Gelu        x * 0.5 * (1 + Erf(x / sqrt(2))), in any order        PyTorch, TensorFlow
  *   Gelu        the same with Tanh(0.7978846 * (x + 0.044715 * x^3)) */
-#include <string.h>
 #include "engine/floats.h"
 #include "engine/fuse.h"
 

@@ -3,7 +3,6 @@
  *               x * i + (shift - mean(x) * i), i = scale / sqrt(mean(d^2) + epsilon)       Keras, through batch_normalization
  *   RMSNorm     x / sqrt(mean(x^2) + epsilon) * scale                                      Llama and its kin
  * Quotients may be products with a Reciprocal, squares Pow or Mul; scale and shift may be missing. */
-#include <string.h>
 #include "engine/fuse.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"

@@ -1,10 +1,8 @@
 /* Rotary embeddings as exporters write them: each pair (a, b) of a row turns by an angle whose cosine and sine come from tables, (a c - b s, b c + a s).
  *   halves   x * c + Concat(-x[h ...], x[... h]) * s       Llama in PyTorch: a and b are h = half a row apart, tables have whole rows
  *   pairs    Concat of (a c - b s) and (a s + b c), a and b split from (..., h, 2)      llama2.c: a and b are neighbours, tables have half a row */
-#include <string.h>
 #include "engine/fuse.h"
 #include "engine/move.h"
-#include "engine/run_ops.h"
 
 /* walk: rows of x, cosines and sines. */
 typedef struct Rotary { Walk walk; int64_t half; bool pairs; } Rotary;

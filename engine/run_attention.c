@@ -4,7 +4,6 @@
 #include "engine/attend.h"
 #include "engine/element.h"
 #include "engine/run_ops.h"
-#include "engine/walk.h"
 #include "engine/widen.h"
 
 /* Sizes of (B,H,S,d), or of (B,S,H*d). */

@@ -7,7 +7,6 @@
 #include "engine/expand.h"
 #include "engine/infer.h"
 #include "engine/run_ops.h"
-#include "engine/walk.h"
 #include "engine/widen.h"
 
 /* One of queries, keys, values: where they lie, their sizes (B,H,rows,columns), and what is added to each column of each head. */

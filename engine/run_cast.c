@@ -1,6 +1,5 @@
 /* Cast, CastLike, BitCast: https://onnx.ai/onnx/operators/onnx__Cast.html */
 #include <math.h>
-#include <string.h>
 #include "engine/element.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"

@@ -6,7 +6,6 @@
 #include "engine/ml.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
-#include "engine/walk.h"
 
 int ml_floats(const Node *n, const char *name, const float **v)
 {

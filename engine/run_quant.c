@@ -1,6 +1,5 @@
 /* Quantization: QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear. */
 #include <math.h>
-#include <string.h>
 #include "engine/element.h"
 #include "engine/move.h"
 #include "engine/quant.h"

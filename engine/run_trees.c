@@ -7,7 +7,6 @@
 #include "engine/element.h"
 #include "engine/ml.h"
 #include "engine/run_ops.h"
-#include "engine/walk.h"
 
 typedef enum Test { TEST_LEQ, TEST_LT, TEST_GTE, TEST_GT, TEST_EQ, TEST_NEQ, TEST_MEMBER, TEST_LEAF } Test;
 
