@@ -12,6 +12,8 @@ static inline void copy_axis(Copy *c, int64_t dim, int64_t from, int64_t to)
 
 /* Bytes of an element as it lies in memory; 0 for types below 8 bits. */
 size_t element_size(DType t);
+/* n copies of one element. */
+void repeat_element(void *to, const void *value, int64_t n, size_t size);
 /* Refuses what cannot be moved element by element: types below 8 bits. */
 Err  movable(const Step *s, const Buffer *b);
 /* The elements of an integer tensor that is a parameter (axes, sizes, ...); *n is their count, at most max. ERR_SHAPE beyond. */

@@ -66,8 +66,7 @@ static Err constant_of_shape_run(Plan *plan, Step *s)
     for (int i = 0; i < y.rank; i++) if (y.dim[i] < 0) return err_set(ERR_SHAPE, "ConstantOfShape has a negative size.");
     TRY(step_output(plan, s, 0, value ? value->dtype : DT_F32, &y));
     if (!value) { memset(s->out[0]->data, 0, s->out[0]->bytes); return OK; }
-    size_t size = element_size(value->dtype);
-    for (int64_t i = 0; i < s->out[0]->count; i++) memcpy((char *)s->out[0]->data + (size_t)i * size, value->data, size);
+    repeat_element(s->out[0]->data, value->data, s->out[0]->count, element_size(value->dtype));
     return OK;
 }
 

@@ -393,10 +393,10 @@ static Err pads_of(const Step *s, int rank, int64_t before[MAX_RANK], int64_t af
     return OK;
 }
 
-static void repeat_value(char *to, const void *value, int64_t n, size_t size)
+void repeat_element(void *to, const void *value, int64_t n, size_t size)
 {
     if (n) memcpy(to, value, size);
-    for (int64_t have = 1; have < n; have *= 2) memcpy(to + (size_t)have * size, to, (size_t)(have < n - have ? have : n - have) * size);
+    for (int64_t have = 1; have < n; have *= 2) memcpy((char *)to + (size_t)have * size, to, (size_t)(have < n - have ? have : n - have) * size);
 }
 
 typedef struct PadLine { const char *x, *value, *mode; int64_t before, width; size_t size; } PadLine;
@@ -454,7 +454,7 @@ static Err pad_run(Plan *plan, Step *s)
         }
         char *line = to + (size_t)(row * y.dim[last]) * size;
         const PadLine l = { (const char *)x->data + (size_t)(outside ? 0 : from) * size, (const char *)value, mode, before[last], x->shape.dim[last], size };
-        if (outside) repeat_value(line, value, y.dim[last], size);
+        if (outside) repeat_element(line, value, y.dim[last], size);
         else pad_line(&l, line, y.dim[last]);
     }
     return OK;
