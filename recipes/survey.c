@@ -157,13 +157,10 @@ static Err count_operator(Count *c, const Node *n)
             v->op[i].known &= known;
             return OK;
         }
-    if ((v->n_op & (v->n_op - 1)) == 0) {          /* full: powers of two */
-        OperatorCount *larger = arena_array(c->model->arena, v->n_op ? 2 * (size_t)v->n_op : 1, sizeof *larger);
-        if (!larger) return no_memory();
-        if (v->n_op) memcpy(larger, v->op, (size_t)v->n_op * sizeof *larger);
-        v->op = larger;
-    }
-    v->op[v->n_op++] = (OperatorCount){ n->domain, n->op_type, 1, known };
+    OperatorCount *list = arena_grow(c->model->arena, v->op, v->n_op, sizeof *list);
+    if (!list) return no_memory();
+    v->op = list;
+    list[v->n_op++] = (OperatorCount){ n->domain, n->op_type, 1, known };
     return OK;
 }
 
