@@ -155,7 +155,7 @@ FUZZ_SECONDS ?= 1800
 FUZZ_RUNS := $(FUZZ_SRC:tests/fuzz_%.c=run-fuzz-%)
 fuzz: $(FUZZ_RUNS)
 run-fuzz-%:
-	@.ci/packages $(BUILD_PACKAGES) clang libclang-rt-dev
+	@.ci/packages $(TEST_PACKAGES) clang libclang-rt-dev
 	@$(MAKE) --no-print-directory $(BUILD)/fuzz/fuzz_$* BUILD=$(BUILD)/fuzz WARN=-w CC=$(CLANG) FUZZ_MAIN= LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' \
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 	@mkdir -p $(BUILD)/fuzz/corpus/$*

@@ -63,27 +63,28 @@ static double uniform(void)
 }
 
 #if defined(__x86_64__)
-/* 12 chains of fused multiply-adds of 8 floats, in registers only. */
-static double peak_gflops(void)
+/* 12 chains of fused multiply-adds in registers only, as wide as the kernels that are measured. */
+#define ZERO(v, n) "vxorps %%" v #n ", %%" v #n ", %%" v #n "\n"
+#define MADD(v, n) "vfmadd231ps %%" v "12, %%" v "12, %%" v #n "\n"
+#define TWELVE(x, v) x(v, 0) x(v, 1) x(v, 2) x(v, 3) x(v, 4) x(v, 5) x(v, 6) x(v, 7) x(v, 8) x(v, 9) x(v, 10) x(v, 11)
+#define CHAINS(v, turns) __asm__ volatile(TWELVE(ZERO, v) ZERO(v, 12) "1:\n" TWELVE(MADD, v) "dec %0; jnz 1b; vzeroupper" : "+r"(turns) : : \
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "cc")
+static double peak_gflops(const Kernels *kernels)
 {
     enum { TURNS = 400000 };
     uint64_t turns = TURNS;
     double t = now();
-    __asm__ volatile("vxorps %%ymm0, %%ymm0, %%ymm0; vxorps %%ymm1, %%ymm1, %%ymm1; vxorps %%ymm2, %%ymm2, %%ymm2; vxorps %%ymm3, %%ymm3, %%ymm3\n"
-                     "vxorps %%ymm4, %%ymm4, %%ymm4; vxorps %%ymm5, %%ymm5, %%ymm5; vxorps %%ymm6, %%ymm6, %%ymm6; vxorps %%ymm7, %%ymm7, %%ymm7\n"
-                     "vxorps %%ymm8, %%ymm8, %%ymm8; vxorps %%ymm9, %%ymm9, %%ymm9; vxorps %%ymm10, %%ymm10, %%ymm10; vxorps %%ymm11, %%ymm11, %%ymm11\n"
-                     "vxorps %%ymm12, %%ymm12, %%ymm12\n"
-                     "1: vfmadd231ps %%ymm12, %%ymm12, %%ymm0; vfmadd231ps %%ymm12, %%ymm12, %%ymm1; vfmadd231ps %%ymm12, %%ymm12, %%ymm2\n"
-                     "vfmadd231ps %%ymm12, %%ymm12, %%ymm3; vfmadd231ps %%ymm12, %%ymm12, %%ymm4; vfmadd231ps %%ymm12, %%ymm12, %%ymm5\n"
-                     "vfmadd231ps %%ymm12, %%ymm12, %%ymm6; vfmadd231ps %%ymm12, %%ymm12, %%ymm7; vfmadd231ps %%ymm12, %%ymm12, %%ymm8\n"
-                     "vfmadd231ps %%ymm12, %%ymm12, %%ymm9; vfmadd231ps %%ymm12, %%ymm12, %%ymm10; vfmadd231ps %%ymm12, %%ymm12, %%ymm11\n"
-                     "dec %0; jnz 1b; vzeroupper"
-                     : "+r"(turns) : : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "cc");
-    return 1e-9 * 2 * 8 * 12 * TURNS / (now() - t);
+    bool wide = !strncmp(kernels->isa, "avx512", 6);
+    if (wide)
+        CHAINS("zmm", turns);
+    else
+        CHAINS("ymm", turns);
+    return 1e-9 * 2 * (wide ? 16 : 8) * 12 * TURNS / (now() - t);
 }
 #else
-static double peak_gflops(void)
+static double peak_gflops(const Kernels *kernels)
 {
+    (void)kernels;
     return NAN;
 }
 #endif
@@ -272,7 +273,7 @@ int main(int argc, char **argv)
     }
     if (threads > 1)
         the_clock = CLOCK_MONOTONIC;
-    printf("kernels %s, %d threads, peak of one thread %.1f GFLOP/s\n", kernels->isa, threads, peak_gflops());
+    printf("kernels %s, %d threads, peak of one thread %.1f GFLOP/s\n", kernels->isa, threads, peak_gflops(kernels));
     Sgemm *sgemm = find_openblas(threads);
     NetTotal total = { 0 };
     for (size_t i = 0; i < countof(layers); i++) {
@@ -282,7 +283,7 @@ int main(int argc, char **argv)
             continue;
         prepare(&layers[i], kernels, threads, &c);
         for (int r = 0; r < rounds; r++) {
-            t.peak[r] = threads * peak_gflops();
+            t.peak[r] = threads * peak_gflops(kernels);
             for (int v = 0; v < VARIANTS; v++)
                 if (v != 1 || sgemm)
                     t.seconds[v][r] = time_variant(&c, v, sgemm);
