@@ -83,7 +83,8 @@ static void sort_rows(const Row *row, int rows, uint8_t *order)
 typedef struct Pair {
     const Weights *w;
     int k0, k1, words, pitch;
-    int m[2], both, alone[2];              /* rows, weights that both have and that one has */
+    int m[2], both, alone[2];              /* rows, weights that meet a row of the panel together and alone */
+    uint64_t together[SPARSE_BLOCK / 64];  /* where */
     const Row *row[2];
 } Pair;
 
@@ -95,8 +96,13 @@ static void pair_set(Pair *p, const Row *row, int first, int second)
     p->row[0] = &row[first];
     p->row[1] = first == second ? &none : &row[second];
     p->both = 0;
-    for (int i = 0; i < p->words; i++)
-        p->both += __builtin_popcountll(p->row[0]->bit[i] & p->row[1]->bit[i]);
+    for (int i = 0; i < p->words; i++) {
+        p->together[i] = p->row[0]->bit[i] & p->row[1]->bit[i];
+        p->both += __builtin_popcountll(p->together[i]);
+    }
+    for (int i = 0; p->both % SPARSE_TOGETHER; p->together[i] &= p->together[i] - 1, p->both--)
+        while (!p->together[i])
+            i++;
     for (int r = 0; r < 2; r++)
         p->alone[r] = p->row[r]->count - p->both;
 }
@@ -110,7 +116,7 @@ static int steps_of(const Pair *p)
 static uint8_t *put_both(const Pair *p, uint8_t *stream)
 {
     for (int i = 0; i < p->words; i++)
-        for (uint64_t left = p->row[0]->bit[i] & p->row[1]->bit[i]; left; left &= left - 1, stream += SPARSE_BOTH) {
+        for (uint64_t left = p->together[i]; left; left &= left - 1, stream += SPARSE_BOTH) {
             int k = 64 * i + __builtin_ctzll(left);
             const float w[2] = { weight(p->w, p->m[0], p->k0 + k), weight(p->w, p->m[1], p->k0 + k) };
             uint16_t at = (uint16_t)(k * p->pitch);
@@ -144,7 +150,7 @@ static void put_alone(const Pair *p, int r, int steps, uint8_t *stream)
 {
     int n = 0;
     for (int i = 0; i < p->words; i++)
-        for (uint64_t left = p->row[r]->bit[i] & ~p->row[!r]->bit[i]; left; left &= left - 1) {
+        for (uint64_t left = p->row[r]->bit[i] & ~p->together[i]; left; left &= left - 1) {
             int k = 64 * i + __builtin_ctzll(left);
             put_one(n++, r, weight(p->w, p->m[r], p->k0 + k), (uint16_t)(k * p->pitch), stream);
         }

@@ -82,9 +82,10 @@ typedef struct Depthwise {
 /* A sparse product, two rows of W at a time. The stream has, for each head in turn and unaligned,
  *     both times   { float w[2]; uint16_t at; }         sum[r][n] += w[r] * panel[at + n] for both rows r
  *     steps times  { float w[4]; uint16_t at[4]; }      sum[q % 2][n] += w[q] * panel[at[q] + n] for q < 4
- * `at` is the offset in the panel of the row that a weight meets. The head of a row without a second one has it twice; the second one's sums count nothing. */
+ * `at` is the offset in the panel of the row that a weight meets. `both` is a multiple of SPARSE_TOGETHER: a loop whose length varies by one ends in a wrong guess
+ * of the processor that costs more than a few shared loads save. The head of a row without a second one has it twice; the second one's sums count nothing. */
 typedef struct SparseHead { uint16_t row[2], both, steps; } SparseHead;
-enum { SPARSE_BOTH = 10, SPARSE_STEP = 24 };                   /* bytes of the stream */
+enum { SPARSE_BOTH = 10, SPARSE_STEP = 24, SPARSE_TOGETHER = 8 };      /* bytes of the stream */
 typedef struct SparsePart {
     const SparseHead *head;
     int heads;

@@ -12,7 +12,6 @@ INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE H h_of(V v) { return v; }
 INLINE V v_of(H h) { return h; }
-INLINE V v_two(const void *w) { return _mm256_castpd_ps(_mm256_broadcast_sd(w)); }
 INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
 #define v_lane(w4, q) _mm256_permute_ps(w4, 0x55 * (q))
 
@@ -25,7 +24,7 @@ INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2 }
 #define SPARSE_FUNCTIONS \
     PAIRS(1, 0) PAIRS(2, 0) PAIRS(3, 0) PAIRS(4, 0) \
-    static Sparse *const sparse_widths[] = { sparse_1_0, sparse_2_0, sparse_3_0, sparse_4_0 };
+    static Sparse *const sparse_widths[][2] = { BOTH(1, 0), BOTH(2, 0), BOTH(3, 0), BOTH(4, 0) };
 #include "kernels/panel.inc"
 
 void panel_avx2(Kernels *k) { panel_fill(k); }

@@ -12,7 +12,6 @@ INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE H h_of(V v) { return _mm512_castps512_ps256(v); }
 INLINE V v_of(H h) { return _mm512_zextps256_ps512(h); }
-INLINE V v_two(const void *w) { return _mm512_castpd_ps(_mm512_broadcastsd_pd(_mm_loadl_pd(_mm_setzero_pd(), w))); }
 INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w)); }
 #define v_lane(w4, q) _mm512_permute_ps(w4, 0x55 * (q))
 
@@ -29,7 +28,7 @@ INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w));
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2, kind##_##R##_3 }
 #define SPARSE_FUNCTIONS \
     PAIRS(0, 1) PAIRS(1, 0) PAIRS(1, 1) PAIRS(2, 0) PAIRS(2, 1) PAIRS(3, 0) PAIRS(3, 1) PAIRS(4, 0) \
-    static Sparse *const sparse_widths[] = { sparse_0_1, sparse_1_0, sparse_1_1, sparse_2_0, sparse_2_1, sparse_3_0, sparse_3_1, sparse_4_0 };
+    static Sparse *const sparse_widths[][2] = { BOTH(0, 1), BOTH(1, 0), BOTH(1, 1), BOTH(2, 0), BOTH(2, 1), BOTH(3, 0), BOTH(3, 1), BOTH(4, 0) };
 #include "kernels/panel.inc"
 
 void panel_avx512(Kernels *k) { panel_fill(k); }
