@@ -136,6 +136,8 @@ typedef struct SaveOptions {
  * An unedited model comes out byte for byte. Beyond 2 GiB tensors move to external data by themselves. */
 Err  model_save(Model *m, const char *path, const SaveOptions *o);
 
+/* Whether model_save will write external data, or may have to, when the model is edited. */
+Err  model_saves_data(Model *m, const SaveOptions *o, bool *yes);
 /* Finds out before long work whether model_save could begin after it, when the model is edited: ERR_ARG, ERR_IO, ERR_UNSUPPORTED as there. */
 Err  model_save_check(Model *m, const char *path, const SaveOptions *o);
 

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXTERNAL_FROM = 1024, SPARSE_OVERHEAD = 64, SPARSE_IR_VERSION = 6 };
+enum { EXTERNAL_FROM = 1024, SPARSE_OVERHEAD = 64, SPARSE_IR_VERSION = 6, EDIT_ROOM = 1 << 20 };
 #define LARGEST_FILE INT64_C(2147483647)       /* of a protobuf message in most readers */
 
 typedef struct Saving {
@@ -378,11 +378,20 @@ static Err note_external(Constant *c, void *user)
     return OK;
 }
 
+/* What an edit adds is known later; metadata is the most of it, for which EDIT_ROOM is plenty. */
+Err model_saves_data(Model *m, const SaveOptions *o, bool *yes)
+{
+    *yes = o->data == DATA_EXTERNAL;
+    if (o->data != DATA_AS_IS) return OK;
+    *yes = (int64_t)m->source.size > LARGEST_FILE - EDIT_ROOM;
+    return model_each_constant(m, note_external, yes);
+}
+
 Err model_save_check(Model *m, const char *path, const SaveOptions *o)
 {
-    bool external = o->data == DATA_EXTERNAL;
+    bool external;
     TRY(check_output(m, path, o));
-    if (o->data == DATA_AS_IS) TRY(model_each_constant(m, note_external, &external));
+    TRY(model_saves_data(m, o, &external));
     if (!external) return OK;
     const char *data = arena_printf(m->arena, "%s.data", path);
     if (!data) return out_of_memory();

@@ -121,6 +121,39 @@ data_in_the_way() {
     rm -r other kept e.onnx e.onnx.data
     only_files m.onnx
 }
+# Outputs of a run replace no file of the model, found out before the first is written; two reports do not go to one file, however it is called.
+one_file_each() {
+    mkdir -p o/test_data_set_0
+    cp m.onnx o/test_data_set_0/output_0.pb
+    run 2 run --model o/test_data_set_0/output_0.pb --data "$top/examples/samples" --out ./o --format pb
+    has err "test_data_set_0/output_0.pb' would replace a model"
+    same m.onnx o/test_data_set_0/output_0.pb
+    rm -r o
+    run 0 convert m.onnx e2.onnx --external-data
+    LC_ALL=C sed 's/e2.onnx.data/out-0003.npz/g' e2.onnx >e.onnx
+    mv e2.onnx.data out-0003.npz
+    cp out-0003.npz kept
+    run 2 run --model e.onnx --data "$top/examples/samples" --out .
+    has err "out-0003.npz' would replace data of a model"
+    same out-0003.npz kept
+    missing out-0000.npz
+    run 0 run --model e.onnx --data "$top/examples/samples" --out o -q
+    exists o/out-0003.npz
+    rm -r o e.onnx e2.onnx out-0003.npz kept
+    run 2 bench --model m.onnx --seconds 60 --json r.json --profile ./r.json
+    has err "--json and --profile cannot both go to './r.json'"
+    run 2 bench --model m.onnx --seconds 60 --sparsity-sweep 0,.5 --json r.json --svg "$PWD/r.json"
+    has err "--json and --svg cannot both go to"
+    run 2 bench --model m.onnx --seconds 60 --sparsity-sweep 0,.5 --json - --svg -
+    run 0 bench --model m.onnx --seconds 0.02 --warmup 0 --json /dev/null --profile /dev/null -q
+    run 2 --model m.onnx --sparsity 0.8 -o x.onnx --json ./x.onnx
+    has err "is where the model goes"
+    run 0 convert m.onnx e.onnx --external-data
+    run 2 --model e.onnx --sparsity 0.8 -o x.onnx --json ./x.onnx.data
+    has err "is where the data of the model goes"
+    rm e.onnx e.onnx.data
+    only_files m.onnx
+}
 # Root may write into read-only folders, so it becomes nobody first.
 locked_folder() {
     local nobody=() arguments
@@ -219,6 +252,7 @@ PYTHON
 check "overwriting" overwriting
 check "bad folders" bad_folders
 check "data in the way" data_in_the_way
+check "one file each" one_file_each
 check "locked folder" locked_folder
 check "file size limit" file_limit
 check "full disk" full_disk

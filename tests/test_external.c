@@ -338,6 +338,57 @@ static void test_larger_than_memory(void **state)
     unlink(test_path("pruned.onnx.data"));
 }
 
+/* A field of bytes that are to follow. */
+static void head_of(Pb *p, uint32_t field, uint64_t size)
+{
+    size_t tag = p->size;
+    pb_varint(p, field, size);
+    p->at[tag] |= 2;
+}
+
+/* A model of one file with a tensor of 2 GiB, a hole. */
+static void write_wide(const char *path)
+{
+    const uint64_t size = 2 * (uint64_t)GIB;
+    Pb file = {0}, graph = {0}, tensor = tensor_head("w", DT_I8, "2147483648"), heads = {0}, opset = {0};
+    head_of(&tensor, 9, size);
+    head_of(&heads, 5, tensor.size + size);
+    pb_text(&graph, 2, "g");
+    pb_raw(&graph, heads.at, heads.size);
+    pb_raw(&graph, tensor.at, tensor.size);
+    pb_varint(&file, 1, 8);
+    pb_varint(&opset, 2, 17);
+    pb_child(&file, 8, &opset);
+    head_of(&file, 7, graph.size + size);
+    pb_raw(&file, graph.at, graph.size);
+    write_file(path, file.at, file.size);
+    assert_true(truncate(path, (off_t)(file.size + size)) == 0);
+    pb_free(&heads);
+    pb_free(&tensor);
+    pb_free(&graph);
+    pb_free(&file);
+}
+
+/* What must leave the file is known to need a data file before the work. */
+static void test_too_large_for_one_file(void **state)
+{
+    (void)state;
+    const SaveOptions as_is = {0}, in_one = { .data = DATA_INLINE };
+    write_wide(test_path("wide.onnx"));
+    Model *m = load(test_path("wide.onnx"));
+    assert_int_equal(initializer(m, "w")->storage, STORED_RAW);
+    assert_int_equal(model_save_check(m, test_path("w.onnx"), &as_is), OK);
+    assert_true(mkdir(test_path("w.onnx.data"), 0777) == 0);
+    assert_int_equal(model_save_check(m, test_path("w.onnx"), &as_is), ERR_IO);
+    assert_non_null(strstr(err_text(), "w.onnx.data: it is a folder"));
+    assert_int_equal(model_save_check(m, test_path("w.onnx"), &in_one), OK);
+    model_free(m);
+    m = load(test_path("inner.onnx"));                 /* a small one, its external data brought in */
+    assert_int_equal(model_save_check(m, test_path("w.onnx"), &in_one), OK);
+    model_free(m);
+    unlink(test_path("wide.onnx"));
+}
+
 /* A store that is not used for the output after all, fetched again, used twice. */
 static void test_store(void **state)
 {
@@ -514,7 +565,7 @@ int main(void)
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_truncated_later),  cmocka_unit_test(test_store),
         cmocka_unit_test(test_killed_between),
         cmocka_unit_test(test_killed_between_copies),                             cmocka_unit_test(test_two_files_replaced),
-        cmocka_unit_test(test_larger_than_memory),
+        cmocka_unit_test(test_larger_than_memory),                                cmocka_unit_test(test_too_large_for_one_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,9 +68,7 @@ static Err bench_settings(Arena *arena, const Settings *s, Bench *b)
     char *end = "";
     *b = (Bench){ .arena = arena, .settings = s, .seconds = s->seconds < 0 ? 10 : s->seconds, .warmup = s->warmup < 0 ? 2 : s->warmup };
     TRY(options_check(s));
-    TRY(report_check(arena, "--json", s->json, s->model, s->dense));
-    TRY(report_check(arena, "--profile", s->profile, s->model, s->dense));
-    TRY(report_check(arena, "--svg", s->svg, s->model, s->dense));
+    TRY(reports_check(arena, s, s->model, s->dense));
     TRY(processor_read(arena, &b->processor));
     b->threads = s->threads ? s->threads : b->processor.available;
     b->streams = s->streams ? s->streams : 1;

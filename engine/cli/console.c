@@ -112,22 +112,48 @@ const char *console_bold(bool on)
     return on ? "\033[1m" : "\033[0m";
 }
 
+Err file_spares(const char *what, const char *path, const char *const *file, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (same_file(path, file[i])) return err_set(ERR_ARG, "%s '%s' would replace %s.", what, path, i ? "data of a model" : "a model");
+    return OK;
+}
+
 Err report_spares(const char *what, const char *path, Model *m)
 {
     const char **file;
     int n;
     if (!path || strcmp(path, "-") == 0) return OK;
     TRY(model_files(m, &file, &n));
-    for (int i = 0; i < n; i++)
-        if (same_file(path, file[i])) return err_set(ERR_ARG, "%s '%s' would replace %s.", what, path, i ? "data of a model" : "a model");
+    return file_spares(what, path, file, n);
+}
+
+/* Where an option sends a report; NULL: nowhere. */
+enum { REPORTS = 3 };
+typedef struct Report { const char *option, *path; } Report;
+typedef struct Reports { Report at[REPORTS]; } Reports;
+
+static Reports reports_of(const Settings *s)
+{
+    return (Reports){ { { "--json", s->json }, { "--profile", s->profile }, { "--svg", s->svg } } };
+}
+
+Err reports_check(Arena *arena, const Settings *s, const char *a, const char *b)
+{
+    Reports r = reports_of(s);
+    for (int i = 0; i < REPORTS; i++) {
+        TRY(report_check(arena, r.at[i].option, r.at[i].path, a, b));
+        for (int k = 0; k < i; k++)
+            if (same_place(arena, r.at[k].path, r.at[i].path)) return err_set(ERR_ARG, "%s and %s cannot both go to '%s'.", r.at[k].option, r.at[i].option, r.at[i].path);
+    }
     return OK;
 }
 
 Err reports_spare(const Settings *s, Model *m)
 {
-    TRY(report_spares("--json", s->json, m));
-    TRY(report_spares("--profile", s->profile, m));
-    return report_spares("--svg", s->svg, m);
+    Reports r = reports_of(s);
+    for (int i = 0; i < REPORTS; i++) TRY(report_spares(r.at[i].option, r.at[i].path, m));
+    return OK;
 }
 
 bool model_open(Arena *arena, const Settings *s, const char *path, Model **out, int *code)
@@ -150,6 +176,21 @@ bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static const char *name_in_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* A file is replaced by its name, links are not followed; a pipe or a device takes any number of writers. */
+bool same_place(Arena *arena, const char *a, const char *b)
+{
+    struct stat st;
+    if (!a || !b || (stat(a, &st) == 0 && !S_ISREG(st.st_mode))) return false;
+    const char *folder_a = folder_of(arena, a), *folder_b = folder_of(arena, b);
+    return folder_a && folder_b && same_file(folder_a, folder_b) && strcmp(name_in_folder(a), name_in_folder(b)) == 0;
 }
 
 int64_t peak_memory(void)

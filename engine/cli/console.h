@@ -28,18 +28,24 @@ Err  console_json(Arena *arena, const char *path, const Text *t);
 /* Finds out before the work whether a report can be written where an option says, `what` ("-", NULL: yes). ERR_ARG: it would replace model a or b (NULL:
  * none); ERR_IO. */
 Err  report_check(Arena *arena, const char *what, const char *path, const char *a, const char *b);
+/* The same for all reports of the settings, no two of which may go to one file. */
+Err  reports_check(Arena *arena, const Settings *s, const char *a, const char *b);
 /* The columns of the terminal that stdout is; 0 when it is none. */
 int  console_width(void);
 /* Title words in bold when stdout is a terminal and NO_COLOR is not set (https://no-color.org); "" otherwise. */
 const char *console_bold(bool on);
 
-/* Finds out whether a report would replace a file that the model reads, external data included. ERR_ARG; ERR_NOMEM. */
+/* Finds out whether a file that is to be written, `what`, would replace one of those of a model: itself, then its data. ERR_ARG. */
+Err  file_spares(const char *what, const char *path, const char *const *file, int n);
+/* The same for a report and a loaded model ("-", NULL: no file). ERR_ARG; ERR_NOMEM. */
 Err  report_spares(const char *what, const char *path, Model *m);
-/* The same for all reports of the settings. */
+/* And for all reports of the settings. */
 Err  reports_spare(const Settings *s, Model *m);
 /* Loads the model, whose files no report of the settings may replace. On failure says why, and for files of other frameworks how to export them, and
  * returns false with the exit code. */
 bool model_open(Arena *arena, const Settings *s, const char *path, Model **out, int *code);
 /* True when both paths lead to one existing file. */
 bool same_file(const char *a, const char *b);
+/* True when what is written to one path (NULL: none) replaces what is written to the other, there already or not. */
+bool same_place(Arena *arena, const char *a, const char *b);
 int64_t peak_memory(void);             /* bytes */

@@ -176,7 +176,7 @@ static int diff(Arena *arena, const Settings *s)
     Model *a = NULL, *b = NULL;
     Comparison *c;
     int code;
-    Err e = report_check(arena, "--json", s->json, s->argument[0], s->argument[1]);
+    Err e = reports_check(arena, s, s->argument[0], s->argument[1]);
     if (e != OK) return console_error(arena, e, false);
     if (model_open(arena, s, s->argument[0], &a, &code) && model_open(arena, s, s->argument[1], &b, &code)) {
         e = compare(arena, a, b, &c);

@@ -181,7 +181,7 @@ static int inspect(Arena *arena, const Settings *s)
     Model *m;
     int code;
     if (s->threads) omp_set_num_threads(s->threads);
-    Err e = report_check(arena, "--json", s->json, s->argument[0], NULL);
+    Err e = reports_check(arena, s, s->argument[0], NULL);
     if (e != OK) return console_error(arena, e, false);
     if (!model_open(arena, s, s->argument[0], &m, &code)) return code;
     PruneReport r = { .model = m };

@@ -3,6 +3,7 @@
 #include "engine/cli/progress.h"
 #include "engine/plan_cache.h"
 #include "onnx/file.h"
+#include "recipes/digest.h"
 #include "recipes/samples.h"
 #include <errno.h>
 #include <stddef.h>
@@ -69,23 +70,49 @@ static Err add_value(Arena *arena, const char *name, const Buffer *b, Arrays *ou
     return OK;
 }
 
+static bool as_pb(const Job *j) { return j->s->format && !strcmp(j->s->format, "pb"); }
+
+/* The file of one output, for npz of all of a sample. */
+static Err output_path(const Job *j, int sample, int output, const char **path)
+{
+    *path = as_pb(j) ? arena_printf(j->scratch, "%s/test_data_set_%d/output_%d.pb", j->s->output, sample, output)
+                     : arena_printf(j->scratch, "%s/out-%04d.npz", j->s->output, sample);
+    return *path ? OK : err_set(ERR_NOMEM, "out of memory");
+}
+
+/* No output may replace a file that the model is read from. */
+static Err check_outputs(const Job *j, int n_sample)
+{
+    const char **file, *path;
+    int n_file, n_out = as_pb(j) ? j->m->graph->n_out : 1;
+    TRY(model_files(j->m, &file, &n_file));
+    for (int i = 0; i < n_sample; i++)
+        for (int k = 0; k < n_out; k++) {
+            ArenaMark mark = arena_mark(j->scratch);
+            TRY(output_path(j, i, k, &path));
+            TRY(file_spares("the output", path, file, n_file));
+            arena_reset(j->scratch, mark);
+        }
+    return OK;
+}
+
 static Err write_outputs(const Job *j, int sample)
 {
     const Plan *p = j->plan;
     Arrays all = { 0 };
-    bool pb = j->s->format && !strcmp(j->s->format, "pb");
-    const char *path = pb ? arena_printf(j->scratch, "%s/test_data_set_%d", j->s->output, sample) : arena_printf(j->scratch, "%s/out-%04d.npz", j->s->output, sample);
-    if (!path) return err_set(ERR_NOMEM, "out of memory");
+    const char *path;
     for (int i = 0; i < p->n_out; i++) {
-        if (pb && p->out[i]->list) return err_set(ERR_UNSUPPORTED, "the output '%s' is no tensor; --format npz writes it", j->m->graph->out[i]->name);
+        if (as_pb(j) && p->out[i]->list) return err_set(ERR_UNSUPPORTED, "the output '%s' is no tensor; --format npz writes it", j->m->graph->out[i]->name);
         TRY(add_value(j->scratch, j->m->graph->out[i]->name, p->out[i], &all));
     }
-    if (!pb) return npz_write(j->scratch, path, all.at, all.n);
-    TRY(make_folder(path));
+    TRY(output_path(j, sample, 0, &path));
+    if (!as_pb(j)) return npz_write(j->scratch, path, all.at, all.n);
+    char *folder = folder_of(j->scratch, path);
+    if (!folder) return err_set(ERR_NOMEM, "out of memory");
+    TRY(make_folder(folder));
     for (int i = 0; i < p->n_out; i++) {
-        const char *file = arena_printf(j->scratch, "%s/output_%d.pb", path, i);
-        if (!file) return err_set(ERR_NOMEM, "out of memory");
-        TRY(pb_write(j->scratch, file, &all.at[i]));
+        TRY(output_path(j, sample, i, &path));
+        TRY(pb_write(j->scratch, path, &all.at[i]));
     }
     return OK;
 }
@@ -119,6 +146,7 @@ static Err run_all(Job *j, Arena *arena)
     Err e = samples_list(arena, j->s->data, &samples);
     j->samples_failed = e == ERR_IO || e == ERR_ARG;
     TRY(e);
+    TRY(check_outputs(j, samples.n));
     TRY(make_folder(j->s->output));
     ProgressLine progress = progress_start(j->s);
     e = run_samples(j, &samples, &progress);

@@ -139,8 +139,8 @@ static Err paths_check(Job *j)
     j->report_path = j->report.output ? path_with_ending(arena, j->report.output, ".report.json") : NULL;
     if (!j->report_path) return err_set(ERR_NOMEM, "not enough memory for the names of files");
     if (strcmp(j->report.output, "-") == 0) return err_set(ERR_ARG, "the model cannot be written to the standard output; give a file with -o.");
-    if (s->json && strcmp(s->json, j->report.output) == 0) return err_set(ERR_ARG, "--json '%s' is where the model goes.", s->json);
-    TRY(report_check(arena, "--json", s->json, s->model, j->report.output));
+    if (same_place(arena, s->json, j->report.output)) return err_set(ERR_ARG, "--json '%s' is where the model goes.", s->json);
+    TRY(reports_check(arena, s, s->model, j->report.output));
     if (s->dry_run) return OK;
     if (same_file(s->model, j->report.output) && s->bench) return err_set(ERR_ARG, "--bench compares with the model that is read; write to another file with -o.");
     if (same_file(s->model, j->report.output) && !s->force)
@@ -154,12 +154,14 @@ static Err files_check(Job *j)
     const Settings *s = j->settings;
     TRY(model_files(j->model, &j->file, &j->n_file));
     if (s->dry_run) return OK;
+    const SaveOptions save = { .force = s->force };
     const char *data = arena_printf(j->console.arena, "%s.data", j->report.output);
+    bool saves_data;
     if (!data) return err_set(ERR_NOMEM, "not enough memory for the names of files");
-    if (s->json && j->n_file > 1 && (strcmp(s->json, data) == 0 || same_file(s->json, data)))
-        return err_set(ERR_ARG, "--json '%s' is where the data of the model goes.", s->json);
+    TRY(model_saves_data(j->model, &save, &saves_data));
+    if (saves_data && same_place(j->console.arena, s->json, data)) return err_set(ERR_ARG, "--json '%s' is where the data of the model goes.", s->json);
     TRY(report_spares("the report", j->report_path, j->model));
-    return model_save_check(j->model, j->report.output, &(SaveOptions){ .force = s->force });
+    return model_save_check(j->model, j->report.output, &save);
 }
 
 static Err plan(Job *j)
@@ -250,7 +252,7 @@ static Err write_reports(Job *j)
     r->peak_bytes = peak_memory();
     report_json(&json, r);
     if (!s->dry_run) TRY(console_json(j->console.arena, j->report_path, &json));
-    if (s->json && (s->dry_run || strcmp(s->json, j->report_path) != 0)) TRY(console_json(j->console.arena, s->json, &json));
+    if (s->json && (s->dry_run || !same_place(j->console.arena, s->json, j->report_path))) TRY(console_json(j->console.arena, s->json, &json));
     if (s->quiet || (s->json && strcmp(s->json, "-") == 0)) return OK;
     report_text(&text, r, &(ReportStyle){ .width = console_width(), .all_layers = s->verbose, .timings = s->verbose });
     if (!s->dry_run) text_add(&text, "\nWritten: %s, %s\n", name_shown(text.arena, r->output), name_shown(text.arena, j->report_path));
