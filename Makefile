@@ -151,7 +151,9 @@ valgrind: all
 	@printf '#!/bin/sh\nexec $(VALGRIND) "%s" "$$@"\n' '$(abspath $(BUILD)/oneshot)' >$(BUILD)/oneshot-in-valgrind && chmod +x $(BUILD)/oneshot-in-valgrind
 	@$(TEST_ENV) ONESHOT="$(abspath $(BUILD)/oneshot-in-valgrind)" tests/run.sh tests/cli_files.sh
 # Findings appear as build/fuzz/crash-*, and belong into tests/corpus/ once fixed. Inputs that reach new code collect in build/fuzz/corpus/.
+# The fuzzer measures both times by the clock on the wall, stopped or not.
 FUZZ_SECONDS ?= 1800
+FUZZ_TIMEOUT ?= 20
 FUZZ_RUNS := $(FUZZ_SRC:tests/fuzz_%.c=run-fuzz-%)
 fuzz: $(FUZZ_RUNS)
 run-fuzz-%:
@@ -160,8 +162,8 @@ run-fuzz-%:
 	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
 	@$(MAKE) --no-print-directory $(BUILD)/test_roundtrip && ONESHOT_SEEDS=$(BUILD)/fuzz/corpus/$* $(BUILD)/test_roundtrip >$(BUILD)/fuzz/seeds.log
-	$(BUILD)/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 $(addprefix -dict=,$(wildcard tests/fuzz_$*.dict)) \
-	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$* $(wildcard tests/corpus/$*)
+	$(BUILD)/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=$(FUZZ_TIMEOUT) -rss_limit_mb=4096 -print_final_stats=1 \
+	    $(addprefix -dict=,$(wildcard tests/fuzz_$*.dict)) -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus/$* $(wildcard tests/corpus/$*)
 interop: venv all
 	@$(TEST_ENV) $(VENV)/bin/python tests/interop/run.py
 bench: venv models all $(BENCHES)
@@ -170,7 +172,7 @@ bench: venv models all $(BENCHES)
 	@$(TEST_ENV) $(VENV)/bin/python bench/bench_command.py
 # The same tests for aarch64, cross-compiled and run in an emulator. Needs the libraries of Debian's arm64 packages.
 check-arm:
-	@.ci/packages gcc-aarch64-linux-gnu qemu-user libssl-dev:arm64 zlib1g-dev:arm64 libcmocka-dev:arm64 libprotobuf-c-dev:arm64 protobuf-c-compiler
+	@.ci/packages gcc-aarch64-linux-gnu qemu-user libgomp1:arm64 libssl-dev:arm64 zlib1g-dev:arm64 libcmocka-dev:arm64 libprotobuf-c-dev:arm64 protobuf-c-compiler
 	@TEST_WRAP=qemu-aarch64 $(MAKE) --no-print-directory check BUILD=$(BUILD)/arm VENV=$(VENV) MODELS=$(BUILD)/no-models \
 	    CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar T='$(TESTS:$(BUILD)/%=$(BUILD)/arm/%)'
 
