@@ -67,16 +67,19 @@ typedef struct Item {
     int n;                                 /* columns */
     const float *x;
     float *panel, *partial;
+    const float *matrix;                   /* where the columns of the current block lie, if the first chunk packs them while it multiplies */
     PanelAhead ahead;                      /* what is packed after the current block */
 } Item;
 
-static void run_dense(const Multiply *m, const Item *it, int k, const DensePart *chunk, const PanelOutput *o)
+static void run_dense(const Multiply *m, const Item *it, const DensePart *chunk, const PanelOutput *o)
 {
     int width = m->packed.kernels->sizes.tile;
     for (int j = 0; j < it->n; j += width) {
         DensePart d = *chunk;
         PanelOutput tile = *o;
-        d.panel = it->panel + (size_t)j * (size_t)k;
+        d.panel = it->panel + (size_t)j * (size_t)d.k;
+        d.fill = d.x ? it->panel + (size_t)j * (size_t)d.k : NULL;
+        d.x = d.x ? d.x + j : NULL;
         tile.columns = least(width, it->n - j);
         tile.residual = o->residual ? o->residual + j : NULL;
         tile.y = o->y + j;
@@ -106,7 +109,8 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     part.partial = o->partial + first * (size_t)(w->sparse ? w->kernels->sizes.sparse : PANEL_BUFFER);
     const PanelAhead ahead = ahead_of(it, chunk);
     if (!w->sparse) {
-        run_dense(m, it, k, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .ahead = ahead }, &part);
+        run_dense(m, it, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .x = chunk ? NULL : it->matrix,
+                                        .ldx = m->shape.window.plane, .ahead = ahead }, &part);
         return;
     }
     SparsePart s = packed_sparse(unit, rows, it->panel);
@@ -139,13 +143,26 @@ static PanelAhead inputs_of(const Multiply *m, const Item *it, int b, int64_t n0
     return (PanelAhead) { it->x + (size_t)first * g->plane + n0 + down * g->in[1] + right, g->plane, end - first };
 }
 
+/* Whether rows of X are rows of the input, and the item's whole vectors of a matrix. */
+static bool is_matrix(const Multiply *m, const Item *it)
+{
+    const PanelWindow *g = &m->shape.window;
+    for (int i = 0; i < 2; i++)
+        if (g->kernel[i] != 1 || g->stride[i] != 1 || g->pad[i] || g->in[i] != g->out[i])
+            return false;
+    return !m->packed.sparse && m->together == 1 && it->n % PANEL_VECTOR == 0 && it->rows >= m->packed.kernels->sizes.strip;
+}
+
 static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
 {
+    bool matrix = is_matrix(m, it);
     const Packed *w = &m->packed;
     for (int b = 0; b < w->blocks; b++) {
         PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n = it->n, .n0 = it->n0 };
         p.width = w->sparse ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
-        w->kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);
+        it->matrix = matrix ? it->x + (size_t)p.k0 * m->shape.window.plane + (size_t)it->n0 : NULL;
+        if (!matrix)
+            w->kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);
         it->ahead = b + 1 < w->blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + it->n);
         o->first = b == 0;
         o->last = b == w->blocks - 1;

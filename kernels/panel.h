@@ -65,6 +65,10 @@ typedef struct DensePart {
     size_t pitch, row, step;   /* of what is not packed */
     int rows, k;               /* rows > 0, k >= 0 */
     const float *panel;
+    float *fill;               /* NULL, or the panel, which is yet to be packed: row k from x + k * ldx. W is packed and has a whole strip, k > 0, columns are
+                                * whole vectors then. */
+    const float *x;
+    size_t ldx;
     PanelAhead ahead;          /* where packed */
 } DensePart;
 

@@ -19,11 +19,13 @@ INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w));
     DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(7, 1) DENSE(8, 1) \
     DENSE(1, 2) DENSE(2, 2) DENSE(3, 2) DENSE(4, 2) DENSE(5, 2) DENSE(6, 2) DENSE(7, 2) DENSE(8, 2) \
     DENSE(1, 3) DENSE(2, 3) DENSE(3, 3) DENSE(4, 3) DENSE(5, 3) DENSE(6, 3) DENSE(7, 3) DENSE(8, 3) \
+    FILL(1) FILL(2) FILL(3) \
     FEWER(1) FEWER(2) FEWER(3) FEWER(4) FEWER(5) FEWER(6) FEWER(7) FEWER(8) \
     static Dense *const packed_tiles[STRIP][3] = { \
         ROW(packed, 1), ROW(packed, 2), ROW(packed, 3), ROW(packed, 4), ROW(packed, 5), ROW(packed, 6), ROW(packed, 7), ROW(packed, 8) }; \
     static Dense *const plain_tiles[STRIP][3] = { \
         ROW(plain, 1), ROW(plain, 2), ROW(plain, 3), ROW(plain, 4), ROW(plain, 5), ROW(plain, 6), ROW(plain, 7), ROW(plain, 8) }; \
+    static Dense *const filling_tiles[] = { filling_1, filling_2, filling_3 }; \
     static Dense *const few_tiles[FEW] = { few_1, few_2, few_3, few_4, few_5, few_6, few_7, few_8 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2, kind##_##R##_3 }
 #define SPARSE_FUNCTIONS \

@@ -47,6 +47,8 @@ enum { TILE = 16, STRIP = 6, SPARSE = 32 };
 
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
+    for (int k = 0; d->fill && k < d->k; k++)
+        memcpy(d->fill + k * TILE, d->x + (size_t)k * d->ldx, (size_t)o->columns * sizeof *d->x);
     for (int m = 0; m < d->rows; m++) {
         const size_t pitch = d->packed ? (size_t)(STRIP * d->k) : d->pitch, row = d->packed ? 1 : d->row, step = d->packed ? STRIP : d->step;
         const float *w = d->w + (size_t)(m / STRIP) * pitch + (size_t)(m % STRIP) * row;

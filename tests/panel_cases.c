@@ -75,6 +75,8 @@ static size_t matrix_floats(int rows, int columns, size_t ld)
 static Case draw_case(int width, Random *r)
 {
     Case c = { .rows = random_between(r, 1, 20), .k = random_between(r, 1, 40), .columns = random_between(r, 1, width), .width = width };
+    if (random_between(r, 0, 3) == 0)
+        c.columns = random_between(r, 1, width / PANEL_VECTOR) * PANEL_VECTOR;
     c.ld = (size_t)random_between(r, c.columns, 100);
     bool by_column = random_between(r, 0, 1);
     int padded = (c.columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR;
@@ -148,6 +150,22 @@ static void run_plain(const Kernels *k, const Case *c)
     k->dense_f32(&(DensePart) { .w = c->w.data, .pitch = pitch, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = c->panel.data }, &c->o);
 }
 
+/* The panel's columns lie in a matrix, and the product packs them. */
+static void run_filling(const Kernels *k, const Case *c)
+{
+    const size_t ldx = 70, columns = (size_t)c->columns, width = (size_t)c->width;
+    Guard x = guard_new(matrix_floats(c->k, c->columns, ldx) * sizeof(float), 0);
+    for (size_t i = 0; i < (size_t)c->k; i++) {
+        memcpy((float *)x.data + i * ldx, (float *)c->panel.data + i * width, columns * sizeof(float));
+        memset((float *)c->panel.data + i * width, 0, columns * sizeof(float));
+    }
+    k->dense_f32(&(DensePart) { .w = c->w.data, .packed = true, .rows = c->rows, .k = c->k, .panel = c->panel.data, .fill = c->panel.data, .x = x.data, .ldx = ldx },
+                 &c->o);
+    for (size_t i = 0; i < (size_t)c->k; i++)
+        assert_memory_equal((float *)x.data + i * ldx, (float *)c->panel.data + i * width, columns * sizeof(float));
+    guard_free(&x);
+}
+
 /* Levels differ in their sizes, so each has operands of its own; both are checked against sums in double. */
 void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
 {
@@ -166,7 +184,8 @@ void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
             weights_pack_dense(&weights, 0, c.k, strip, c.w.data);
         else
             memcpy(c.w.data, w, c.w.bytes);
-        run_case(&c, w, packed ? run_packed : run_plain, both[i]);
+        bool fills = packed && c.columns % PANEL_VECTOR == 0 && c.rows >= strip && c.k && random_between(r, 0, 1);
+        run_case(&c, w, fills ? run_filling : packed ? run_packed : run_plain, both[i]);
         free_case(&c);
     }
 }
