@@ -1,4 +1,4 @@
-/* Arenas: blocks in a list, each filled from its start. Small requests share blocks that double in size up to 1 MiB; a request that would
+/* Arenas: blocks in a list, each filled from its start. Small requests share blocks that double in size up to 8 MiB; a request that would
  * waste much of one gets a block of its own. Nothing is freed singly; what must be (fetched tensors) comes from block_new. */
 #include "onnx/arena.h"
 #include <stdarg.h>
@@ -9,13 +9,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 1 << 20, LINE = 64, HUGE_PAGE = 1 << 21 };
+enum { FIRST_BLOCK = 4096, LINE = 64, HUGE_PAGE = 1 << 21 };
 
 typedef struct Block {
     struct Block *before;          /* allocated earlier */
     size_t size, used;             /* of the bytes after this header */
 } Block;
 struct Arena { Block *last; size_t bytes; };
+static const size_t LARGEST_BLOCK = 4 * HUGE_PAGE - sizeof(Block);
 
 static _Atomic long fail_after;    /* calls left until the first failure; 0: off, -1: failing */
 
@@ -36,14 +37,18 @@ static void *system_alloc(size_t bytes, size_t align)
     return rounded < bytes ? NULL : aligned_alloc(align, rounded);
 }
 
-/* Large blocks get huge pages: filling one then costs a 512th of the page faults. */
-void *block_new(size_t bytes)
+/* Large blocks get huge pages: filling one then costs a 512th of the page faults, and rows of tensors that lie pages apart take one entry of a TLB. */
+static void *pages_alloc(size_t bytes)
 {
-    if (must_fail()) return NULL;
     if (bytes < 2 * HUGE_PAGE) return system_alloc(bytes ? bytes : 1, LINE);
     void *block = system_alloc(bytes, HUGE_PAGE);
     if (block) madvise(block, bytes, MADV_HUGEPAGE);           /* a hint: nothing is lost without it */
     return block;
+}
+
+void *block_new(size_t bytes)
+{
+    return must_fail() ? NULL : pages_alloc(bytes);
 }
 
 void block_free(void *block)
@@ -86,7 +91,7 @@ static Block *block_add(Arena *arena, size_t bytes)
 {
     size_t size = next_block_size(arena, bytes);
     if (size > SIZE_MAX - sizeof(Block)) return NULL;
-    Block *b = system_alloc(sizeof *b + size, LINE);
+    Block *b = pages_alloc(sizeof *b + size);
     if (!b) return NULL;
     *b = (Block){ .before = arena->last, .size = size };
     arena->last = b;
