@@ -13,12 +13,18 @@ enum {
     MOST_ROWS = 768,                       /* in a part, where results go through a buffer */
 };
 
+/* Panels of all groups and images. */
+static int64_t items_of(const Multiply *m)
+{
+    return (int64_t)m->panels * (m->shape.batch / m->together) * m->shape.groups;
+}
+
 /* Few panels: cut the rows too, so that all threads have as many items, or several of them. Each part packs its panel again. */
 static void plan_parts(Multiply *m)
 {
     const MultiplyShape *s = &m->shape;
     const Packed *w = &m->packed;
-    int64_t items = (int64_t)m->panels * (s->batch / m->together) * s->groups;
+    int64_t items = items_of(m);
     int parts = m->together > 1 ? ceil_div(s->weights.rows, MOST_ROWS) : 1;
     while (parts < w->chunks && items * parts % w->threads && items * parts < 4 * w->threads)
         parts++;
@@ -40,19 +46,30 @@ static void plan_panels(Multiply *m)
         m->panels--;
 }
 
+/* Rows of a chunk. Where rows are cut too, threads are to have equally many chunks of nearly equal size. */
+static int dense_chunk(const Multiply *m)
+{
+    const MultiplyShape *s = &m->shape;
+    int strip = m->packed.width, threads = m->packed.threads;
+    int most = least(ceil_div(CHUNK, strip), ceil_div(DENSE_WEIGHTS, (int64_t)least(DENSE_BLOCK, s->k) * strip)) * strip;
+    if (items_of(m) >= threads)
+        return most;
+    int chunks = ceil_div(s->weights.rows, (int64_t)most * threads) * threads;
+    return ceil_div(ceil_div(s->weights.rows, chunks), strip) * strip;
+}
+
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyChoice choice, Multiply *out)
 {
     Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .kernels = kernels, .threads = threads } };
     Packed *w = &m.packed;
-    int strip = kernels->sizes.strip;
     packed_choose(w, choice);
-    w->width = strip;
+    w->width = kernels->sizes.strip;
+    plan_panels(&m);
     if (!w->sparse) {
         w->block = DENSE_BLOCK;
-        w->chunk_rows = least(ceil_div(CHUNK, strip), ceil_div(DENSE_WEIGHTS, (int64_t)least(DENSE_BLOCK, w->k) * strip)) * strip;
+        w->chunk_rows = dense_chunk(&m);
     }
     packed_plan(w);
-    plan_panels(&m);
     plan_parts(&m);
     size_t part_rows = (size_t)m.part_chunks * (size_t)w->chunk_rows, rows = (size_t)w->block + (w->blocks > 1 ? part_rows : 0) + (m.together > 1 ? part_rows : 0);
     m.scratch = (size_t)threads * rows * PANEL_BUFFER * sizeof(float);
@@ -233,7 +250,7 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, fl
 
 void multiply_run(const Multiply *m, const MultiplyRun *run)
 {
-    int64_t items = (int64_t)m->shape.batch / m->together * m->shape.groups * m->panels * m->parts;
+    int64_t items = items_of(m) * m->parts;
     size_t own = m->scratch / (size_t)m->packed.threads / sizeof(float);
     Share share;
     share_start(&share, items, m->packed.threads);
