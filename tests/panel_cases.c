@@ -13,7 +13,7 @@ static void fill(float *x, size_t n, Random *r)
 
 PanelWindow draw_window(Random *r)
 {
-    PanelWindow g;
+    PanelWindow g = { 0 };
     bool same = random_between(r, 0, 1);
     for (int i = 0; i < 2; i++) {
         g.kernel[i] = random_between(r, 1, 4);
