@@ -135,7 +135,7 @@ static int64_t whole_of(double x)
     return x > -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN;
 }
 
-#define COPY(T, U) do { const T *from = (const T *)x + start; for (int64_t i = 0; i < n; i++) y[i] = (U)from[i]; } while (0)
+#define COPY(T, U) do { const T *from = (const T *)x + start; _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = (U)from[i]; } while (0)
 
 void elements_to_i64(DType t, const void *x, int64_t start, int64_t n, int64_t *y)
 {
@@ -200,7 +200,7 @@ static void put_packed(void *x, int64_t i, int bits, unsigned v)
     *at = (uint8_t)((*at & ~(mask << shift)) | (v & mask) << shift);
 }
 
-#define STORE(T, expression) do { T *to = (T *)x + start; for (int64_t i = 0; i < n; i++) to[i] = (T)(expression); } while (0)
+#define STORE(T, expression) do { T *to = (T *)x + start; _Pragma("omp simd") for (int64_t i = 0; i < n; i++) to[i] = (T)(expression); } while (0)
 
 void elements_from_i64(DType t, const int64_t *y, int64_t n, void *x, int64_t start)
 {

@@ -6,6 +6,8 @@
 #include "engine/move.h"
 #include "engine/run_ops.h"
 
+enum { COLUMNS = 512 };                /* of a strip whose results so far stay in L1 */
+
 typedef enum ReduceKind { SUM, MEAN, MOST, LEAST, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE } ReduceKind;
 
 /* The axes of the input in two groups: those that stay and those that are summed over. */
@@ -197,27 +199,52 @@ static int64_t arg_of_row(const float *x, int64_t n, bool least, bool last)
     return best;
 }
 
+/* float32 along another axis: the places of the extreme values of at most COLUMNS neighbouring columns. */
+static void args_of_columns(const float *x, const Axis *a, int columns, bool least, bool last, int64_t *y)
+{
+    float extreme[COLUMNS], sign = least ? -1 : 1;
+    int32_t best[COLUMNS] = { 0 }, equals = last;
+    for (int i = 0; i < columns; i++) extreme[i] = sign * x[i];
+    for (int32_t j = 1; j < a->n; j++) {
+        const float *row = x + j * a->inner;
+        #pragma omp simd
+        for (int i = 0; i < columns; i++) {
+            float v = sign * row[i];
+            int32_t better = (v > extreme[i]) | (equals & (v == extreme[i]));
+            extreme[i] = better ? v : extreme[i];
+            best[i] = better ? j : best[i];
+        }
+    }
+    for (int i = 0; i < columns; i++) y[i] = best[i];
+}
+
+static int64_t arg_of_any(const Buffer *x, int64_t at, const Axis *a, bool least, bool last)
+{
+    double extreme = load(x, at);
+    int64_t best = 0;
+    for (int64_t i = 1; i < a->n; i++) {
+        double v = load(x, at + i * a->inner);
+        if ((least ? v < extreme : v > extreme) || (last && v == extreme)) { extreme = v; best = i; }
+    }
+    return best;
+}
+
 /* ArgMax, ArgMin: the first place of the extreme value, or the last with select_last_index. */
 static Err arg_run(Plan *plan, Step *s)
 {
     const Buffer *x = s->in[0];
     int axis = 0;
     TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
-    int64_t n = x->shape.dim[axis], inner = shape_span(&x->shape, axis + 1, x->shape.rank), *y = s->out[0]->data;
-    bool last = attr_i(s->node, "select_last_index", 0), least = !strcmp(s->op->type, "ArgMin");
+    const Axis a = axis_around(&x->shape, axis, axis + 1);
+    int64_t *y = s->out[0]->data, strips = (a.inner + COLUMNS - 1) / COLUMNS;
+    bool last = attr_i(s->node, "select_last_index", 0), least = !strcmp(s->op->type, "ArgMin"), floats = x->dtype == DT_F32 && a.n < INT32_MAX;
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
-    for (int64_t t = 0; t < s->out[0]->count; t++) {
-        int64_t at = t / inner * n * inner + t % inner, best = 0;
-        if (x->dtype == DT_F32 && inner == 1) {
-            y[t] = arg_of_row((const float *)x->data + at, n, least, last);
-            continue;
-        }
-        double extreme = load(x, at);
-        for (int64_t i = 1; i < n; i++) {
-            double v = load(x, at + i * inner);
-            if ((least ? v < extreme : v > extreme) || (last && v == extreme)) { extreme = v; best = i; }
-        }
-        y[t] = best;
+    for (int64_t t = 0; t < a.outer * strips; t++) {
+        int64_t o = t / strips, first = t % strips * COLUMNS, columns = a.inner - first < COLUMNS ? a.inner - first : COLUMNS;
+        int64_t at = o * a.n * a.inner + first, *to = y + o * a.inner + first;
+        if (floats && a.inner == 1) *to = arg_of_row((const float *)x->data + at, a.n, least, last);
+        else if (floats) args_of_columns((const float *)x->data + at, &a, (int)columns, least, last, to);
+        else for (int64_t i = 0; i < columns; i++) to[i] = arg_of_any(x, at + i, &a, least, last);
     }
     return OK;
 }
@@ -235,34 +262,87 @@ Err arg_prep(Plan *plan, Step *s)
     return OK;
 }
 
+typedef struct Cumulate { const Buffer *x, *y; Axis axis; bool exclusive, reverse, product; } Cumulate;
+
+/* Sums or products so far of COLUMNS columns, or of one line of which a piece is taken at a time, in place: T is double or uint64_t. */
+#define CUMULATE(T) \
+    static void down_##T(const Cumulate *c, T *total, T *v, int64_t n) \
+    { \
+        for (int64_t i = 0; i < n; i++) { \
+            T next = c->product ? total[i] * v[i] : total[i] + v[i]; \
+            v[i] = c->exclusive ? total[i] : next; \
+            total[i] = next; \
+        } \
+    } \
+    static void along_##T(const Cumulate *c, T *total, T *v, int64_t n) \
+    { \
+        T so_far = *total; \
+        for (int64_t k = 0; k < n; k++) { \
+            T *at = v + (c->reverse ? n - 1 - k : k), next = c->product ? so_far * *at : so_far + *at; \
+            *at = c->exclusive ? so_far : next; \
+            so_far = next; \
+        } \
+        *total = so_far; \
+    }
+CUMULATE(double)
+CUMULATE(uint64_t)
+
+typedef union Wides { double real[COLUMNS]; uint64_t bits[COLUMNS]; int64_t whole[COLUMNS]; } Wides;
+
+/* Elements at ... at + n: a row of columns, or a piece of a line. */
+static void cumulate_piece(const Cumulate *c, Wides *total, int64_t at, int64_t n)
+{
+    Wides v;
+    bool line = c->axis.inner == 1;
+    if (dtype_is_whole(c->x->dtype)) {
+        elements_to_i64(c->x->dtype, c->x->data, at, n, v.whole);
+        (line ? along_uint64_t : down_uint64_t)(c, total->bits, v.bits, n);
+        elements_from_i64(c->y->dtype, v.whole, n, c->y->data, at);
+    } else {
+        elements_to_f64(c->x->dtype, c->x->data, at, n, v.real);
+        (line ? along_double : down_double)(c, total->real, v.real, n);
+        elements_from_f64(c->y->dtype, v.real, n, c->y->data, at);
+    }
+}
+
+/* float32 down rows: each is the sum of the one before and of the input's, in float as totals down rows are. */
+static void cumulate_rows(const Cumulate *c, int64_t start, int64_t columns)
+{
+    const float *x = (const float *)c->x->data + start, *so_far = NULL;
+    float *y = (float *)c->y->data + start;
+    for (int64_t i = 0; i < c->axis.n; i++) {
+        int64_t at = (c->reverse ? c->axis.n - 1 - i : i) * c->axis.inner, shift = c->exclusive ? c->reverse ? c->axis.inner : -c->axis.inner : 0;
+        if (i) kernels_best()->combine_f32(&(Combine){ ARITHMETIC_ADD, 1, 1 }, so_far, x + at + shift, y + at, (size_t)columns);
+        else if (c->exclusive) memset(y + at, 0, (size_t)columns * sizeof *y);
+        else memcpy(y + at, x + at, (size_t)columns * sizeof *y);
+        so_far = y + at;
+    }
+}
+
 /* CumSum, CumProd along an axis; exclusive: without the element itself; reverse: from the end. */
 static Err cumulate_run(Plan *plan, Step *s)
 {
-    const Buffer *x = s->in[0];
-    Buffer *y = s->out[0];
+    Cumulate c = { .x = s->in[0], .y = s->out[0] };
     int64_t given = 0;
     int n_axis, axis = 0;
-    (void)plan;
     TRY(ints_of(s->in[1], &given, 1, &n_axis));
-    TRY(axis_of(given, x->shape.rank, &axis));
-    bool exclusive = attr_i(s->node, "exclusive", 0), reverse = attr_i(s->node, "reverse", 0), product = !strcmp(s->op->type, "CumProd");
-    int64_t n = x->shape.dim[axis], inner = shape_span(&x->shape, axis + 1, x->shape.rank), rows = n ? x->count / n : 0;
-    bool whole = dtype_is_whole(x->dtype);
-    for (int64_t t = 0; t < rows; t++) {
-        double real = product;
-        uint64_t bits = product;
-        for (int64_t i = 0; i < n; i++) {
-            int64_t at = t / inner * n * inner + t % inner + (reverse ? n - 1 - i : i) * inner, v = 0;
-            double r = 0, real_before = real;
-            uint64_t before = bits;
-            if (whole) elements_to_i64(x->dtype, x->data, at, 1, &v);
-            else elements_to_f64(x->dtype, x->data, at, 1, &r);
-            bits = product ? bits * (uint64_t)v : bits + (uint64_t)v;
-            real = product ? real * r : real + r;
-            int64_t sum = (int64_t)(exclusive ? before : bits);
-            double real_sum = exclusive ? real_before : real;
-            if (whole) elements_from_i64(y->dtype, &sum, 1, y->data, at);
-            else elements_from_f64(y->dtype, &real_sum, 1, y->data, at);
+    TRY(axis_of(given, c.x->shape.rank, &axis));
+    c.exclusive = attr_i(s->node, "exclusive", 0), c.reverse = attr_i(s->node, "reverse", 0), c.product = !strcmp(s->op->type, "CumProd");
+    c.axis = axis_around(&c.x->shape, axis, axis + 1);
+    bool line = c.axis.inner == 1;
+    int64_t n = c.axis.n, inner = c.axis.inner, strips = (inner + COLUMNS - 1) / COLUMNS, steps = line ? (n + COLUMNS - 1) / COLUMNS : n;
+    #pragma omp parallel for num_threads(plan->threads) if (c.x->count > PARALLEL_WORK)
+    for (int64_t t = 0; t < c.axis.outer * strips; t++) {
+        int64_t start = t / strips * n * inner, first = t % strips * COLUMNS;
+        Wides total;
+        if (c.x->dtype == DT_F32 && !line && !c.product) {
+            cumulate_rows(&c, start + first, inner - first < COLUMNS ? inner - first : COLUMNS);
+            continue;
+        }
+        for (int i = 0; i < COLUMNS; i++) if (dtype_is_whole(c.x->dtype)) total.bits[i] = c.product; else total.real[i] = c.product;
+        for (int64_t i = 0; i < steps; i++) {
+            int64_t step = c.reverse ? steps - 1 - i : i, from = line ? step * COLUMNS : first, end = line ? n : inner;
+            cumulate_piece(&c, &total, start + from + (line ? 0 : step * inner), end - from < COLUMNS ? end - from : COLUMNS);
         }
     }
     return OK;
@@ -273,5 +353,5 @@ Err cumulate_prep(Plan *plan, Step *s)
     (void)plan;
     if (!dtype_is_real(s->in[0]->dtype) || s->in[0]->dtype == DT_BOOL) return step_refuse(s, "input", s->in[0]);
     s->run = cumulate_run;
-    return OK;
+    return floats_ready();
 }

@@ -16,6 +16,7 @@ import traceback
 import checks
 import edges
 import execution
+import loops
 import made
 import operators
 import runtime
@@ -52,7 +53,7 @@ def tasks(made_models):
         yield f"prune {source.parent.name}/{source.name}", checks.pruned, (f"{PRUNINGS[0]} {EVERYTHING}", False), [source]
     for source in own + [m for m in real if m.parent.name != "ezkl"]:
         yield f"store {source.name}", checks.conversion, STORAGE, [source]
-    for title, model, inputs, tolerance in itertools.chain(operators.cases(), edges.cases()):
+    for title, model, inputs, tolerance in itertools.chain(operators.cases(), edges.cases(), loops.cases()):
         yield f"run {title}", execution.case, (model, inputs, tolerance), [None]
     for source in (m for m in backend if m.parent.name == "light"):
         yield f"run {source.name}", execution.random_inputs, (1e-4,), [source]
