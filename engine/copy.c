@@ -5,13 +5,26 @@
 
 enum { TILE = 64, PIECE = 4096 };
 
-/* Axes of one element go, neighbours that lie one behind the other on both sides become one. */
+/* The axes in the order in which they lie in `to`, without those of one element. */
+static void order(const Copy *c, Copy *o)
+{
+    o->rank = 0;
+    for (int i = 0; i < c->rank; i++) {
+        if (c->dim[i] == 1) continue;
+        int at = o->rank++;
+        for (; at > 0 && o->to[at - 1] < c->to[i]; at--) {
+            o->dim[at] = o->dim[at - 1]; o->from[at] = o->from[at - 1]; o->to[at] = o->to[at - 1];
+        }
+        o->dim[at] = c->dim[i]; o->from[at] = c->from[i]; o->to[at] = c->to[i];
+    }
+}
+
+/* Neighbours that lie one behind the other on both sides become one. */
 static void merge(const Copy *c, Copy *m)
 {
     m->rank = 0;
     for (int i = 0; i < c->rank; i++) {
         int last = m->rank - 1;
-        if (c->dim[i] == 1) continue;
         if (last >= 0 && m->from[last] == c->from[i] * c->dim[i] && m->to[last] == c->to[i] * c->dim[i]) {
             m->dim[last] *= c->dim[i]; m->from[last] = c->from[i]; m->to[last] = c->to[i];
         } else copy_axis(m, c->dim[i], c->from[i], c->to[i]);
@@ -48,6 +61,7 @@ static void place_next(const Copy *c, int axes, Place *p)
 #define COPY_LOOP(T) do { \
         const T *x = from; T *y = to; \
         if (sf == 1 && st == 1) for (int64_t i = 0; i < n; i++) y[i] = x[i]; \
+        else if (!sf && st == 1) { T v = *x; _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = v; } \
         else for (int64_t i = 0; i < n; i++) y[i * st] = x[i * sf]; \
     } while (0)
 
@@ -79,7 +93,8 @@ static void copy_rows(const Plan *plan, const Copy *c, const char *from, char *t
 
 #define TURN_LOOP(T) do { \
         const T *x = from; T *y = to; \
-        for (int64_t j = 0; j < columns; j++) for (int64_t i = 0; i < rows; i++) y[j * ldy + i] = x[i * ldx + j]; \
+        if (rows < columns) for (int64_t i = 0; i < rows; i++) _Pragma("GCC unroll 4") for (int64_t j = 0; j < columns; j++) y[j * ldy + i] = x[i * ldx + j]; \
+        else for (int64_t j = 0; j < columns; j++) _Pragma("GCC unroll 4") for (int64_t i = 0; i < rows; i++) y[j * ldy + i] = x[i * ldx + j]; \
     } while (0)
 
 /* y[j * ldy + i] = x[i * ldx + j] */
@@ -92,7 +107,7 @@ static void turn_tile(const void *from, int64_t ldx, void *to, int64_t ldy, cons
     case 2: TURN_LOOP(uint16_t); break;
     case 8: TURN_LOOP(uint64_t); break;
     default:
-        if (k && rows > 3) k->transpose_f32(from, (size_t)ldx, (int)rows, (int)columns, to, (size_t)ldy);
+        if (k && rows > 3 && columns > 3) k->transpose_f32(from, (size_t)ldx, (int)rows, (int)columns, to, (size_t)ldy);
         else TURN_LOOP(uint32_t);
     }
 }
@@ -102,15 +117,19 @@ static void copy_turned(const Plan *plan, const Copy *c, const char *from, char 
 {
     int outer = c->rank - 2;
     int64_t columns = c->dim[outer], rows = c->dim[outer + 1], ldx = c->from[outer + 1], ldy = c->to[outer], step = (int64_t)size;
-    int64_t wide = (columns + TILE - 1) / TILE, high = (rows + TILE - 1) / TILE, planes = 1;
+    int64_t width = rows < TILE ? TILE * TILE / rows : TILE, height = columns < TILE ? TILE * TILE / columns : TILE;
+    int64_t wide = (columns + width - 1) / width, high = (rows + height - 1) / height, tiles = wide * high, planes = 1, area = rows * columns;
+    int64_t each = area < TILE * TILE ? TILE * TILE / area : 1;
     for (int i = 0; i < outer; i++) planes *= c->dim[i];
-    #pragma omp parallel for num_threads(plan->threads) if (planes * rows * columns > PARALLEL_WORK)
-    for (int64_t t = 0; t < planes * wide * high; t++) {
+    #pragma omp parallel for num_threads(plan->threads) if (planes * area > PARALLEL_WORK)
+    for (int64_t first = 0; first < planes * tiles; first += each) {
         Place p;
-        place_at(c, outer, t / (wide * high), &p);
-        int64_t row = t / wide % high * TILE, column = t % wide * TILE;
-        const int64_t part[2] = { rows - row < TILE ? rows - row : TILE, columns - column < TILE ? columns - column : TILE };
-        turn_tile(from + (p.from + row * ldx + column) * step, ldx, to + (p.to + column * ldy + row) * step, ldy, part, size);
+        place_at(c, outer, first / tiles, &p);
+        for (int64_t t = first; t < planes * tiles && t < first + each; t++, place_next(c, outer, &p)) {      /* more than one tile: one at a time */
+            int64_t row = (rows < columns ? t % high : t / wide % high) * height, column = (rows < columns ? t / high % wide : t % wide) * width;
+            const int64_t part[2] = { rows - row < height ? rows - row : height, columns - column < width ? columns - column : width };
+            turn_tile(from + (p.from + row * ldx + column) * step, ldx, to + (p.to + column * ldy + row) * step, ldy, part, size);
+        }
     }
 }
 
@@ -131,8 +150,9 @@ static bool turn(Copy *c)
 
 void copy_strided(const Plan *plan, const Copy *given, const void *from, void *to, size_t size)
 {
-    Copy c;
-    merge(given, &c);
+    Copy ordered, c;
+    order(given, &ordered);
+    merge(&ordered, &c);
     if ((size == 1 || size == 2 || size == 4 || size == 8) && turn(&c)) copy_turned(plan, &c, from, to, size);
     else copy_rows(plan, &c, from, to, size);
 }

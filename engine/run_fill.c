@@ -146,10 +146,13 @@ static Err trilu_run(Plan *plan, Step *s)
     int n;
     (void)plan;
     if (s->in[1]) TRY(ints_of(s->in[1], &k, 1, &n));
+    k = k < -rows ? -rows : k > columns ? columns : k;
     memcpy(s->out[0]->data, x->data, x->bytes);
-    for (int64_t i = 0; i < x->count; i++) {
-        int64_t d = i % columns - i / columns % rows;
-        if (upper ? d < k : d > k) memset((char *)s->out[0]->data + (size_t)i * size, 0, size);
+    for (int64_t row = 0; columns && row < x->count / columns; row++) {
+        int64_t diagonal = row % rows + k, at = diagonal + !upper, cut = at < 0 ? 0 : at > columns ? columns : at;     /* where zeros end or start */
+        char *line = (char *)s->out[0]->data + (size_t)(row * columns) * size;
+        if (upper) memset(line, 0, (size_t)cut * size);
+        else memset(line + (size_t)cut * size, 0, (size_t)(columns - cut) * size);
     }
     return OK;
 }

@@ -40,32 +40,70 @@ Err gather_prep(Plan *plan, Step *s)
     return movable(s, s->in[0]);
 }
 
-/* Offset in x of element i of `index`, with the coordinate along axis replaced by what index holds there. */
-static Err element_at(const Buffer *x, const Buffer *index, int axis, int64_t i, int64_t *at)
+/* Offsets in x of the elements that a row of `index` names: its own coordinates but along axis, where they are what it holds. */
+typedef struct Rows { const Buffer *x, *index; int axis, last; int64_t stride[MAX_RANK], n, rows; } Rows;
+
+static Err rows_of(const Step *s, Rows *r)
 {
-    int64_t stride[MAX_RANK], rest = i, to = 0, chosen;
-    shape_strides(&x->shape, stride);
-    TRY(index_at(index, i, x->shape.dim[axis], &chosen));
-    for (int k = index->shape.rank - 1; k >= 0; k--) {
-        to += (k == axis ? chosen : rest % index->shape.dim[k]) * stride[k];
-        rest /= index->shape.dim[k];
-    }
-    *at = to;
+    const Buffer *index = s->in[1];
+    *r = (Rows){ .x = s->in[0], .index = index, .last = index->shape.rank - 1 };
+    TRY(axis_of(attr_i(s->node, "axis", 0), r->x->shape.rank, &r->axis));
+    shape_strides(&r->x->shape, r->stride);
+    r->n = index->shape.dim[r->last];
+    r->rows = r->n ? index->count / r->n : 0;
     return OK;
 }
 
+/* n <= CHUNK of them, from element `first` of the row on. */
+static Err row_offsets(const Rows *r, int64_t row, int64_t first, int64_t n, int64_t at[CHUNK])
+{
+    int64_t base = 0, rest = row, size = r->x->shape.dim[r->axis], step = r->stride[r->axis], own = r->axis == r->last ? 0 : r->stride[r->last];
+    for (int k = r->last - 1; k >= 0; k--) {
+        if (k != r->axis) base += rest % r->index->shape.dim[k] * r->stride[k];
+        rest /= r->index->shape.dim[k];
+    }
+    const int64_t *chosen = wide_load(WIDE_I64, r->index->dtype, r->index->data, row * r->n + first, n, at);
+    base += first * own;
+    #pragma GCC unroll 4
+    for (int64_t i = 0; i < n; i++) {
+        int64_t v = chosen[i], positive;
+        if ((uint64_t)v >= (uint64_t)size) {
+            TRY(index_of(v, size, &positive));
+            v = positive;
+        }
+        at[i] = base + v * step;
+        base += own;
+    }
+    return OK;
+}
+
+#define BY_SIZE(LOOP) \
+    switch (size) { \
+    case 1: LOOP(uint8_t); break; \
+    case 2: LOOP(uint16_t); break; \
+    case 4: LOOP(uint32_t); break; \
+    case 8: LOOP(uint64_t); break; \
+    default: LOOP(Span); \
+    }
+#define PICK_LOOP(T) _Pragma("GCC unroll 4") for (int64_t i = 0; i < n; i++) ((T *)to)[i] = ((const T *)from)[at[i]]
+#define PUT_LOOP(T) for (int64_t i = 0; i < n; i++) ((T *)to)[at[i]] = ((const T *)from)[i]
+
+static void pick_elements(const void *from, const int64_t *at, int64_t n, void *to, size_t size) { BY_SIZE(PICK_LOOP) }
+static void put_elements(const void *from, const int64_t *at, int64_t n, void *to, size_t size) { BY_SIZE(PUT_LOOP) }
+
 static Err gather_each_run(Plan *plan, Step *s)
 {
-    const Buffer *x = s->in[0], *index = s->in[1];
-    size_t size = element_size(x->dtype);
-    int axis = 0;
+    size_t size = element_size(s->in[0]->dtype);
+    Rows r;
+    int64_t at[CHUNK];
     (void)plan;
-    TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
-    for (int64_t i = 0; i < index->count; i++) {
-        int64_t at;
-        TRY(element_at(x, index, axis, i, &at));
-        memcpy((char *)s->out[0]->data + (size_t)i * size, (const char *)x->data + (size_t)at * size, size);
-    }
+    TRY(rows_of(s, &r));
+    for (int64_t row = 0; row < r.rows; row++)
+        for (int64_t first = 0; first < r.n; first += CHUNK) {
+            int64_t n = r.n - first < CHUNK ? r.n - first : CHUNK;
+            TRY(row_offsets(&r, row, first, n, at));
+            pick_elements(r.x->data, at, n, (char *)s->out[0]->data + (size_t)(row * r.n + first) * size, size);
+        }
     return OK;
 }
 
@@ -89,25 +127,30 @@ Err gather_each_prep(Plan *plan, Step *s)
     return movable(s, s->in[0]);
 }
 
-/* Adds an update to an element: as it is, or by sum, product, larger, smaller. */
-static void place(const Buffer *y, int64_t at, const Buffer *update, int64_t i, char how)
+/* Updates `first` ... of `update` to the elements `at` of y: as they are, or by sum, product, larger, smaller. */
+static void place(const Buffer *y, const int64_t *at, const Buffer *update, int64_t first, int64_t n, char how)
 {
     size_t size = element_size(y->dtype);
-    if (how == 'n') { memcpy((char *)y->data + (size_t)at * size, (const char *)update->data + (size_t)i * size, size); return; }
-    if (dtype_is_whole(y->dtype)) {
-        int64_t v, u;
-        elements_to_i64(y->dtype, y->data, at, 1, &v);
-        elements_to_i64(y->dtype, update->data, i, 1, &u);
-        bool above = y->dtype == DT_U64 ? (uint64_t)u > (uint64_t)v : u > v;
-        v = how == '+' ? (int64_t)((uint64_t)v + (uint64_t)u) : how == '*' ? (int64_t)((uint64_t)v * (uint64_t)u) : above == (how == '>') ? u : v;
-        elements_from_i64(y->dtype, &v, 1, y->data, at);
+    if (how == 'n') {
+        put_elements((const char *)update->data + (size_t)first * size, at, n, y->data, size);
         return;
     }
-    double v, u;
-    elements_to_f64(y->dtype, y->data, at, 1, &v);
-    elements_to_f64(y->dtype, update->data, i, 1, &u);
-    v = how == '+' ? v + u : how == '*' ? v * u : u != u || (how == '>' ? u > v : u < v) ? u : v;
-    elements_from_f64(y->dtype, &v, 1, y->data, at);
+    for (int64_t i = 0; i < n; i++) {
+        if (dtype_is_whole(y->dtype)) {
+            int64_t v, u;
+            elements_to_i64(y->dtype, y->data, at[i], 1, &v);
+            elements_to_i64(y->dtype, update->data, first + i, 1, &u);
+            bool above = y->dtype == DT_U64 ? (uint64_t)u > (uint64_t)v : u > v;
+            v = how == '+' ? (int64_t)((uint64_t)v + (uint64_t)u) : how == '*' ? (int64_t)((uint64_t)v * (uint64_t)u) : above == (how == '>') ? u : v;
+            elements_from_i64(y->dtype, &v, 1, y->data, at[i]);
+        } else {
+            double v, u;
+            elements_to_f64(y->dtype, y->data, at[i], 1, &v);
+            elements_to_f64(y->dtype, update->data, first + i, 1, &u);
+            v = how == '+' ? v + u : how == '*' ? v * u : u != u || (how == '>' ? u > v : u < v) ? u : v;
+            elements_from_f64(y->dtype, &v, 1, y->data, at[i]);
+        }
+    }
 }
 
 static char reduction_of(const Step *s)
@@ -118,18 +161,19 @@ static char reduction_of(const Step *s)
 
 static Err scatter_run(Plan *plan, Step *s)
 {
-    const Buffer *index = s->in[1];
     Buffer *y = s->out[0];
-    int axis = 0;
     char how = reduction_of(s);
+    Rows r;
+    int64_t at[CHUNK];
     (void)plan;
-    TRY(axis_of(attr_i(s->node, "axis", 0), y->shape.rank, &axis));
+    TRY(rows_of(s, &r));
     memcpy(y->data, s->in[0]->data, y->bytes);
-    for (int64_t i = 0; i < index->count; i++) {
-        int64_t at;
-        TRY(element_at(y, index, axis, i, &at));
-        place(y, at, s->in[2], i, how);
-    }
+    for (int64_t row = 0; row < r.rows; row++)
+        for (int64_t first = 0; first < r.n; first += CHUNK) {
+            int64_t n = r.n - first < CHUNK ? r.n - first : CHUNK;
+            TRY(row_offsets(&r, row, first, n, at));
+            place(y, at, s->in[2], row * r.n + first, n, how);
+        }
     return OK;
 }
 
@@ -149,86 +193,93 @@ Err scatter_prep(Plan *plan, Step *s)
     return updates_fit(s);
 }
 
-/* GatherND, ScatterND: the last axis of the indices holds coordinates of slices. Offset, in elements, of slice i. */
-static Err slice_at(const Buffer *x, const Buffer *index, int64_t i, int batch, int64_t *at)
+/* GatherND, ScatterND: the last axis of the indices holds coordinates of slices of `inner` elements. */
+typedef struct Slices { const Buffer *x, *index; int batch, depth; int64_t inner, count, per_batch, stride[MAX_RANK]; } Slices;
+
+/* Offset, in elements, of slice i. */
+static Err slice_at(const Slices *c, int64_t i, int64_t *at)
 {
-    int depth = (int)index->shape.dim[index->shape.rank - 1];
-    int64_t stride[MAX_RANK], to = 0, per_batch = shape_span(&index->shape, batch, index->shape.rank - 1), b = per_batch ? i / per_batch : 0;
-    shape_strides(&x->shape, stride);
-    for (int k = batch - 1; k >= 0; k--) {
-        to += b % x->shape.dim[k] * stride[k];
-        b /= x->shape.dim[k];
+    int64_t to = 0, v[MAX_RANK];
+    for (int64_t k = c->batch - 1, b = k >= 0 && c->per_batch ? i / c->per_batch : 0; k >= 0; k--) {
+        to += b % c->x->shape.dim[k] * c->stride[k];
+        b /= c->x->shape.dim[k];
     }
-    for (int k = 0; k < depth; k++) {
-        int64_t v;
-        TRY(index_at(index, i * depth + k, x->shape.dim[batch + k], &v));
-        to += v * stride[batch + k];
+    elements_to_i64(c->index->dtype, c->index->data, i * c->depth, c->depth, v);
+    for (int k = 0; k < c->depth; k++) {
+        TRY(index_of(v[k], c->x->shape.dim[c->batch + k], &v[k]));
+        to += v[k] * c->stride[c->batch + k];
     }
     *at = to;
     return OK;
 }
 
-static Err nd_fit(const Step *s, int batch, int64_t *inner)
+static Err slices_of(const Step *s, int batch, Slices *c)
 {
     const Shape *x = &s->in[0]->shape, *index = &s->in[1]->shape;
     TRY(whole_indices(s, s->in[1]));
     int64_t depth = index->rank > 0 ? index->dim[index->rank - 1] : -1;
     if (batch < 0 || depth < 0 || batch + depth > x->rank || batch >= index->rank) return err_set(ERR_SHAPE, "The indices do not fit data of rank %d.", x->rank);
     for (int i = 0; i < batch; i++) if (x->dim[i] != index->dim[i]) return err_set(ERR_SHAPE, "Data and indices differ in their leading axes.");
-    *inner = shape_span(x, batch + (int)depth, x->rank);
+    *c = (Slices){ s->in[0], s->in[1], batch, (int)depth, shape_span(x, batch + (int)depth, x->rank), shape_span(index, 0, index->rank - 1),
+                   shape_span(index, batch, index->rank - 1), { 0 } };
+    shape_strides(x, c->stride);
     return OK;
 }
 
 static Err gather_nd_run(Plan *plan, Step *s)
 {
-    const Buffer *x = s->in[0], *index = s->in[1];
-    int batch = (int)attr_i(s->node, "batch_dims", 0);
-    int64_t inner, slices = shape_span(&index->shape, 0, index->shape.rank - 1);
+    const Buffer *x = s->in[0];
+    Slices c;
+    int64_t at[CHUNK];
     (void)plan;
-    TRY(nd_fit(s, batch, &inner));
-    size_t bytes = (size_t)inner * element_size(x->dtype);
-    for (int64_t i = 0; i < slices; i++) {
-        int64_t at;
-        TRY(slice_at(x, index, i, batch, &at));
-        memcpy((char *)s->out[0]->data + (size_t)i * bytes, (const char *)x->data + (size_t)at * element_size(x->dtype), bytes);
+    TRY(slices_of(s, (int)attr_i(s->node, "batch_dims", 0), &c));
+    size_t size = element_size(x->dtype), bytes = (size_t)c.inner * size;
+    for (int64_t first = 0; first < c.count; first += CHUNK) {
+        int64_t n = c.count - first < CHUNK ? c.count - first : CHUNK;
+        char *to = (char *)s->out[0]->data + (size_t)first * bytes;
+        for (int64_t i = 0; i < n; i++) TRY(slice_at(&c, first + i, &at[i]));
+        if (c.inner == 1) pick_elements(x->data, at, n, to, size);
+        else for (int64_t i = 0; i < n; i++) memcpy(to + (size_t)i * bytes, (const char *)x->data + (size_t)at[i] * size, bytes);
     }
     return OK;
 }
 
 Err gather_nd_prep(Plan *plan, Step *s)
 {
-    int64_t inner;
+    Slices c;
     (void)plan;
     s->run = gather_nd_run;
-    TRY(nd_fit(s, (int)attr_i(s->node, "batch_dims", 0), &inner));
+    TRY(slices_of(s, (int)attr_i(s->node, "batch_dims", 0), &c));
     return movable(s, s->in[0]);
 }
 
 static Err scatter_nd_run(Plan *plan, Step *s)
 {
-    const Buffer *index = s->in[1];
     Buffer *y = s->out[0];
-    int64_t inner, slices = shape_span(&index->shape, 0, index->shape.rank - 1);
     char how = reduction_of(s);
+    Slices c;
     (void)plan;
-    TRY(nd_fit(s, 0, &inner));
+    TRY(slices_of(s, 0, &c));
     memcpy(y->data, s->in[0]->data, y->bytes);
-    for (int64_t i = 0; i < slices; i++) {
-        int64_t at;
-        TRY(slice_at(y, index, i, 0, &at));
-        for (int64_t k = 0; k < inner; k++) place(y, at + k, s->in[2], i * inner + k, how);
+    for (int64_t i = 0; i < c.count; i++) {
+        int64_t start, at[CHUNK];
+        TRY(slice_at(&c, i, &start));
+        for (int64_t first = 0; first < c.inner; first += CHUNK) {
+            int64_t n = c.inner - first < CHUNK ? c.inner - first : CHUNK;
+            for (int64_t k = 0; k < n; k++) at[k] = start + first + k;
+            place(y, at, s->in[2], i * c.inner + first, n, how);
+        }
     }
     return OK;
 }
 
 Err scatter_nd_prep(Plan *plan, Step *s)
 {
-    int64_t inner;
+    Slices c;
     (void)plan;
     s->run = scatter_nd_run;
-    TRY(nd_fit(s, 0, &inner));
-    if (s->in[2]->count != inner * shape_span(&s->in[1]->shape, 0, s->in[1]->shape.rank - 1))
-        return err_set(ERR_SHAPE, "There are %lld updates for the indices.", (long long)s->in[2]->count);
+    TRY(slices_of(s, 0, &c));
+    if (s->in[2]->count != c.inner * c.count) return err_set(ERR_SHAPE, "There are %lld updates for the indices.", (long long)s->in[2]->count);
     return updates_fit(s);
 }
 
@@ -316,12 +367,14 @@ static Err one_hot_run(Plan *plan, Step *s)
     for (int i = 0, k = 0; i < y.rank; i++) y.dim[i] = i == axis ? depth : index->shape.dim[k++];
     TRY(step_output(plan, s, 0, values->dtype, &y));
     int64_t inner = shape_span(&y, axis + 1, y.rank);
-    for (int64_t i = 0; i < s->out[0]->count; i++) {
+    repeat_element(s->out[0]->data, values->data, s->out[0]->count, size);
+    for (int64_t i = 0; i < index->count && depth; i++) {
         double v;
-        elements_to_f64(index->dtype, index->data, i / (inner * depth) * inner + i % inner, 1, &v);
+        elements_to_f64(index->dtype, index->data, i, 1, &v);
         int64_t hot = fabs(v) < 0x1p40 ? (int64_t)v : -1 - depth;     /* what is no index is out of range */
         if (hot < 0) hot += depth;
-        memcpy((char *)s->out[0]->data + (size_t)i * size, (const char *)values->data + (i / inner % depth == hot ? size : 0), size);
+        if (hot >= 0 && hot < depth)
+            memcpy((char *)s->out[0]->data + (size_t)((i / inner * depth + hot) * inner + i % inner) * size, (const char *)values->data + size, size);
     }
     return OK;
 }

@@ -405,7 +405,9 @@ static void pad_elements(const PadLine *l, char *to, int64_t from, int64_t end)
 {
     for (int64_t i = from; i < end; i++) {
         int64_t at = pad_index(l->mode, i - l->before, l->width);
-        memcpy(to + (size_t)i * l->size, at < 0 ? l->value : l->x + (size_t)at * l->size, l->size);
+        const char *shown = at < 0 ? l->value : l->x + (size_t)at * l->size;
+        if (l->size == sizeof(float)) memcpy(to + (size_t)i * sizeof(float), shown, sizeof(float));     /* of a size that the compiler knows */
+        else memcpy(to + (size_t)i * l->size, shown, l->size);
     }
 }
 
@@ -418,10 +420,39 @@ static void pad_line(const PadLine *l, char *to, int64_t n)
     pad_elements(l, to, end, n);
 }
 
+/* Line after line of the output, each from a line of the input or all outside of it; l: what they have in common. */
+static void pad_rows(const Plan *plan, const Step *s, const PadLine *l, const int64_t before[MAX_RANK])
+{
+    const Buffer *x = s->in[0], *y = s->out[0];
+    int last = x->shape.rank - 1;
+    int64_t stride[MAX_RANK], n = y->shape.dim[last], high = last ? y->shape.dim[last - 1] : 1;
+    shape_strides(&x->shape, stride);
+    #pragma omp parallel for num_threads(plan->threads) if (y->count > PARALLEL_WORK)
+    for (int64_t plane = 0; plane < y->count / (n * high); plane++) {
+        int64_t base = 0, rest = plane;
+        bool beyond = false;
+        for (int i = last - 2; i >= 0; i--) {
+            int64_t at = pad_index(l->mode, rest % y->shape.dim[i] - before[i], x->shape.dim[i]);
+            beyond = beyond || at < 0;
+            base += at * stride[i];
+            rest /= y->shape.dim[i];
+        }
+        for (int64_t row = 0; row < high; row++) {
+            int64_t at = last ? pad_index(l->mode, row - before[last - 1], x->shape.dim[last - 1]) : 0;
+            bool outside = beyond || at < 0;
+            char *to = (char *)y->data + (size_t)((plane * high + row) * n) * l->size;
+            PadLine line = *l;
+            line.x = (const char *)x->data + (size_t)(outside ? 0 : base + (last ? at * stride[last - 1] : 0)) * l->size;
+            if (outside) repeat_element(to, l->value, n, l->size);
+            else pad_line(&line, to, n);
+        }
+    }
+}
+
 static Err pad_run(Plan *plan, Step *s)
 {
     const Buffer *x = s->in[0];
-    int64_t before[MAX_RANK], after[MAX_RANK], stride[MAX_RANK];
+    int64_t before[MAX_RANK], after[MAX_RANK];
     int rank = x->shape.rank, last = rank - 1;
     size_t size = element_size(x->dtype);
     const char *modes[] = { "reflect", "edge", "wrap" }, *mode = "constant";
@@ -439,24 +470,8 @@ static Err pad_run(Plan *plan, Step *s)
     TRY(step_output(plan, s, 0, x->dtype, &y));
     if (!s->out[0]->count) return OK;
     if (!rank) { memcpy(s->out[0]->data, x->data, size); return OK; }
-    shape_strides(&x->shape, stride);
-    int64_t rows = s->out[0]->count / y.dim[last];
-    char *to = s->out[0]->data;
-    #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t from = 0, rest = row;
-        bool outside = false;
-        for (int i = last - 1; i >= 0; i--) {
-            int64_t at = pad_index(mode, rest % y.dim[i] - before[i], x->shape.dim[i]);
-            outside = outside || at < 0;
-            from += at * stride[i];
-            rest /= y.dim[i];
-        }
-        char *line = to + (size_t)(row * y.dim[last]) * size;
-        const PadLine l = { (const char *)x->data + (size_t)(outside ? 0 : from) * size, (const char *)value, mode, before[last], x->shape.dim[last], size };
-        if (outside) repeat_element(line, value, y.dim[last], size);
-        else pad_line(&l, line, y.dim[last]);
-    }
+    const PadLine l = { .value = (const char *)value, .mode = mode, .before = before[last], .width = x->shape.dim[last], .size = size };
+    pad_rows(plan, s, &l, before);
     return OK;
 }
 

@@ -2,8 +2,8 @@
 import itertools
 
 import numpy as np
-from edges import plain
-from operators import I64, KIND, normal
+from edges import floats, plain
+from operators import I64, KIND, normal, rng
 
 
 def along(dtype):
@@ -26,7 +26,58 @@ def reduced():
                    exclusive=exclusive, reverse=reverse), 1e-6)
 
 
+def indexed():
+    for dtype, width in itertools.product((np.uint8, np.float16, np.float32, np.int64), (np.int32, np.int64)):
+        for axis, x in along(dtype):
+            title, kind = f"{np.dtype(dtype).name} by {np.dtype(width).name} {axis}", [KIND[np.dtype(dtype)]]
+            n = x.shape[axis]
+            places = np.stack([rng.permutation(n) for _ in range(x.size // n)]).reshape(*np.delete(x.shape, axis), n)
+            index = np.moveaxis(places - n * (places % 3 == 0), -1, axis)[:, : x.shape[1] - 1].astype(width)
+            yield f"GatherElements {title}", *plain("GatherElements", [x, index], kind, axis=axis), 0
+            yield f"ScatterElements {title}", *plain("ScatterElements", [x, index, x[:, :-1][::-1].copy()], kind, axis=axis), 0
+    x = normal(3, 40, 50)
+    for reduction in ("add", "mul", "max", "min"):
+        index = rng.integers(-40, 40, (3, 40, 50))
+        yield f"ScatterElements {reduction}", *plain("ScatterElements", [x, index, normal(3, 40, 50)], axis=1, reduction=reduction), 1e-5
+    for depth, batch in ((1, 0), (2, 0), (3, 0), (1, 1), (2, 1)):
+        rows = rng.integers(-3, 3, (3, 700, depth))
+        yield f"GatherND {depth} {batch}", *plain("GatherND", [x[:, :, :20].copy(), rows], batch_dims=batch), 0
+    for count in (0, 3, 600):
+        rows = np.stack([rng.permutation(40)[: count % 41], rng.integers(-3, 0, count % 41)], 1)[:, ::-1].copy()
+        yield f"ScatterND {count}", *plain("ScatterND", [normal(3, 40, 600), rows, normal(count % 41, 600)]), 0
+    for axis in (-1, 0, 1):
+        yield f"OneHot {axis}", *plain("OneHot", [rng.integers(-12, 12, (5, 7)), np.array(9, np.int64), floats(0.5, 2)], axis=axis), 0
+    for upper, k, dtype in itertools.product((0, 1), (-20, -3, 0, 2, 20), (np.float32, np.int64)):
+        yield (f"Trilu {upper} {k} {np.dtype(dtype).name}", *plain("Trilu", [(normal(2, 7, 9) * 9).astype(dtype), np.array(k, np.int64)], [KIND[np.dtype(dtype)]],
+               upper=upper), 0)
+
+
+def moved():
+    for dtype in (np.uint8, np.float16, np.float32, np.int64):
+        kind = [KIND[np.dtype(dtype)]]
+        for shape, perm in (((70, 130), (1, 0)), ((2, 3, 1500), (0, 2, 1)), ((2, 1500, 3), (0, 2, 1)), ((5, 70, 66), (2, 0, 1)), ((3, 4, 5, 6), (3, 2, 1, 0)),
+                            ((2, 9, 4, 7, 5), (0, 2, 4, 1, 3)), ((300, 2, 2), (2, 1, 0))):
+            x = (normal(*shape) * 99).astype(dtype)
+            yield f"Transpose {np.dtype(dtype).name} {shape} {perm}", *plain("Transpose", [x], kind, perm=perm), 0
+    x = normal(2, 12, 34, 66)
+    for size in (2, 1):
+        yield f"SpaceToDepth {size}", *plain("SpaceToDepth", [x], blocksize=size), 0
+        for mode in ("DCR", "CRD"):
+            yield f"DepthToSpace {size} {mode}", *plain("DepthToSpace", [x], blocksize=size, mode=mode), 0
+    for dtype, mode in itertools.product((np.uint8, np.float32, np.int64), ("constant", "reflect", "edge", "wrap")):
+        for shape, pads in (((9,), (2, 3)), ((5, 40), (1, 3, 2, 0)), ((2, 3, 20, 30), (0, 1, 3, 2, 1, 0, 1, 4)), ((2, 3, 20, 30), (0, 0, -1, 2, 0, 0, 3, -4))):
+            if mode == "constant" or min(pads) >= 0:
+                operands = [(normal(*shape) * 99).astype(dtype), np.array(pads, np.int64), np.array(7, dtype)]
+                yield f"Pad {mode} {np.dtype(dtype).name} {pads}", *plain("Pad", operands, [KIND[np.dtype(dtype)]], fixed=(1,), mode=mode), 0
+    for dtype in (np.uint8, np.float32, np.int64):
+        for shape, to in (((3, 1), (3, 70)), ((1, 70), (5, 70)), ((2, 1, 5, 1), (2, 9, 5, 33)), ((1,), (7, 8))):
+            x, kind = (normal(*shape) * 99).astype(dtype), [KIND[np.dtype(dtype)]]
+            yield f"Expand {np.dtype(dtype).name} {shape} {to}", *plain("Expand", [x, np.array(to, np.int64)], kind), 0
+            repeats = np.arange(2, 2 + len(shape))
+            yield f"Tile {np.dtype(dtype).name} {shape}", *plain("Tile", [x, repeats], kind), 0
+
+
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (reduced,):
+    for family in (reduced, indexed, moved):
         yield from family()
