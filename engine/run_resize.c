@@ -1,10 +1,13 @@
 /* Resampling: Resize and Upsample.   https://onnx.ai/onnx/operators/onnx__Resize.html
- * Linear and cubic interpolation are separable: one axis after the other, every output coordinate a weighted sum of a few input coordinates. */
+ * Linear and cubic interpolation are separable: one axis after the other, every output coordinate a weighted sum of a few input coordinates. The axes that change
+ * are done for one plane (all axes from the first of them on) at a time, which stays in cache between them. */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 #include "engine/element.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
+#include "engine/share.h"
 
 enum { MAX_TAPS = 256 };
 
@@ -85,43 +88,138 @@ static Err taps_of(const Resize *r, int axis, int64_t i, int64_t in, int64_t out
     return OK;
 }
 
-/* Resamples one axis: x [outer][in][inner] -> y [outer][out][inner], double. */
-static Err resample(const Resize *r, int axis, const Shape *from, int64_t out, const double *x, double *y)
+/* What makes each output of an axis: tap k of output i is at[i * n + k]; at < 0: the value outside. */
+typedef struct Table { int n, axis; int64_t out, *at; double *f64; float *f32; } Table;
+
+/* memory: room for out * most taps in each of the three lists; ends behind them */
+static Err table_of(const Resize *r, int axis, const int64_t in_out[2], char **memory, Table *t)
 {
-    int64_t outer = shape_span(from, 0, axis), in = from->dim[axis], inner = shape_span(from, axis + 1, from->rank);
-    for (int64_t i = 0; i < out; i++) {
-        Taps t;
-        TRY(taps_of(r, axis, i, in, out, &t));
-        for (int64_t o = 0; o < outer; o++) {
-            double *to = y + (o * out + i) * inner;
-            for (int64_t k = 0; k < inner; k++) to[k] = t.outside ? r->outside : 0;
-            for (int n = 0; n < t.n && !t.outside; n++) {
-                const double *line = x + (o * in + t.at[n]) * inner, w = t.weight[n];
-                for (int64_t k = 0; k < inner; k++) to[k] += w * line[k];
-            }
+    Taps taps;
+    *t = (Table){ .axis = axis, .out = in_out[1] };
+    for (int64_t i = 0; i < t->out; i++) {
+        TRY(taps_of(r, axis, i, in_out[0], t->out, &taps));
+        if (!i) {
+            t->n = taps.n;
+            size_t entries = (size_t)(t->out * t->n);
+            t->at = (int64_t *)*memory;
+            t->f64 = (double *)(t->at + entries);
+            t->f32 = (float *)(t->f64 + entries);
+            *memory += entries * (sizeof *t->at + sizeof *t->f64 + sizeof(double));       /* what follows is aligned */
+        }
+        for (int k = 0; k < t->n; k++) {
+            t->at[i * t->n + k] = taps.outside ? -1 : taps.at[k];
+            t->f64[i * t->n + k] = taps.weight[k];
+            t->f32[i * t->n + k] = (float)taps.weight[k];
         }
     }
     return OK;
 }
 
+/* Resamples one axis: x [outer][n][inner] -> y [outer][out][inner]. */
+#define RESAMPLE(T, LIST) \
+    static void mix_rows_##LIST(const Table *t, int64_t i, const T *x, int64_t inner, T *y) \
+    { \
+        const T *w = t->LIST + i * t->n; \
+        const int64_t *at = t->at + i * t->n; \
+        const T *a = x + at[0] * inner, *b = x + at[t->n - 1] * inner, first = w[0], last = t->n > 1 ? w[t->n - 1] : 0; \
+        _Pragma("omp simd") for (int64_t k = 0; k < inner; k++) y[k] = first * a[k] + last * b[k]; \
+        for (int n = 1; n < t->n - 1; n++) { \
+            const T *row = x + at[n] * inner, weight = w[n]; \
+            _Pragma("omp simd") for (int64_t k = 0; k < inner; k++) y[k] += weight * row[k]; \
+        } \
+    } \
+    static void mix_line_##LIST(const Table *t, T outside, const T *restrict x, T *restrict y) \
+    { \
+        const T *w = t->LIST; \
+        const int64_t *at = t->at, out = t->out, n = t->n; \
+        if (n == 2) for (int64_t i = 0; i < out; i++) y[i] = at[2 * i] < 0 ? outside : w[2 * i] * x[at[2 * i]] + w[2 * i + 1] * x[at[2 * i + 1]]; \
+        else for (int64_t i = 0; i < out; i++, w += n, at += n) { \
+            y[i] = 0; \
+            for (int64_t k = 0; k < n && at[k] >= 0; k++) y[i] += w[k] * x[at[k]]; \
+            if (at[0] < 0) y[i] = outside; \
+        } \
+    } \
+    static void resample_##LIST(const Table *t, const Axis *a, double outside, const void *from, void *to) \
+    { \
+        const T *x = from; \
+        T *y = to; \
+        for (int64_t o = 0; o < a->outer; o++, x += a->n * a->inner) { \
+            if (a->inner == 1) mix_line_##LIST(t, (T)outside, x, y + o * t->out); \
+            else for (int64_t i = 0; i < t->out; i++) { \
+                T *row = y + (o * t->out + i) * a->inner; \
+                if (t->at[i * t->n] >= 0) mix_rows_##LIST(t, i, x, a->inner, row); \
+                else for (int64_t k = 0; k < a->inner; k++) row[k] = (T)outside; \
+            } \
+        } \
+    }
+RESAMPLE(float, f32)
+RESAMPLE(double, f64)
+
 static bool unchanged(const Resize *r, int axis, int64_t in, int64_t out) { return in == out && r->scale[axis] == 1 && r->coordinates != CROP; }
 
-static Err interpolate(const Resize *r, Step *s)
+/* The axes that change, those that shrink most first, so that the others have least to do. */
+typedef struct Passes { const Resize *r; int n, first; Table table[MAX_RANK]; Shape x, y; } Passes;
+
+static Err passes_of(const Resize *r, const Step *s, char **memory, Passes *p)
 {
-    const Buffer *x = s->in[0];
-    Buffer *y = s->out[0];
-    int64_t room = (int64_t)(s->scratch_bytes / (2 * sizeof(double)));
-    double *from = (double *)s->scratch, *to = from + room;
-    Shape now = x->shape;
-    elements_to_f64(x->dtype, x->data, 0, x->count, from);
-    for (int a = now.rank - 1; a >= 0; a--) {
-        if (unchanged(r, a, now.dim[a], y->shape.dim[a])) continue;
-        TRY(resample(r, a, &now, y->shape.dim[a], from, to));
-        now.dim[a] = y->shape.dim[a];
-        double *t = from; from = to; to = t;
+    *p = (Passes){ .r = r, .x = s->in[0]->shape, .y = s->out[0]->shape, .first = s->in[0]->shape.rank };
+    for (int a = p->x.rank - 1; a >= 0; a--) {
+        if (unchanged(r, a, p->x.dim[a], p->y.dim[a])) continue;
+        int at = p->n++;
+        for (; at > 0 && r->scale[p->table[at - 1].axis] > r->scale[a]; at--) p->table[at] = p->table[at - 1];
+        TRY(table_of(r, a, (const int64_t[]){ p->x.dim[a], p->y.dim[a] }, memory, &p->table[at]));
+        p->first = a;
     }
-    if (!dtype_is_float(y->dtype)) for (int64_t i = 0; i < y->count; i++) from[i] = nearbyint(from[i]);
-    elements_from_f64(y->dtype, from, y->count, y->data, 0);
+    return OK;
+}
+
+/* One plane, through the two buffers in turn; float32 from and to where it lies. */
+static void resize_plane(const Passes *p, const Step *s, int64_t plane, char *buffer[2])
+{
+    const Buffer *x = s->in[0], *y = s->out[0];
+    bool single = x->dtype == DT_F32;
+    int64_t in = shape_span(&p->x, p->first, p->x.rank), out = shape_span(&p->y, p->first, p->y.rank);
+    const void *from = single ? (const void *)((const float *)x->data + plane * in) : buffer[0];
+    Shape now = p->x;
+    if (!single) elements_to_f64(x->dtype, x->data, plane * in, in, (double *)buffer[0]);
+    for (int i = 0; i < p->n; i++) {
+        const Table *t = &p->table[i];
+        void *to = single && i == p->n - 1 ? (void *)((float *)y->data + plane * out) : buffer[(i + 1) % 2];
+        const Axis a = { shape_span(&now, p->first, t->axis), now.dim[t->axis], shape_span(&now, t->axis + 1, now.rank) };
+        (single ? resample_f32 : resample_f64)(t, &a, p->r->outside, from, to);
+        now.dim[t->axis] = t->out;
+        from = to;
+    }
+    if (single) return;
+    double *last = (double *)buffer[p->n % 2];
+    if (!dtype_is_float(y->dtype)) for (int64_t i = 0; i < out; i++) last[i] = nearbyint(last[i]);
+    elements_from_f64(y->dtype, last, out, y->data, plane * out);
+}
+
+/* Elements of a plane, as large as it gets on its way. */
+static int64_t plane_room(const Resize *r, const Shape *x, const Shape *y)
+{
+    int64_t room = 1;
+    int a = 0;
+    while (a < x->rank && unchanged(r, a, x->dim[a], y->dim[a])) a++;
+    for (; a < x->rank; a++) room *= x->dim[a] > y->dim[a] ? x->dim[a] : y->dim[a];
+    return room;
+}
+
+static Err interpolate(const Resize *r, const Plan *plan, Step *s)
+{
+    Passes p;
+    char *memory = s->scratch;
+    TRY(passes_of(r, s, &memory, &p));
+    if (!p.n) { memcpy(s->out[0]->data, s->in[0]->data, s->out[0]->bytes); return OK; }
+    int64_t planes = shape_span(&p.x, 0, p.first);
+    size_t room = (size_t)plane_room(r, &p.x, &p.y) * sizeof(double);
+    int threads = least(planes, plan->threads);
+    #pragma omp parallel for num_threads(threads) if (s->out[0]->count > PARALLEL_WORK)
+    for (int64_t plane = 0; plane < planes; plane++) {
+        char *own = memory + 2 * room * (size_t)omp_get_thread_num();
+        resize_plane(&p, s, plane, (char *[]){ own, own + room });
+    }
     return OK;
 }
 
@@ -246,7 +344,7 @@ static Err resize_run(Plan *plan, Step *s)
     if (!s->out[0]->count) return OK;
     TRY(read_scales(s, r));
     if (!s->in[0]->shape.rank) { memcpy(s->out[0]->data, s->in[0]->data, s->out[0]->bytes); return OK; }
-    return r->mode == NEAREST ? pick(r, plan, s) : interpolate(r, s);
+    return r->mode == NEAREST ? pick(r, plan, s) : interpolate(r, plan, s);
 }
 
 static void read_modes(const Step *s, Resize *r)
@@ -265,6 +363,26 @@ static void read_modes(const Step *s, Resize *r)
     r->antialias = attr_i(n, "antialias", 0);
 }
 
+/* Bytes of tables and, for each thread, of two planes. Where the scales come with the data, all axes may have to change. */
+static Err interpolation_room(const Plan *plan, const Step *s, Resize *r, size_t *bytes)
+{
+    const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
+    bool known = true;
+    int64_t outputs = 0, room = 1;
+    for (int i = 1; i < s->n_in; i++) known = known && (!s->in[i] || s->in[i]->constant);
+    if (known) TRY(read_scales(s, r));
+    for (int i = 0; i < x->rank; i++) {
+        if (__builtin_mul_overflow(room, x->dim[i] > y->dim[i] ? x->dim[i] : y->dim[i], &room) || __builtin_add_overflow(outputs, y->dim[i], &outputs) ||
+            room > INT64_MAX / 64 || outputs > INT64_MAX / 64 / MAX_TAPS) return err_set(ERR_NOMEM, "%s needs more memory than there is.", s->op->type);
+    }
+    if (known && room) {
+        int64_t plane = plane_room(r, x, y);
+        room = plane * least(room / plane, plan->threads);
+    }
+    *bytes = (size_t)outputs * (r->antialias ? MAX_TAPS : 4) * (sizeof(int64_t) + 2 * sizeof(double)) + (size_t)room * 2 * sizeof(double);
+    return OK;
+}
+
 Err resize_prep(Plan *plan, Step *s)
 {
     Resize *r;
@@ -273,13 +391,13 @@ Err resize_prep(Plan *plan, Step *s)
     if (y->rank < 0) return err_set(ERR_SHAPE, "%s has sizes that cannot be worked out.", s->op->type);
     TRY(plan_array(plan, 1, sizeof *r, &r));
     read_modes(s, r);
-    int64_t room = 1, entries = 0;
+    int64_t entries = 0;
     for (int i = 0; i < x->rank; i++) {
-        if (__builtin_mul_overflow(room, x->dim[i] > y->dim[i] ? x->dim[i] : y->dim[i], &room) || __builtin_add_overflow(entries, y->dim[i], &entries) ||
-            room > INT64_MAX / 32 || entries > INT64_MAX / 32) return err_set(ERR_NOMEM, "%s needs more memory than there is.", s->op->type);
         if (!x->dim[i] && y->dim[i]) return err_set(ERR_SHAPE, "%s cannot make something out of an empty axis.", s->op->type);
+        if (__builtin_add_overflow(entries, y->dim[i], &entries) || entries > INT64_MAX / 32) return err_set(ERR_NOMEM, "%s needs more memory than there is.", s->op->type);
     }
-    s->scratch_bytes = r->mode == NEAREST ? (size_t)entries * sizeof(int64_t) : (size_t)room * 2 * sizeof(double);
+    if (r->mode == NEAREST) s->scratch_bytes = (size_t)entries * sizeof(int64_t);
+    else TRY(interpolation_room(plan, s, r, &s->scratch_bytes));
     s->state = r;
     s->run = resize_run;
     return OK;

@@ -1,6 +1,7 @@
 /* Fourier transforms and what goes with them.     https://onnx.ai/onnx/operators/onnx__DFT.html , onnx__STFT.html , onnx__MelWeightMatrix.html
  * Complex numbers are pairs along a last axis of size 2; everything is computed in double. */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 #include "engine/element.h"
 #include "engine/move.h"
@@ -9,41 +10,76 @@
 
 typedef struct Complex { double re, im; } Complex;
 
-/* y[k] = sum_i x[i * step] exp(sign * 2 pi j i k / n). Halved while n is even, term by term otherwise. t: n more numbers of scratch. */
-static void transform(const Complex *x, int64_t step, int64_t n, double sign, Complex *y, Complex *t)
+/* The powers of exp(sign * 2 pi j / n): every transform of a divisor of n points finds its own among them. */
+typedef struct Roots { int64_t n; Complex *power; } Roots;
+
+static Err roots_prepare(Plan *plan, int64_t n, double sign, Roots *r)
 {
-    if (n % 2 || n < 4) {
-        for (int64_t k = 0; k < n; k++) {
-            Complex sum = { 0 };
-            for (int64_t i = 0; i < n; i++) {
-                double angle = sign * 2 * M_PI * (double)(i * k % n) / (double)n, c = cos(angle), s = sin(angle);
-                sum.re += x[i * step].re * c - x[i * step].im * s;
-                sum.im += x[i * step].re * s + x[i * step].im * c;
-            }
-            y[k] = sum;
-        }
+    r->n = n;
+    TRY(plan_array(plan, n, sizeof *r->power, &r->power));
+    for (int64_t k = 0; k < n; k++) r->power[k] = (Complex){ cos(2 * M_PI * (double)k / (double)n), sign * sin(2 * M_PI * (double)k / (double)n) };
+    return OK;
+}
+
+static Complex times(Complex a, Complex b) { return (Complex){ a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re }; }
+static Complex plus(Complex a, Complex b) { return (Complex){ a.re + b.re, a.im + b.im }; }
+static Complex minus(Complex a, Complex b) { return (Complex){ a.re - b.re, a.im - b.im }; }
+
+static int64_t smallest_factor(int64_t n)
+{
+    for (int64_t p = 2; p * p <= n; p++) if (n % p == 0) return p;
+    return n;
+}
+
+/* y[k] = sum_i x[i * step] w^(i k), w = power[roots / n]. Cut by the smallest factor p of n into p transforms of every p-th point (Cooley & Tukey 1965). t: n
+ * more numbers of scratch. */
+static void transform(const Roots *w, const Complex *x, int64_t step, int64_t n, Complex *y, Complex *t)
+{
+    if (n == 1) {
+        y[0] = x[0];
         return;
     }
-    int64_t half = n / 2;
-    transform(x, 2 * step, half, sign, t, y);
-    transform(x + step, 2 * step, half, sign, t + half, y);
-    for (int64_t k = 0; k < half; k++) {
-        double angle = sign * 2 * M_PI * (double)k / (double)n, c = cos(angle), s = sin(angle);
-        Complex a = t[k], b = { t[half + k].re * c - t[half + k].im * s, t[half + k].re * s + t[half + k].im * c };
-        y[k] = (Complex){ a.re + b.re, a.im + b.im };
-        y[half + k] = (Complex){ a.re - b.re, a.im - b.im };
+    if (n == 2) {
+        y[0] = plus(x[0], x[step]);
+        y[1] = minus(x[0], x[step]);
+        return;
+    }
+    int64_t p = smallest_factor(n), part = n / p, turn = w->n / n;
+    for (int64_t i = 0; i < p; i++) transform(w, x + i * step, p * step, part, t + i * part, y + i * part);
+    for (int64_t k = 0; k < part && p == 2; k++) {
+        Complex b = times(t[part + k], w->power[k * turn]);
+        y[k] = plus(t[k], b);
+        y[part + k] = minus(t[k], b);
+    }
+    for (int64_t k = 0; k < n && p > 2; k++) {
+        Complex sum = t[k % part];
+        for (int64_t i = 1, at = k; i < p; i++, at = at + k < n ? at + k : at + k - n) sum = plus(sum, times(t[i * part + k % part], w->power[at * turn]));
+        y[k] = sum;
     }
 }
 
-static Complex load(const Buffer *x, int64_t at, int64_t parts)
+/* n elements of one part or two, every step-th. */
+static void load_line(const Buffer *x, int64_t start, int64_t step, int64_t n, int64_t parts, Complex *line)
 {
-    Complex c = { 0 };
-    elements_to_f64(x->dtype, x->data, at * parts, 1, &c.re);
-    if (parts == 2) elements_to_f64(x->dtype, x->data, at * parts + 1, 1, &c.im);
-    return c;
+    double v[CHUNK];
+    for (int64_t i = 0; i < n && step > 1; i++) {
+        line[i].im = 0;
+        elements_to_f64(x->dtype, x->data, (start + i * step) * parts, parts, &line[i].re);
+    }
+    if (step > 1) return;
+    if (parts == 2) elements_to_f64(x->dtype, x->data, start * 2, n * 2, &line->re);
+    else for (int64_t first = 0; first < n; first += CHUNK) {
+        int64_t some = n - first < CHUNK ? n - first : CHUNK;
+        elements_to_f64(x->dtype, x->data, start + first, some, v);
+        for (int64_t i = 0; i < some; i++) line[first + i] = (Complex){ v[i], 0 };
+    }
 }
 
-static void store(Buffer *y, int64_t at, int64_t parts, const Complex *c) { elements_from_f64(y->dtype, &c->re, parts, y->data, at * parts); }
+static void store_line(const Complex *line, int64_t n, Buffer *y, int64_t start, int64_t step, int64_t parts)
+{
+    if (step == 1 && parts == 2) elements_from_f64(y->dtype, &line->re, n * 2, y->data, start * 2);
+    else for (int64_t k = 0; k < n; k++) elements_from_f64(y->dtype, &line[k].re, parts, y->data, (start + k * step) * parts);
+}
 
 static Err float_signal(const Step *s)
 {
@@ -56,32 +92,29 @@ static Err float_signal(const Step *s)
 
 /* DFT ----------------------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct Dft { int64_t outer, in, inner, out, length, parts_in, parts_out; bool inverse, half; } Dft;
+typedef struct Dft { int64_t outer, in, inner, out, length, parts_in, parts_out; bool inverse, half; Roots roots; } Dft;
 
-/* Element i of the line: beyond the input 0; of half a spectrum the rest is the mirror image. */
-static Complex line_at(const Dft *d, const Buffer *x, int64_t start, int64_t i)
+/* A line of the input: beyond it 0; of half a spectrum the rest is the mirror image. */
+static void dft_line(const Dft *d, const Buffer *x, int64_t start, Complex *line)
 {
-    bool mirror = d->inverse && d->half && i > d->length / 2;
-    int64_t at = mirror ? d->length - i : i;
-    if (at >= d->in) return (Complex){ 0 };
-    Complex c = load(x, start + at * d->inner, d->parts_in);
-    if (mirror) c.im = -c.im;
-    return c;
+    bool mirror = d->inverse && d->half;
+    int64_t wanted = mirror ? d->length / 2 + 1 : d->length, given = d->in < wanted ? d->in : wanted;
+    load_line(x, start, d->inner, given, d->parts_in, line);
+    memset(line + given, 0, (size_t)(d->length - given) * sizeof *line);
+    for (int64_t i = wanted; i < d->length; i++) line[i] = (Complex){ line[d->length - i].re, -line[d->length - i].im };
 }
 
 static Err dft_run(Plan *plan, Step *s)
 {
     const Dft *d = s->state;
-    Complex *line = (Complex *)s->scratch, *y = line + d->length, *t = y + d->length;
-    (void)plan;
+    #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK / 8)
     for (int64_t r = 0; r < d->outer * d->inner; r++) {
+        Complex *line = (Complex *)s->scratch + 3 * d->length * omp_get_thread_num(), *y = line + d->length, *t = y + d->length;
         int64_t o = r / d->inner, i = r % d->inner;
-        for (int64_t k = 0; k < d->length; k++) line[k] = line_at(d, s->in[0], o * d->in * d->inner + i, k);
-        transform(line, 1, d->length, d->inverse ? 1 : -1, y, t);
-        for (int64_t k = 0; k < d->out; k++) {
-            if (d->inverse) { y[k].re /= (double)d->length; y[k].im /= (double)d->length; }
-            store(s->out[0], (o * d->out + k) * d->inner + i, d->parts_out, &y[k]);
-        }
+        dft_line(d, s->in[0], o * d->in * d->inner + i, line);
+        transform(&d->roots, line, 1, d->length, y, t);
+        for (int64_t k = 0; k < d->out && d->inverse; k++) y[k] = (Complex){ y[k].re / (double)d->length, y[k].im / (double)d->length };
+        store_line(y, d->out, s->out[0], o * d->out * d->inner + i, d->inner, d->parts_out);
     }
     return OK;
 }
@@ -104,32 +137,31 @@ Err dft_prep(Plan *plan, Step *s)
     d->length = d->half && d->inverse ? 2 * (d->in - 1) : d->in;
     if (s->in[1]) elements_to_i64(s->in[1]->dtype, s->in[1]->data, 0, 1, &d->length);
     if (d->length < 1 || d->length > 1 << 26 || d->out > d->length) return err_set(ERR_SHAPE, "A DFT of %lld points cannot be run.", (long long)d->length);
+    TRY(roots_prepare(plan, d->length, d->inverse ? 1 : -1, &d->roots));
     s->state = d;
-    s->scratch_bytes = (size_t)d->length * 3 * sizeof(Complex);
+    s->scratch_bytes = (size_t)d->length * 3 * sizeof(Complex) * (size_t)plan->threads;
     s->run = dft_run;
     return OK;
 }
 
 /* STFT: frames of the signal, each multiplied by the window --------------------------------------------------------------------------------------- */
 
-typedef struct Stft { int64_t batch, signal, frames, bins, length, step, parts; } Stft;
+typedef struct Stft { int64_t batch, signal, frames, bins, length, step, parts; Roots roots; } Stft;
 
 static Err stft_run(Plan *plan, Step *s)
 {
     const Stft *f = s->state;
     const Buffer *window = s->in[2];
-    Complex *line = (Complex *)s->scratch, *y = line + f->length, *t = y + f->length;
-    (void)plan;
+    double *weight = (double *)s->scratch;
+    Complex *lines = (Complex *)(weight + 2 * f->length);
+    if (window) elements_to_f64(window->dtype, window->data, 0, f->length, weight);
+    #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK / 8)
     for (int64_t r = 0; r < f->batch * f->frames; r++) {
-        for (int64_t i = 0; i < f->length; i++) {
-            double w = 1;
-            if (window) elements_to_f64(window->dtype, window->data, i, 1, &w);
-            line[i] = load(s->in[0], r / f->frames * f->signal + r % f->frames * f->step + i, f->parts);
-            line[i].re *= w;
-            line[i].im *= w;
-        }
-        transform(line, 1, f->length, -1, y, t);
-        for (int64_t k = 0; k < f->bins; k++) store(s->out[0], r * f->bins + k, 2, &y[k]);
+        Complex *line = lines + 3 * f->length * omp_get_thread_num(), *y = line + f->length, *t = y + f->length;
+        load_line(s->in[0], r / f->frames * f->signal + r % f->frames * f->step, 1, f->length, f->parts, line);
+        for (int64_t i = 0; i < f->length && window; i++) line[i] = (Complex){ line[i].re * weight[i], line[i].im * weight[i] };
+        transform(&f->roots, line, 1, f->length, y, t);
+        store_line(y, f->bins, s->out[0], r * f->bins, 1, 2);
     }
     return OK;
 }
@@ -150,8 +182,9 @@ Err stft_prep(Plan *plan, Step *s)
     f->bins = attr_i(s->node, "onesided", 1) ? f->length / 2 + 1 : f->length;
     if (y->rank >= 0 && (y->dim[1] != f->frames || y->dim[2] != f->bins)) return err_set(ERR_SHAPE, "The output of an STFT has another shape.");
     if (y->rank < 0) TRY(step_output(plan, s, 0, s->in[0]->dtype, &(Shape){ 4, { f->batch, f->frames, f->bins, 2 } }));
+    TRY(roots_prepare(plan, f->length, -1, &f->roots));
     s->state = f;
-    s->scratch_bytes = (size_t)f->length * 3 * sizeof(Complex);
+    s->scratch_bytes = (size_t)f->length * (1 + 3 * (size_t)plan->threads) * sizeof(Complex);
     s->run = stft_run;
     return OK;
 }

@@ -2,7 +2,7 @@
 import itertools
 
 import numpy as np
-from edges import floats, plain
+from edges import D, floats, plain
 from operators import I64, KIND, normal, rng
 
 
@@ -77,7 +77,25 @@ def moved():
             yield f"Tile {np.dtype(dtype).name} {shape}", *plain("Tile", [x, repeats], kind), 0
 
 
+def transformed():
+    for n in (1, 2, 3, 4, 7, 12, 16, 30, 49, 400, 512, 1001):
+        for parts, inverse in ((1, 0), (2, 0), (2, 1)):
+            yield f"DFT of {n} points {parts} {inverse}", *plain("DFT", [normal(2, n, parts).astype(np.float64)], [D], version=17, axis=1, inverse=inverse), 1e-7
+        yield f"DFT of {n} points between others", *plain("DFT", [normal(2, n, 3, 2).astype(np.float64)], [D], version=17, axis=1), 1e-7
+        yield f"DFT of half of {n} points", *plain("DFT", [normal(2, n, 1).astype(np.float64)], [D], version=17, axis=1, onesided=1), 1e-7
+    for length in (5, 16, 40):
+        yield f"DFT of 16 points as {length}", *plain("DFT", [normal(2, 16, 2), np.array(length, np.int64)], fixed=(1,), version=17, axis=1), 1e-5
+    for n, step, dtype, half in itertools.product((16, 60, 25), (1, 7, 40), (np.float32, np.float64), (0, 1)):
+        operands = [normal(2, 200, 1).astype(dtype), np.array(step, np.int64), np.hanning(n).astype(dtype), np.array(n, np.int64)]
+        yield f"STFT {n} {step} {np.dtype(dtype).name} {half}", *plain("STFT", operands, [KIND[np.dtype(dtype)]], fixed=(1, 2, 3), version=17, onesided=half), 3e-5 if dtype == np.float32 else 1e-9
+    image = normal(2, 3, 33, 65)
+    for mode, size, way in itertools.product(("linear", "cubic"), ((66, 130), (16, 130), (66, 32), (17, 33)), ("half_pixel", "align_corners")):
+        yield (f"Resize {mode} {size} {way} of an image", *plain("Resize", [image, None, None, np.array((2, 3, *size), np.int64)], fixed=(3,), mode=mode,
+               coordinate_transformation_mode=way), 2e-5)
+    yield "Resize by scales that come with the data", *plain("Resize", [image, None, floats(1, 1, 2, 0.5)], mode="linear"), 1e-5
+
+
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (reduced, indexed, moved):
+    for family in (reduced, indexed, moved, transformed):
         yield from family()
