@@ -1,8 +1,10 @@
 /* Operators that order elements: TopK and Unique. */
+#include <omp.h>
 #include <string.h>
 #include "engine/element.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
+#include "engine/walk.h"
 
 /* Sorts idx[0..n) by `before`, keeping the order of equals; spare has room for n. */
 typedef bool Before(const void *data, int64_t a, int64_t b);
@@ -19,53 +21,99 @@ static void merge_sort(int64_t *idx, int64_t *spare, int64_t n, Before *before, 
     }
 }
 
-typedef struct Keys { const double *real; const int64_t *whole; bool least, is_unsigned; } Keys;
+/* An element that takes part: greater keys come first, of equal ones that with the smaller index. */
+typedef struct Entry { uint64_t key; int64_t index; } Entry;
 
-static bool key_before(const void *data, int64_t a, int64_t b)
+/* Without branches, which nobody could predict. */
+static int is_ahead(Entry a, Entry b) { return (a.key > b.key) | ((a.key == b.key) & (a.index < b.index)); }
+
+/* A number that orders as v does, downwards if least. NaN counts as the largest, zeros are equal. */
+static uint64_t key_of(double v, bool least)
 {
-    const Keys *k = data;
-    if (k->whole) {
-        bool less = k->is_unsigned ? (uint64_t)k->whole[a] < (uint64_t)k->whole[b] : k->whole[a] < k->whole[b];
-        return k->least ? less : k->whole[a] != k->whole[b] && !less;
-    }
-    double u = k->real[a], v = k->real[b];
-    if (u != u || v != v) return k->least ? u == u && v != v : u != u && v == v;       /* NaN counts as the largest */
-    return k->least ? u < v : u > v;
+    union { double real; uint64_t bits; } u = { v + 0.0 };                 /* -0 becomes 0 */
+    uint64_t key = u.bits >> 63 ? ~u.bits : u.bits | (uint64_t)1 << 63;
+    key = v != v ? UINT64_MAX : key;
+    return least ? ~key : key;
 }
 
-/* In the order of merge_sort. */
-static bool is_later(const Keys *k, int64_t a, int64_t b) { return key_before(k, b, a) || (!key_before(k, a, b) && a > b); }
-
-static void swap(int64_t *a, int64_t *b)
+/* Such numbers for n <= CHUNK elements in a row. */
+static void keys_of(const Buffer *x, int64_t start, int64_t n, bool least, uint64_t *key)
 {
-    int64_t old = *a;
-    *a = *b;
-    *b = old;
+    const uint64_t top = x->dtype == DT_U64 ? 0 : (uint64_t)1 << 63, flip = least ? UINT64_MAX : 0;
+    double v[CHUNK];
+    if (dtype_is_whole(x->dtype)) {
+        elements_to_i64(x->dtype, x->data, start, n, (int64_t *)key);
+        for (int64_t i = 0; i < n; i++) key[i] ^= top ^ flip;
+        return;
+    }
+    elements_to_f64(x->dtype, x->data, start, n, v);
+    for (int64_t i = 0; i < n; i++) key[i] = key_of(v[i], least);
 }
 
-static void sift_down(int64_t *heap, int64_t k, int64_t at, const Keys *keys)
+static void sift_down(Entry *heap, int64_t n, int64_t at)
 {
-    for (int64_t child; (child = 2 * at + 1) < k; at = child) {
-        if (child + 1 < k && is_later(keys, heap[child + 1], heap[child])) child++;
-        if (!is_later(keys, heap[child], heap[at])) return;
-        swap(&heap[at], &heap[child]);
+    Entry moved = heap[at];
+    for (int64_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n) child += is_ahead(heap[child], heap[child + 1]);
+        if (!is_ahead(moved, heap[child])) break;
+        heap[at] = heap[child];
+    }
+    heap[at] = moved;
+}
+
+/* Lines of an axis, and a heap of the best so far of one of them, the last of these on top. */
+typedef struct TopK { const Buffer *x; Axis axis; int64_t k; bool least; } TopK;
+
+static void topk_fill(const TopK *t, int64_t at, Entry *heap)
+{
+    uint64_t key[CHUNK];
+    int64_t step = t->axis.inner, each = step == 1 ? CHUNK : 1;
+    for (int64_t first = 0, n; first < t->k; first += n) {
+        n = t->k - first < each ? t->k - first : each;
+        keys_of(t->x, at + first * step, n, t->least, key);
+        for (int64_t i = 0; i < n; i++) heap[first + i] = (Entry){ key[i], first + i };
+    }
+    for (int64_t i = t->k / 2 - 1; i >= 0; i--) sift_down(heap, t->k, i);
+}
+
+static void topk_offer(const TopK *t, Entry e, Entry *heap)
+{
+    if (e.key <= heap[0].key) return;                      /* of equals the one that came first stays */
+    heap[0] = e;
+    sift_down(heap, t->k, 0);
+}
+
+/* Most elements of float32 are not above the last of the best and need no key. */
+static void topk_floats(const TopK *t, int64_t at, Entry *heap)
+{
+    const float *x = (const float *)t->x->data + at, sign = t->least ? -1 : 1;
+    int64_t step = t->axis.inner;
+    float limit = sign * x[heap[0].index * step];
+    for (int64_t i = t->k; i < t->axis.n; i++) {
+        if (sign * x[i * step] <= limit) continue;
+        topk_offer(t, (Entry){ key_of((double)x[i * step], t->least), i }, heap);
+        limit = sign * x[heap[0].index * step];
     }
 }
 
-/* The first k of idx[0..n) in that order; the rest in any. A heap holds the best so far, the last of them on top. */
-static void select_first(int64_t *idx, int64_t n, int64_t k, const Keys *keys)
+static void topk_others(const TopK *t, int64_t at, Entry *heap)
 {
-    for (int64_t i = k / 2 - 1; i >= 0; i--) sift_down(idx, k, i, keys);
-    for (int64_t i = k; i < n && k; i++) {
-        const double *real = keys->real;                           /* most are no candidates; of equals the one that came first stays */
-        if (real && (keys->least ? real[idx[i]] >= real[idx[0]] : real[idx[i]] <= real[idx[0]])) continue;
-        if (!key_before(keys, idx[i], idx[0])) continue;
-        swap(&idx[0], &idx[i]);
-        sift_down(idx, k, 0, keys);
+    uint64_t key[CHUNK];
+    int64_t step = t->axis.inner, each = step == 1 ? CHUNK : 1;
+    for (int64_t first = t->k, n; first < t->axis.n; first += n) {
+        n = t->axis.n - first < each ? t->axis.n - first : each;
+        keys_of(t->x, at + first * step, n, t->least, key);
+        for (int64_t i = 0; i < n; i++) topk_offer(t, (Entry){ key[i], first + i }, heap);
     }
+}
+
+static void topk_sort(Entry *heap, int64_t k)
+{
     for (int64_t left = k - 1; left > 0; left--) {
-        swap(&idx[0], &idx[left]);
-        sift_down(idx, left, 0, keys);
+        Entry last = heap[left];
+        heap[left] = heap[0];
+        heap[0] = last;
+        sift_down(heap, left, 0);
     }
 }
 
@@ -75,6 +123,19 @@ static Err topk_size(const Step *s, int64_t *k)
     *k = attr_i(s->node, "k", 0);
     if (s->opset >= 10 && s->in[1]) TRY(ints_of(s->in[1], k, 1, &n));
     return *k < 0 ? err_set(ERR_ARG, "TopK has a negative k.") : OK;
+}
+
+static void topk_line(const TopK *t, int64_t line, Entry *heap, Buffer *const out[2])
+{
+    int64_t step = t->axis.inner, outer = line / step, inner = line % step, at = outer * t->axis.n * step + inner, to = outer * t->k * step + inner;
+    size_t size = element_size(t->x->dtype);
+    topk_fill(t, at, heap);
+    (t->x->dtype == DT_F32 ? topk_floats : topk_others)(t, at, heap);
+    topk_sort(heap, t->k);
+    for (int64_t i = 0; i < t->k; i++, to += step) {
+        if (out[0]) memcpy((char *)out[0]->data + (size_t)to * size, (const char *)t->x->data + (size_t)(at + heap[i].index * step) * size, size);
+        if (out[1]) ((int64_t *)out[1]->data)[to] = heap[i].index;
+    }
 }
 
 static Err topk_run(Plan *plan, Step *s)
@@ -89,39 +150,19 @@ static Err topk_run(Plan *plan, Step *s)
     y.dim[axis] = k;
     TRY(step_output(plan, s, 0, x->dtype, &y));
     TRY(step_output(plan, s, 1, DT_I64, &y));
-    int64_t n = x->shape.dim[axis], inner = shape_span(&x->shape, axis + 1, x->shape.rank), rows = n ? x->count / n : 0;
-    if (!rows) return OK;
-    int64_t *idx = (int64_t *)s->scratch, *spare = idx + n, *whole = spare + n;
-    double *real = (double *)whole;
-    bool is_whole = dtype_is_whole(x->dtype);
-    size_t size = element_size(x->dtype);
-    Keys keys = { is_whole ? NULL : real, is_whole ? whole : NULL, !attr_i(s->node, "largest", 1), x->dtype == DT_U64 };
-    for (int64_t t = 0; t < rows; t++) {
-        int64_t at = t / inner * n * inner + t % inner;
-        int64_t each = inner == 1 ? n : 1;
-        for (int64_t i = 0; i < n; i++) idx[i] = i;
-        for (int64_t i = 0; i < n; i += each) {
-            if (is_whole) elements_to_i64(x->dtype, x->data, at + i * inner, each, &whole[i]);
-            else elements_to_f64(x->dtype, x->data, at + i * inner, each, &real[i]);
-        }
-        if (k < n / 4) select_first(idx, n, k, &keys);
-        else merge_sort(idx, spare, n, key_before, &keys);
-        for (int64_t i = 0; i < k; i++) {
-            int64_t to = t / inner * k * inner + t % inner + i * inner;
-            if (s->out[0]) memcpy((char *)s->out[0]->data + (size_t)to * size, (const char *)x->data + (size_t)(at + idx[i] * inner) * size, size);
-            if (s->out[1]) ((int64_t *)s->out[1]->data)[to] = idx[i];
-        }
-    }
+    const TopK t = { x, axis_around(&x->shape, axis, axis + 1), k, !attr_i(s->node, "largest", 1) };
+    #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
+    for (int64_t line = 0; line < (k ? t.axis.outer * t.axis.inner : 0); line++)
+        topk_line(&t, line, (Entry *)s->scratch + t.axis.n * omp_get_thread_num(), s->out);
     return OK;
 }
 
 Err topk_prep(Plan *plan, Step *s)
 {
     int axis = 0;
-    (void)plan;
     if (!dtype_is_real(s->in[0]->dtype)) return step_refuse(s, "input", s->in[0]);
     TRY(axis_of(attr_i(s->node, "axis", -1), s->in[0]->shape.rank, &axis));
-    s->scratch_bytes = (size_t)s->in[0]->shape.dim[axis] * 3 * sizeof(int64_t);
+    s->scratch_bytes = (size_t)s->in[0]->shape.dim[axis] * sizeof(Entry) * (size_t)plan->threads;
     s->run = topk_run;
     return OK;
 }

@@ -2,7 +2,7 @@
 import itertools
 
 import numpy as np
-from edges import D, floats, plain
+from edges import D, F, floats, plain
 from operators import I64, KIND, normal, rng
 
 
@@ -24,6 +24,18 @@ def reduced():
         for axis, x in along(dtype):
             yield (f"CumSum {np.dtype(dtype).name} {axis} {exclusive} {reverse}", *plain("CumSum", [x, np.array(axis, np.int64)], [KIND[np.dtype(dtype)]], fixed=(1,),
                    exclusive=exclusive, reverse=reverse), 1e-6)
+
+
+def chosen():
+    for dtype, largest, k in itertools.product((np.float32, np.float64, np.int64, np.int32), (0, 1), (1, 3, 100)):
+        for axis, x in along(dtype):
+            if k <= x.shape[axis]:
+                title = f"TopK {np.dtype(dtype).name} {largest} {k} of {x.shape[axis]}"
+                yield title, *plain("TopK", [x, np.array([k], np.int64)], [KIND[np.dtype(dtype)], I64], fixed=(1,), axis=axis, largest=largest), 0
+    x = normal(4, 700)
+    x[0, ::2], x[1, ::9], x[2, 5::7], x[3, 600:] = 0, -0.0, np.inf, -np.inf
+    for k, largest in itertools.product((1, 20, 400, 700), (0, 1)):
+        yield f"TopK of zeros and infinities {k} {largest}", *plain("TopK", [x, np.array([k], np.int64)], [F, I64], fixed=(1,), largest=largest), 0
 
 
 def indexed():
@@ -97,5 +109,5 @@ def transformed():
 
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (reduced, indexed, moved, transformed):
+    for family in (reduced, chosen, indexed, moved, transformed):
         yield from family()
