@@ -1,6 +1,7 @@
-/* ConvTranspose. With one group and a constant weight it is a product of W' with the pixels, a row for each output channel and tap, whose rows are then added where
- * the taps reach; otherwise plain loops. */
+/* ConvTranspose. With a constant weight it is a product of W' with the pixels, a row for each output channel and tap, whose rows are then added where the taps
+ * reach; depthwise ones add the pixels themselves. Otherwise plain loops. */
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 #include "engine/choose.h"
 #include "engine/conv.h"
@@ -28,28 +29,58 @@
     }
 RUN(float, f32) RUN(double, f64)
 
-typedef struct PanelDeconv { ConvShape shape; Columns columns; const Kernels *kernels; const float *bias; } PanelDeconv;
+/* lines: after the product's rows in scratch, one for each thread; w: of a depthwise one, which has no product */
+typedef struct PanelDeconv { ConvShape shape; Columns columns; const Kernels *kernels; const float *bias, *w; size_t rows, line; } PanelDeconv;
 
-/* line[o] += row[i] for all pixels i that reach an o inside, o = i * stride + shift. */
-static void add_line(float *line, int64_t out, const float *row, int64_t in, int64_t stride, int64_t shift)
+static bool is_depthwise(const ConvShape *c) { return c->group > 1 && c->channels == 1; }
+
+/* line[i + shift] += w * row[i] for those that lie inside */
+static void add_line(float *line, int64_t out, const float *row, int64_t in, int64_t shift, float w)
 {
-    int64_t first = shift < 0 ? (stride - 1 - shift) / stride : 0;
-    int64_t end = out > shift ? (out - shift + stride - 1) / stride : 0;
-    if (end > in) end = in;
-    for (int64_t i = first; i < end; i++) line[i * stride + shift] += row[i];
+    int64_t first = shift < 0 ? -shift : 0, end = out - shift < in ? out - shift : in;
+    #pragma omp simd
+    for (int64_t i = first; i < end; i++) line[i + shift] += w * row[i];
 }
 
-/* One output channel: its taps' rows, each [in[1]][in[2]], added up. */
-static void gather_taps(const ConvShape *c, const float *rows, float start, float *y)
+static int64_t floor_div(int64_t a, int64_t b) { return (a < 0 ? a - b + 1 : a) / b; }
+
+/* What one output channel is made of: its taps' rows, [in[1]][in[2]] each, `step` apart, and their weights (NULL: 1). */
+typedef struct Taps { const float *rows, *w; size_t step; float start; } Taps;
+
+/* Row oy of it. Pixels of one phase (ox % stride) lie behind each other in the line, `room` for each, as they do in the rows. */
+static void gather_row(const ConvShape *c, const Taps *t, int64_t oy, int64_t room, float *line)
 {
-    for (int64_t i = 0; i < c->out[1] * c->out[2]; i++) y[i] = start;
-    for (int64_t ky = 0; ky < c->kernel[1]; ky++)
-        for (int64_t kx = 0; kx < c->kernel[2]; kx++, rows += c->in[1] * c->in[2])
-            for (int64_t i = 0; i < c->in[1]; i++) {
-                int64_t o = i * c->stride[1] + ky * c->dilation[1] - c->pad[1];
-                if (o < 0 || o >= c->out[1]) continue;
-                add_line(y + o * c->out[2], c->out[2], rows + i * c->in[2], c->in[2], c->stride[2], kx * c->dilation[2] - c->pad[2]);
+    int64_t stride = c->stride[2];
+    #pragma omp simd
+    for (int64_t i = 0; i < stride * room; i++) line[i] = t->start;
+    for (int64_t ky = 0; ky < c->kernel[1]; ky++) {
+        int64_t reach = oy + c->pad[1] - ky * c->dilation[1], iy = floor_div(reach, c->stride[1]);
+        if (reach % c->stride[1] || iy < 0 || iy >= c->in[1]) continue;
+        for (int64_t kx = 0; kx < c->kernel[2]; kx++) {
+            int64_t tap = ky * c->kernel[2] + kx, at = kx * c->dilation[2] - c->pad[2], shift = floor_div(at, stride), phase = at - shift * stride;
+            add_line(line + phase * room, room, t->rows + (size_t)tap * t->step + iy * c->in[2], c->in[2], shift, t->w ? t->w[tap] : 1);
+        }
+    }
+}
+
+static float clamped(float v, float lo, float hi) { return v < lo ? lo : v > hi ? hi : v; }
+
+static void gather_taps(const ConvShape *c, const Taps *t, const MultiplyRun *run, float *line, float *y)
+{
+    int64_t stride = c->stride[2], out = c->out[2], room = (out + stride - 1) / stride;
+    const float lo = run->lo, hi = run->hi;
+    for (int64_t oy = 0; oy < c->out[1]; oy++, y += out) {
+        gather_row(c, t, oy, room, line);
+        if (stride == 2) {
+            #pragma omp simd
+            for (int64_t j = 0; j < out / 2; j++) {
+                y[2 * j] = clamped(line[j], lo, hi);
+                y[2 * j + 1] = clamped(line[room + j], lo, hi);
             }
+            if (out % 2) y[out - 1] = clamped(line[room - 1], lo, hi);
+        } else for (int64_t phase = 0; phase < stride; phase++)
+            for (int64_t j = 0, ox = phase; ox < out; j++, ox += stride) y[ox] = clamped(line[phase * room + j], lo, hi);
+    }
 }
 
 static Err deconv_run_panels(Plan *plan, Step *s)
@@ -58,18 +89,19 @@ static Err deconv_run_panels(Plan *plan, Step *s)
     const ConvShape *c = &d->shape;
     const float *bias = d->bias ? d->bias : s->in[2] ? s->in[2]->data : NULL;
     int64_t in = c->in[1] * c->in[2], out = c->out[1] * c->out[2], taps = c->kernel[1] * c->kernel[2];
-    float *rows = (float *)s->scratch;
+    float *rows = (float *)s->scratch, *lines = rows + d->rows;
     char *own = s->scratch + s->scratch_bytes - d->columns.scratch;
     MultiplyRun run = { .y = s->out[0]->data };
     fused_run(s, false, &run);
     for (int64_t n = 0; n < c->batch; n++) {
-        const float *x = (const float *)s->in[0]->data + n * c->channels * in;
-        columns_run(&d->columns, &(MultiplyRun){ .x = x, .y = rows, .lo = -INFINITY, .hi = INFINITY, .scratch = own });
+        const float *x = (const float *)s->in[0]->data + n * c->group * c->channels * in;
+        if (!d->w) columns_run(&d->columns, &(MultiplyRun){ .x = x, .y = rows, .lo = -INFINITY, .hi = INFINITY, .scratch = own });
         #pragma omp parallel for num_threads(plan->threads) if (c->outputs * out > PARALLEL_WORK)
         for (int64_t m = 0; m < c->outputs; m++) {
             int64_t at = (n * c->outputs + m) * out;
-            gather_taps(c, rows + m * taps * in, bias ? bias[m] : 0, run.y + at);
-            for (int64_t i = at; i < at + out; i++) run.y[i] = run.y[i] < run.lo ? run.lo : run.y[i] > run.hi ? run.hi : run.y[i];
+            Taps t = { rows + m * taps * in, NULL, (size_t)in, bias ? bias[m] : 0 };
+            if (d->w) t = (Taps){ x + m / (c->outputs / c->group) * in, d->w + m * taps, 0, t.start };
+            gather_taps(c, &t, &run, lines + d->line * (size_t)omp_get_thread_num(), run.y + at);
             posts_apply(d->kernels, &run.posts, &(PostArea){ run.y, (size_t)at, 0, 1, (int)out });
         }
     }
@@ -81,25 +113,48 @@ static bool fits_panels(const Step *s, const ConvShape *c)
     const int64_t most = 1 << 30;
     int64_t rows = c->outputs * c->kernel[1] * c->kernel[2], pixels = c->in[1] * c->in[2];
     bool flat = c->in[0] == 1 && c->out[0] == 1 && c->kernel[0] == 1;
-    return flat && s->in[0]->dtype == DT_F32 && s->in[1]->constant && c->group == 1 && c->channels > 0 && s->out[0]->count && rows < most && pixels < most &&
+    return flat && s->in[0]->dtype == DT_F32 && s->in[1]->constant && c->channels > 0 && s->out[0]->count && rows < most && pixels < most &&
            c->channels < most && c->out[1] * c->out[2] < most && rows * pixels < most;
 }
 
-/* W (C, M, ky, kx): column c of the product's weights is row c of W. */
+/* W (C, M / group, ky, kx): column c of a group's weights is a row of W. Where there are several, those of each are turned into [rows][channels]. */
+static Err group_weights(Plan *plan, const ConvShape *c, const float *w, int64_t rows, Weights *out)
+{
+    float *turned;
+    *out = (Weights){ w, 1, (size_t)rows, (int)rows };
+    if (c->group == 1) return OK;
+    TRY(plan_temporary(plan, (size_t)(c->group * c->channels * rows) * sizeof *turned, (void **)&turned));
+    for (int64_t g = 0; g < c->group; g++)
+        for (int64_t ch = 0; ch < c->channels; ch++)
+            for (int64_t r = 0; r < rows; r++) turned[(g * rows + r) * c->channels + ch] = w[(g * c->channels + ch) * rows + r];
+    *out = (Weights){ turned, (size_t)c->channels, 1, (int)rows };
+    return OK;
+}
+
 static Err deconv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
     PanelDeconv *d;
     const float *w;
-    int pixels = (int)(c->in[1] * c->in[2]), rows = (int)(c->outputs * c->kernel[1] * c->kernel[2]);
+    int pixels = (int)(c->in[1] * c->in[2]), rows = (int)(c->outputs / c->group * c->kernel[1] * c->kernel[2]);
     TRY(fused_weights(plan, s, 1, &w));
     TRY(plan_array(plan, 1, sizeof *d, &d));
     TRY(find_kernels(&d->kernels));
     d->shape = *c;
+    d->line = (size_t)(c->out[2] + c->stride[2]);
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &d->bias));
+    if (is_depthwise(c)) {
+        float *copy;                                   /* of weights that may not stay in memory */
+        TRY(plan_array(plan, s->in[1]->count, sizeof *copy, &copy));
+        memcpy(copy, w, s->in[1]->bytes);
+        d->w = copy;
+    } else d->rows = (size_t)c->group * (size_t)rows * (size_t)pixels;
     MultiplyShape shape = { .window = { (size_t)pixels, .in = { 1, pixels }, .out = { 1, pixels }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } },
-                            .batch = 1, .groups = 1, .k = (int)c->channels, .columns = pixels, .weights = { w, 1, (size_t)rows, rows } };
-    s->scratch_bytes = ((size_t)rows * (size_t)pixels * sizeof(float) + 63) / 64 * 64;        /* what follows is aligned */
-    TRY(columns_prepare(plan, s, &shape, &d->columns));
+                            .batch = 1, .groups = (int)c->group, .k = (int)c->channels, .columns = pixels };
+    s->scratch_bytes = ((d->rows + d->line * (size_t)plan->threads) * sizeof(float) + 63) / 64 * 64;        /* what follows is aligned */
+    if (!d->w) {
+        TRY(group_weights(plan, c, w, rows, &shape.weights));
+        TRY(columns_prepare(plan, s, &shape, &d->columns));
+    }
     s->state = d;
     s->run = deconv_run_panels;
     return OK;
@@ -132,7 +187,7 @@ int conv_transpose_fuses(const Step *s)
 {
     ConvShape c;
     if (!s->in[1]->constant || (s->in[2] && !s->in[2]->constant) || s->in[1]->dtype != DT_F32) return -1;
-    return deconv_shape(s, &c) == OK && fits_panels(s, &c) ? 1 : -1;
+    return deconv_shape(s, &c) == OK && c.group == 1 && fits_panels(s, &c) ? 1 : -1;
 }
 
 Err conv_transpose_prep(Plan *plan, Step *s)

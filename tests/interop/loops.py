@@ -107,7 +107,17 @@ def transformed():
     yield "Resize by scales that come with the data", *plain("Resize", [image, None, floats(1, 1, 2, 0.5)], mode="linear"), 1e-5
 
 
+def transposed_convolutions():
+    for stride, kernel, group in itertools.product(((1, 1), (2, 2), (1, 3), (3, 2)), ((1, 1), (2, 3), (4, 4)), (1, 2, 6)):
+        for dilation, pads, more in (((1, 1), (0, 0, 0, 0), (0, 0)), ((2, 2), (1, 0, 0, 2), (0, 0)), ((1, 1), (2, 1, 1, 3), (stride[0] - 1, stride[1] - 1))):
+            x, w, b = normal(2, 6, 9, 37), normal(6, 12 // group, *kernel), normal(12)
+            yield (f"ConvTranspose {stride} {kernel} {group} {pads}", *plain("ConvTranspose", [x, w, b], fixed=(1, 2), strides=stride, dilations=dilation, pads=pads,
+                   output_padding=more, group=group), 1e-5)
+    for group in (1, 2, 4):
+        yield f"ConvTranspose of lines {group}", *plain("ConvTranspose", [normal(2, 4, 50), normal(4, 8, 16)], fixed=(1,), strides=[8], pads=[4, 4], group=group), 1e-5
+
+
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (reduced, chosen, indexed, moved, transformed):
+    for family in (reduced, chosen, indexed, moved, transformed, transposed_convolutions):
         yield from family()
