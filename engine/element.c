@@ -101,18 +101,6 @@ unsigned mini_encode(const MiniFloat *f, double x, bool saturate)
     return sign | bits;
 }
 
-float f16_to_f32(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
-    union { uint32_t u; float f; } v;
-    if (!e) { v.f = (float)m * 0x1p-24f; v.u |= sign; return v.f; }
-    v.u = sign | (e == 31 ? 0x7F800000u : (e + 112) << 23) | m << 13;
-    return v.f;
-}
-
-uint16_t f64_to_f16(double x) { return (uint16_t)mini_encode(mini_float(DT_F16), x, false); }
-uint16_t f64_to_bf16(double x) { return (uint16_t)mini_encode(mini_float(DT_BF16), x, false); }
-
 /* Reading --------------------------------------------------------------------------------------------------------------------------- */
 
 /* The bits of packed element i. */
@@ -135,7 +123,8 @@ static int64_t whole_of(double x)
     return x > -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN;
 }
 
-#define COPY(T, U) do { const T *from = (const T *)x + start; _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = (U)from[i]; } while (0)
+#define LOAD(T, expression) do { const T *from = (const T *)x + start; _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = expression; } while (0)
+#define COPY(T, U) LOAD(T, (U)from[i])
 
 void elements_to_i64(DType t, const void *x, int64_t start, int64_t n, int64_t *y)
 {
@@ -164,9 +153,7 @@ static void mini_to_f64(DType t, const void *x, int64_t start, int64_t n, double
 {
     const MiniFloat *f = mini_float(t);
     for (int64_t i = 0; i < n; i++) {
-        if (t == DT_F16) y[i] = (double)f16_to_f32(((const uint16_t *)x)[start + i]);
-        else if (t == DT_BF16) y[i] = (double)bf16_to_f32(((const uint16_t *)x)[start + i]);
-        else y[i] = mini_decode(f, t == DT_F4E2M1 ? packed(x, start + i, 4) : ((const uint8_t *)x)[start + i]);
+        y[i] = mini_decode(f, t == DT_F4E2M1 ? packed(x, start + i, 4) : ((const uint8_t *)x)[start + i]);
     }
 }
 
@@ -186,6 +173,8 @@ void elements_to_f64(DType t, const void *x, int64_t start, int64_t n, double *y
     case DT_U4: case DT_I4: case DT_U2: case DT_I2:
         for (int64_t i = 0; i < n; i++) y[i] = (double)packed_whole(t, x, start + i);
         break;
+    case DT_F16: LOAD(uint16_t, (double)f16_to_f32(from[i])); break;
+    case DT_BF16: LOAD(uint16_t, (double)bf16_to_f32(from[i])); break;
     default: mini_to_f64(t, x, start, n, y);
     }
 }
@@ -243,7 +232,8 @@ void elements_from_f64(DType t, const double *y, int64_t n, void *x, int64_t sta
     if (t == DT_F32) STORE(float, y[i]);
     else if (t == DT_F64) STORE(double, y[i]);
     else if (!f) whole_from_f64(t, y, n, x, start);
-    else if (t == DT_F16 || t == DT_BF16) STORE(uint16_t, mini_encode(f, y[i], false));
+    else if (t == DT_F16) STORE(uint16_t, f64_to_f16(y[i]));
+    else if (t == DT_BF16) STORE(uint16_t, mini_encode(f, y[i], false));
     else if (t == DT_F4E2M1) for (int64_t i = 0; i < n; i++) put_packed(x, start + i, 4, mini_encode(f, y[i], false));
     else STORE(uint8_t, mini_encode(f, y[i], false));
 }

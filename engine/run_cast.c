@@ -52,6 +52,8 @@ static int32_t to_i32(float v) { return v >= -0x1p31f && v < 0x1p31f ? (int32_t)
 
 #define DIRECT_TABLE(ROW) \
     ROW(DT_F32, float, DT_I64, int64_t, to_i64(u)) ROW(DT_F32, float, DT_I32, int32_t, to_i32(u)) ROW(DT_F32, float, DT_BOOL, uint8_t, u != 0) \
+    ROW(DT_F32, float, DT_F16, uint16_t, f32_to_f16(u)) ROW(DT_F16, uint16_t, DT_F32, float, f16_to_f32(u)) \
+    ROW(DT_F32, float, DT_BF16, uint16_t, f32_to_bf16(u)) ROW(DT_BF16, uint16_t, DT_F32, float, bf16_to_f32(u)) \
     ROW(DT_BOOL, uint8_t, DT_F32, float, (float)u) ROW(DT_BOOL, uint8_t, DT_I64, int64_t, u) ROW(DT_BOOL, uint8_t, DT_I32, int32_t, u) \
     ROW(DT_U8, uint8_t, DT_F32, float, (float)u) ROW(DT_I32, int32_t, DT_F32, float, (float)u) ROW(DT_I64, int64_t, DT_F32, float, (float)u) \
     ROW(DT_I32, int32_t, DT_I64, int64_t, u) ROW(DT_I64, int64_t, DT_BOOL, uint8_t, u != 0) ROW(DT_I32, int32_t, DT_BOOL, uint8_t, u != 0)
