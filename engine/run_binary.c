@@ -55,7 +55,14 @@ LOOP(prelu_u64, uint64_t, uint64_t, u + 0 * v)
 LOOP(mod_f32, float, float, mod_real((double)u, (double)v)) LOOP(mod_f64, double, double, mod_real(u, v)) LOOP(mod_i64, int64_t, int64_t, mod_whole(u, v))
 LOOP(mod_u64, uint64_t, uint64_t, v ? u % v : 0)
 LOOP(fmod_f32, float, float, fmod(u, v)) LOOP(fmod_f64, double, double, fmod(u, v)) LOOP(fmod_i64, int64_t, int64_t, rem_whole(u, v))
-LOOP(pow_f32, float, float, pow_single(u, v)) LOOP(pow_f64, double, double, pow_real(u, v)) LOOP(pow_i64, int64_t, int64_t, pow_whole(u, v))
+LOOP(pow_any_f32, float, float, pow_single(u, v)) LOOP(pow_f64, double, double, pow_real(u, v)) LOOP(pow_i64, int64_t, int64_t, pow_whole(u, v))
+/* Squares and cubes, which exponents mostly ask for, without a question for each element. */
+LOOP(square_f32, float, float, ((void)v, u * u)) LOOP(cube_f32, float, float, ((void)v, u * u * u))
+static void pow_f32(const void *a, int64_t sa, const void *b, int64_t sb, void *y, int64_t n)
+{
+    float v = *(const float *)b;
+    (!sb && v == 2 ? square_f32 : !sb && v == 3 ? cube_f32 : pow_any_f32)(a, sa, b, sb, y, n);
+}
 LOOP(left_u64, uint64_t, uint64_t, shift_left(u, v)) LOOP(right_u64, uint64_t, uint64_t, shift_right(u, v))
 LOOP(and_i64, int64_t, int64_t, u & v) LOOP(or_i64, int64_t, int64_t, u | v) LOOP(xor_i64, int64_t, int64_t, u ^ v)
 LOOP(land_i64, int64_t, int64_t, u && v) LOOP(lor_i64, int64_t, int64_t, u || v) LOOP(lxor_i64, int64_t, int64_t, !u != !v)

@@ -394,7 +394,8 @@ Err resize_prep(Plan *plan, Step *s)
     int64_t entries = 0;
     for (int i = 0; i < x->rank; i++) {
         if (!x->dim[i] && y->dim[i]) return err_set(ERR_SHAPE, "%s cannot make something out of an empty axis.", s->op->type);
-        if (__builtin_add_overflow(entries, y->dim[i], &entries) || entries > INT64_MAX / 32) return err_set(ERR_NOMEM, "%s needs more memory than there is.", s->op->type);
+        if (__builtin_add_overflow(entries, y->dim[i], &entries) || entries > INT64_MAX / 32)
+            return err_set(ERR_NOMEM, "%s needs more memory than there is.", s->op->type);
     }
     if (r->mode == NEAREST) s->scratch_bytes = (size_t)entries * sizeof(int64_t);
     else TRY(interpolation_room(plan, s, r, &s->scratch_bytes));

@@ -99,12 +99,20 @@ def transformed():
         yield f"DFT of 16 points as {length}", *plain("DFT", [normal(2, 16, 2), np.array(length, np.int64)], fixed=(1,), version=17, axis=1), 1e-5
     for n, step, dtype, half in itertools.product((16, 60, 25), (1, 7, 40), (np.float32, np.float64), (0, 1)):
         operands = [normal(2, 200, 1).astype(dtype), np.array(step, np.int64), np.hanning(n).astype(dtype), np.array(n, np.int64)]
-        yield f"STFT {n} {step} {np.dtype(dtype).name} {half}", *plain("STFT", operands, [KIND[np.dtype(dtype)]], fixed=(1, 2, 3), version=17, onesided=half), 3e-5 if dtype == np.float32 else 1e-9
+        yield (f"STFT {n} {step} {np.dtype(dtype).name} {half}", *plain("STFT", operands, [KIND[np.dtype(dtype)]], fixed=(1, 2, 3), version=17, onesided=half),
+               3e-5 if dtype == np.float32 else 1e-9)
     image = normal(2, 3, 33, 65)
     for mode, size, way in itertools.product(("linear", "cubic"), ((66, 130), (16, 130), (66, 32), (17, 33)), ("half_pixel", "align_corners")):
         yield (f"Resize {mode} {size} {way} of an image", *plain("Resize", [image, None, None, np.array((2, 3, *size), np.int64)], fixed=(3,), mode=mode,
                coordinate_transformation_mode=way), 2e-5)
     yield "Resize by scales that come with the data", *plain("Resize", [image, None, floats(1, 1, 2, 0.5)], mode="linear"), 1e-5
+
+
+def powers():
+    x = floats(-0.0, 0, -2, 3, np.nan, np.inf, -np.inf, 1e-30, *normal(700))
+    for exponent in (2, 3, 1, 0):
+        yield f"Pow of one exponent {exponent}", *plain("Pow", [x, floats(exponent)]), 1e-6
+        yield f"Pow of exponents {exponent}", *plain("Pow", [x, np.full(x.shape, exponent, np.float32)]), 1e-6
 
 
 def transposed_convolutions():
@@ -119,5 +127,5 @@ def transposed_convolutions():
 
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (reduced, chosen, indexed, moved, transformed, transposed_convolutions):
+    for family in (reduced, chosen, indexed, moved, transformed, transposed_convolutions, powers):
         yield from family()
