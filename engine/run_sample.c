@@ -61,18 +61,38 @@ static void taps_of(const Sampler *g, int axis, double v, Taps *t)
     }
 }
 
-static double sample(const Sampler *g, const Buffer *x, int64_t plane, const Taps t[3])
+enum { POINTS = 64, MOST_TAPS = 16 };
+
+/* What makes some points of the output, in every channel: pixels inside of the input and their weights. */
+typedef struct Points { int64_t n; struct { int n; int64_t at[MOST_TAPS]; double weight[MOST_TAPS]; } of[POINTS]; } Points;
+
+static void points_of(const Sampler *g, const Buffer *grid, int64_t first, int64_t n, Points *p)
 {
-    double sum = 0;
-    for (int a = 0; a < t[0].n; a++)
-        for (int b = 0; b < t[1].n; b++)
-            for (int c = 0; c < t[2].n; c++) {
-                double v;
-                if (t[0].at[a] < 0 || t[1].at[b] < 0 || t[2].at[c] < 0) continue;
-                elements_to_f64(x->dtype, x->data, plane + (t[0].at[a] * g->size[1] + t[1].at[b]) * g->size[2] + t[2].at[c], 1, &v);
-                sum += v * t[0].weight[a] * t[1].weight[b] * t[2].weight[c];
-            }
-    return sum;
+    p->n = n;
+    for (int64_t i = 0; i < n; i++) {
+        Taps t[3] = { { 1, { 0 }, { 1 } }, { 0 }, { 0 } };
+        for (int a = 0; a < g->axes; a++) {
+            double v;
+            elements_to_f64(grid->dtype, grid->data, (first + i) * g->axes + a, 1, &v);
+            taps_of(g, 2 - a, v, &t[2 - a]);
+        }
+        int taps = 0;
+        for (int k = 0; k < t[0].n * t[1].n * t[2].n; k++) {
+            int a = k / t[2].n / t[1].n, b = k / t[2].n % t[1].n, c = k % t[2].n;
+            if (t[0].at[a] < 0 || t[1].at[b] < 0 || t[2].at[c] < 0) continue;
+            p->of[i].at[taps] = (t[0].at[a] * g->size[1] + t[1].at[b]) * g->size[2] + t[2].at[c];
+            p->of[i].weight[taps++] = t[0].weight[a] * t[1].weight[b] * t[2].weight[c];
+        }
+        p->of[i].n = taps;
+    }
+}
+
+static double load(const Buffer *x, int64_t i)
+{
+    double v;
+    if (x->dtype == DT_F32) return (double)((const float *)x->data)[i];
+    elements_to_f64(x->dtype, x->data, i, 1, &v);
+    return v;
 }
 
 static Err grid_run(Plan *plan, Step *s)
@@ -81,17 +101,20 @@ static Err grid_run(Plan *plan, Step *s)
     const Buffer *x = s->in[0], *grid = s->in[1];
     Buffer *y = s->out[0];
     int64_t channels = x->shape.dim[1], plane = g->size[0] * g->size[1] * g->size[2], batch = x->shape.dim[0], points = batch ? grid->count / g->axes / batch : 0;
+    int64_t pieces = (points + POINTS - 1) / POINTS;
     #pragma omp parallel for num_threads(plan->threads) if (y->count > PARALLEL_WORK / 8)
-    for (int64_t i = 0; i < batch * points; i++) {
-        Taps t[3] = { { 1, { 0 }, { 1 } }, { 0 }, { 0 } };
-        for (int a = 0; a < g->axes; a++) {
-            double v;
-            elements_to_f64(grid->dtype, grid->data, i * g->axes + a, 1, &v);
-            taps_of(g, 2 - a, v, &t[2 - a]);
-        }
+    for (int64_t i = 0; i < batch * pieces; i++) {
+        int64_t sample = i / pieces, first = i % pieces * POINTS;
+        Points p;
+        double sum[POINTS];
+        points_of(g, grid, sample * points + first, points - first < POINTS ? points - first : POINTS, &p);
         for (int64_t c = 0; c < channels; c++) {
-            double v = sample(g, x, (i / points * channels + c) * plane, t);
-            elements_from_f64(y->dtype, &v, 1, y->data, (i / points * channels + c) * points + i % points);
+            int64_t from = (sample * channels + c) * plane;
+            for (int64_t k = 0; k < p.n; k++) {
+                sum[k] = 0;
+                for (int t = 0; t < p.of[k].n; t++) sum[k] += load(x, from + p.of[k].at[t]) * p.of[k].weight[t];
+            }
+            elements_from_f64(y->dtype, sum, p.n, y->data, (sample * channels + c) * points + first);
         }
     }
     return OK;

@@ -115,6 +115,12 @@ def powers():
         yield f"Pow of exponents {exponent}", *plain("Pow", [x, np.full(x.shape, exponent, np.float32)]), 1e-6
 
 
+def sampled():
+    for mode, padding, align in itertools.product(("linear", "nearest", "cubic"), ("zeros", "border", "reflection"), (0, 1)):
+        x, grid = normal(2, 3, 9, 14), normal(2, 11, 13, 2)
+        yield (f"GridSample {mode} {padding} {align}", *plain("GridSample", [x, grid], version=20, mode=mode, padding_mode=padding, align_corners=align), 1e-5)
+
+
 def transposed_convolutions():
     for stride, kernel, group in itertools.product(((1, 1), (2, 2), (1, 3), (3, 2)), ((1, 1), (2, 3), (4, 4)), (1, 2, 6)):
         for dilation, pads, more in (((1, 1), (0, 0, 0, 0), (0, 0)), ((2, 2), (1, 0, 0, 2), (0, 0)), ((1, 1), (2, 1, 1, 3), (stride[0] - 1, stride[1] - 1))):
@@ -127,5 +133,5 @@ def transposed_convolutions():
 
 def cases():
     """(title, model, inputs, tolerance)"""
-    for family in (reduced, chosen, indexed, moved, transformed, transposed_convolutions, powers):
+    for family in (reduced, chosen, indexed, moved, transformed, sampled, transposed_convolutions, powers):
         yield from family()
