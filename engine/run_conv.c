@@ -197,6 +197,43 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     return OK;
 }
 
+/* Of images of one pixel: classifiers behind a pool. Images are tokens then. */
+typedef struct TokenConv { Tokens tokens; const float *bias; } TokenConv;
+
+static bool fits_tokens(const Step *s, const ConvShape *c)
+{
+    if (!fits_panels(s, c) || c->group != 1) return false;
+    for (int i = 1; i < 3; i++) if (c->in[i] != 1 || c->out[i] != 1 || c->kernel[i] != 1 || c->pad[i]) return false;
+    return true;
+}
+
+static Err conv_run_tokens(Plan *plan, Step *s)
+{
+    const TokenConv *c = s->state;
+    (void)plan;
+    MultiplyRun run = { .x = s->in[0]->data, .bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
+    fused_run(s, false, &run);
+    tokens_run(&c->tokens, &run);
+    return OK;
+}
+
+static Err conv_prep_tokens(Plan *plan, Step *s, const ConvShape *c)
+{
+    TokenConv *conv;
+    const float *w;
+    const Kernels *kernels;
+    TRY(find_kernels(&kernels));
+    TRY(fused_weights(plan, s, 0, &w));
+    TRY(plan_array(plan, 1, sizeof *conv, &conv));
+    if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &conv->bias));
+    conv->tokens = (Tokens){ .tokens = c->batch, .packed = { .k = (int)c->channels, .kernels = kernels, .threads = plan->threads } };
+    conv->tokens.packed.weights = (Weights){ w, (size_t)c->channels, 1, (int)c->outputs };
+    TRY(tokens_prepare(plan, s, &conv->tokens));
+    s->state = conv;
+    s->run = conv_run_tokens;
+    return OK;
+}
+
 /* With constant operands, by kernels. */
 int conv_fuses(const Step *s)
 {
@@ -216,6 +253,7 @@ Err conv_prep(Plan *plan, Step *s)
     TRY(conv_shape(s, s->in[0], s->in[1], c));
     TRY(conv_operands(s, c));
     flatten_pointwise(c);
+    if (fits_tokens(s, c)) return conv_prep_tokens(plan, s, c);
     if (fits_panels(s, c)) return conv_prep_panels(plan, s, c);
     if (fits_depthwise(s, c)) return conv_prep_depthwise(plan, s, c);
     s->state = c;

@@ -95,6 +95,21 @@ static void test_residual(void **state)
     check(b, image, 2);
 }
 
+/* Convolutions of single pixels run as products of tokens. */
+static void test_single_pixels(void **state)
+{
+    (void)state;
+    Build *b = begin("3,8,1,1");
+    add_conv(b, "x", "a", "8,8,1,1", "strides:is=2,2");
+    add_norm(b, "a", "an");
+    build_node(b, "Add", "an,x", "sum", NULL);
+    build_node(b, "Relu", "sum", "r", NULL);
+    add_conv(b, "r", "c", "8,8,1,1", NULL);
+    build_node(b, "Sigmoid", "c", "y", NULL);
+    build_output(b, "y", DT_F32, "3,8,1,1");
+    check(b, (Shape) { 4, { 3, 8, 1, 1 } }, 2);
+}
+
 static void test_depthwise_and_gates(void **state)
 {
     (void)state;
@@ -310,7 +325,7 @@ static void test_constant_on_the_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_residual), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
+        cmocka_unit_test(test_residual), cmocka_unit_test(test_single_pixels), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
         cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room), cmocka_unit_test(test_constant_on_the_left),
     };
