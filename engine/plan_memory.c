@@ -149,7 +149,9 @@ Err buffer_load(Plan *p, Buffer *b)
     const void *from;
     if (!b->stored || b->data) return OK;
     TRY(constant_read(p->model, b->stored, &from));
-    return copy_aligned(p, from, b);
+    TRY(copy_aligned(p, from, b));
+    if (b->data != from) constant_forget(p->model, b->stored);
+    return OK;
 }
 
 Err buffer_load_temporary(Plan *p, Buffer *b, bool *temporary)
