@@ -5,6 +5,7 @@
  * output as wide as the input, all columns of an image have one distance and are one run. */
 #include "kernels/lanes_avx512.inc"
 #include "kernels/levels.h"
+#include <string.h>
 
 enum { VECTORS = PANEL_COLUMNS / LANES, MOST_TAPS = 64, WIDEST = 16, MOST_LOADS = VECTORS + PANEL_COLUMNS, GROUP = 6 };
 
@@ -75,7 +76,7 @@ INLINE void load_row(const PanelWindow *g, const Shifts *s, const int vectors, S
     from->channel += g->plane;
 }
 
-/* Rows in groups, loads first: a load waits for stores before it whose addresses end in the same 12 bits, and a few rows of stores cover all of them. */
+/* Rows k0 ... k1 - 1 in groups, loads first: a load waits for stores before it whose addresses end in the same 12 bits, and a few rows of stores cover all of them. */
 INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
 {
     int taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0;
@@ -93,9 +94,78 @@ INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *
     }
 }
 
+/* One tap: the mask stays. */
+INLINE void pack_plain(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+{
+    const float *from = x + (size_t)p->k0 * g->plane + s->at[0];
+    size_t at = 0, width = (size_t)p->width;
+    M mask[VECTORS];
+    EACH(v, vectors) mask[v] = (M)(s->mask[0] >> LANES * v);
+    int rows = p->k1 - p->k0;
+    for (; rows >= GROUP; rows -= GROUP, at += GROUP * width) {
+        V row[GROUP][VECTORS];
+        EACH(r, GROUP) EACH(v, vectors) row[r][v] = v_load_masked(from + (size_t)r * g->plane + LANES * v, mask[v]);
+        EACH(r, GROUP) EACH(v, vectors) v_store(to[v] + at + (size_t)r * width, row[r][v]);
+        from += GROUP * g->plane;
+    }
+    for (; rows > 0; rows--, at += width, from += g->plane) EACH(v, vectors) v_store(to[v] + at, v_load_masked(from + LANES * v, mask[v]));
+}
+
+/* Three taps that follow each other in a row of the kernel, for all channels of the block: the columns are loaded once, for the tap in the middle, and moved by one
+ * for those beside it. tap: the first one; three, end: rows of the panel are three times these, counted from k = 0. */
+INLINE void pack_three(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[], int tap, int three, int end)
+{
+    const uint64_t *mask = &s->mask[tap], need = mask[1] | mask[0] >> 1 | mask[2] << 1;
+    const M before = mask[0] & 1 ? 1u << (LANES - 1) : 0, after = mask[2] >> (LANES * vectors - 1) & 1;
+    const int each = g->kernel[0];
+    const size_t width = (size_t)p->width, step = 3 * (size_t)each * width, plane = g->plane;
+    const float *from = x + (size_t)(three / each) * plane + s->at[tap + 1];
+    size_t at = (size_t)(3 * three - p->k0) * width;
+    M inside[VECTORS];
+    V keep[3][VECTORS];
+    EACH(v, vectors) inside[v] = (M)(need >> LANES * v);
+    EACH(t, 3) EACH(v, vectors) keep[t][v] = v_mask((M)(mask[t] >> LANES * v));
+    for (; three < end; three += each, from += plane, at += step) {
+        V columns[VECTORS + 2];
+        columns[0] = v_load_masked(from - LANES, before);
+        EACH(v, vectors) columns[v + 1] = v_load_masked(from + LANES * v, inside[v]);
+        columns[vectors + 1] = v_load_masked(from + LANES * vectors, after);
+        EACH(v, vectors) v_store(to[v] + at, v_and(keep[0][v], v_join(columns[v], columns[v + 1], LANES - 1)));
+        EACH(v, vectors) v_store(to[v] + at + width, v_and(keep[1][v], columns[v + 1]));
+        EACH(v, vectors) v_store(to[v] + at + 2 * width, v_and(keep[2][v], v_join(columns[v + 1], columns[v + 2], 1)));
+    }
+}
+
+/* A K block may begin and end among the three. */
+INLINE void pack_threes(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+{
+    int first = (p->k0 + 2) / 3, end = p->k1 / 3;
+    if (first >= end) {
+        pack_shifted(g, x, p, s, vectors, to);
+        return;
+    }
+    PanelPart head = *p, tail = *p;
+    float *rest[VECTORS];
+    head.k1 = 3 * first;
+    tail.k0 = 3 * end;
+    EACH(v, vectors) rest[v] = to[v] + (size_t)(tail.k0 - p->k0) * (size_t)p->width;
+    pack_shifted(g, x, &head, s, vectors, to);
+    for (int three = first; three < first + g->kernel[0]; three++) pack_three(g, x, p, s, vectors, to, three % g->kernel[0] * 3, three, end);
+    pack_shifted(g, x, &tail, s, vectors, rest);
+}
+
+INLINE void pack_unit_stride(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+{
+    if (g->kernel[0] * g->kernel[1] == 1) pack_plain(g, x, p, s, vectors, to);
+    else if (g->kernel[1] == 3 && g->dilation[1] == 1) pack_threes(g, x, p, s, vectors, to);
+    else pack_shifted(g, x, p, s, vectors, to);
+}
+
 static void shifts_of(const PanelWindow *g, const Run *run, int runs, Shifts *s)
 {
-    uint64_t rows[MOST_TAPS] = { 0 }, columns[MOST_TAPS] = { 0 };
+    uint64_t rows[MOST_TAPS], columns[MOST_TAPS];
+    memset(rows, 0, (size_t)g->kernel[0] * sizeof *rows);
+    memset(columns, 0, (size_t)g->kernel[1] * sizeof *columns);
     for (int i = 0; i < runs; i++) {
         for (int ky = 0; ky < g->kernel[0]; ky++) rows[ky] |= row_inside(g, &run[i], ky) ? bits(run[i].at, run[i].n) : 0;
         for (int kx = 0; kx < g->kernel[1]; kx++) columns[kx] |= columns_inside(g, &run[i], kx);
@@ -249,10 +319,10 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
     Shifts s;
     shifts_of(g, run, runs, &s);
     switch ((p->n + LANES - 1) / LANES) {
-    case 1: pack_shifted(g, x, p, &s, 1, to); break;
-    case 2: pack_shifted(g, x, p, &s, 2, to); break;
-    case 3: pack_shifted(g, x, p, &s, 3, to); break;
-    default: pack_shifted(g, x, p, &s, 4, to); break;
+    case 1: pack_unit_stride(g, x, p, &s, 1, to); break;
+    case 2: pack_unit_stride(g, x, p, &s, 2, to); break;
+    case 3: pack_unit_stride(g, x, p, &s, 3, to); break;
+    default: pack_unit_stride(g, x, p, &s, 4, to); break;
     }
 }
 
