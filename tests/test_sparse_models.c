@@ -31,7 +31,7 @@ static const struct { const char *name; double macs; Shape shape; double slack; 
     { "resnet18", 1.8e9, { 4, { 1, 3, 224, 224 } }, 1 },
     { "resnet50", 4.1e9, { 4, { 1, 3, 224, 224 } }, 1 },
     { "yolov8n", 4.4e9, { 4, { 1, 3, 640, 640 } }, 1 },
-    { "yolov8n-seg", 6.3e9, { 4, { 1, 3, 640, 640 } }, 1 },
+    { "yolov8n-seg", 1.6e9, { 4, { 1, 3, 320, 320 } }, 1 },
 };
 enum { MODELS = sizeof MODEL / sizeof *MODEL, MOST_INPUT = 3 * 640 * 640 };
 
