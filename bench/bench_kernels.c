@@ -3,16 +3,11 @@
  * where it is installed. All variants of a layer take turns. Prints the median and, for ratios, the quartiles of the rounds. One thread unless told; net: only layers
  * whose network begins so.
  * usage: bench_kernels [rounds [threads [net]]] */
+#include "bench/measure.h"
 #include "engine/tokens.h"
 #include <dlfcn.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#define countof(array) (sizeof(array) / sizeof((array)[0]))
-enum { MOST_ROUNDS = 99, SPARSITIES = 4, VARIANTS = 2 + SPARSITIES };  /* dense, OpenBLAS, sparse ... */
+enum { SPARSITIES = 4, VARIANTS = 2 + SPARSITIES };  /* dense, OpenBLAS, sparse ... */
 static const double sparsity[SPARSITIES] = { 0.5, 0.7, 0.8, 0.9 };
 
 /* channels, outputs, output size, kernel, stride, times in the network; kernel 0: a product of `size` tokens */
@@ -32,62 +27,6 @@ static const Layer layers[] = {
     { "minilm, 1 token", 384, 384, 1, 0, 1, 4 }, { "minilm, 1 token", 384, 1536, 1, 0, 1, 1 }, { "minilm, 1 token", 1536, 384, 1, 0, 1, 1 },
     { "bert", 768, 768, 128, 0, 1, 4 }, { "bert", 768, 3072, 128, 0, 1, 1 }, { "bert", 3072, 768, 128, 0, 1, 1 },
 };
-
-/* One thread is timed by its own CPU time: what other processes take does not count, though what they do to caches and clock does. */
-static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(the_clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *zeroed(size_t bytes)
-{
-    void *p = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    if (!p) {
-        fprintf(stderr, "out of memory\n");
-        exit(8);
-    }
-    return memset(p, 0, bytes);
-}
-
-static double uniform(void)
-{
-    static uint64_t seed = 88172645463325252u;
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (double)(seed >> 11) * 0x1p-53;
-}
-
-#if defined(__x86_64__)
-/* 12 chains of fused multiply-adds in registers only, as wide as the kernels that are measured. */
-#define ZERO(v, n) "vxorps %%" v #n ", %%" v #n ", %%" v #n "\n"
-#define MADD(v, n) "vfmadd231ps %%" v "12, %%" v "12, %%" v #n "\n"
-#define TWELVE(x, v) x(v, 0) x(v, 1) x(v, 2) x(v, 3) x(v, 4) x(v, 5) x(v, 6) x(v, 7) x(v, 8) x(v, 9) x(v, 10) x(v, 11)
-#define CHAINS(v, turns) __asm__ volatile(TWELVE(ZERO, v) ZERO(v, 12) "1:\n" TWELVE(MADD, v) "dec %0; jnz 1b; vzeroupper" : "+r"(turns) : : \
-    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "cc")
-static double peak_gflops(const Kernels *kernels)
-{
-    enum { TURNS = 400000 };
-    uint64_t turns = TURNS;
-    double t = now();
-    bool wide = !strncmp(kernels->isa, "avx512", 6);
-    if (wide)
-        CHAINS("zmm", turns);
-    else
-        CHAINS("ymm", turns);
-    return 1e-9 * 2 * (wide ? 16 : 8) * 12 * TURNS / (now() - t);
-}
-#else
-static double peak_gflops(const Kernels *kernels)
-{
-    (void)kernels;
-    return NAN;
-}
-#endif
 
 typedef void Sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
@@ -208,20 +147,6 @@ static double time_variant(const Case *c, int variant, Sgemm *sgemm)
     return t / calls;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double quantile(const double *values, int n, double q)
-{
-    double sorted[MOST_ROUNDS];
-    memcpy(sorted, values, (size_t)n * sizeof *values);
-    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
-    return sorted[(int)(q * (n - 1) + 0.5)];
-}
-
 /* Sums over a network, in median seconds. */
 typedef struct NetTotal { double operations, seconds[VARIANTS], peak_seconds, stride1[VARIANTS]; } NetTotal;
 
@@ -274,6 +199,7 @@ int main(int argc, char **argv)
     if (threads > 1)
         the_clock = CLOCK_MONOTONIC;
     printf("kernels %s, %d threads, peak of one thread %.1f GFLOP/s\n", kernels->isa, threads, peak_gflops(kernels));
+    printf("one thread reads GB/s: 16 KiB %.0f, 256 KiB %.0f, 4 MiB %.0f, 256 MiB %.0f\n", read_rate(16 << 10), read_rate(256 << 10), read_rate(4 << 20), read_rate(256 << 20));
     Sgemm *sgemm = find_openblas(threads);
     NetTotal total = { 0 };
     for (size_t i = 0; i < countof(layers); i++) {

@@ -2,16 +2,10 @@
  * share of the rate of fused multiply-adds that the operations of the *direct* product would be (100 % is the direct product's limit), and the largest
  * error against sums in double, relative to the largest output, of all three. Variants take turns; medians, quartiles in brackets.
  * usage: bench_winograd [rounds [threads [batch]]] */
+#include "bench/measure.h"
 #include "engine/winograd.h"
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
-#define countof(array) (sizeof(array) / sizeof((array)[0]))
-enum { MOST_ROUNDS = 99, VARIANTS = 3, CHECKED = 2000 };       /* direct, m = 2, m = 4 */
+enum { VARIANTS = 3, CHECKED = 2000 };       /* direct, m = 2, m = 4 */
 
 typedef struct Layer { const char *net; int c, m, size, times; } Layer;
 static const Layer layers[] = {
@@ -22,38 +16,6 @@ static const Layer layers[] = {
     { "other", 24, 24, 40, 1 }, { "other", 16, 16, 14, 1 }, { "other", 32, 32, 7, 1 }, { "other", 32, 32, 5, 1 }, { "other", 64, 64, 3, 1 }, { "other", 256, 256, 4, 1 },
     { "other", 256, 256, 7, 1 }, { "other", 1024, 1024, 14, 1 },
 };
-
-/* One thread is timed by its own CPU time: what other processes take does not count, though what they do to caches and clock does. */
-static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(the_clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void *zeroed(size_t bytes)
-{
-    const size_t page = 2 << 20;                               /* large pages, as plans use */
-    bytes = (bytes + page - 1) / page * page;
-    void *p = aligned_alloc(page, bytes);
-    if (!p) {
-        fprintf(stderr, "out of memory\n");
-        exit(8);
-    }
-    madvise(p, bytes, MADV_HUGEPAGE);
-    return memset(p, 0, bytes);
-}
-
-static uint64_t seed = 88172645463325252u;
-static double uniform(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (double)(seed >> 11) * 0x1p-53;
-}
 
 typedef struct Case {
     MultiplyShape shape;
@@ -161,20 +123,6 @@ static void measure_errors(const Case *c, double error[VARIANTS])
     }
     for (int v = 0; v < VARIANTS; v++)
         error[v] /= largest;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double quantile(const double *values, int n, double q)
-{
-    double sorted[MOST_ROUNDS];
-    memcpy(sorted, values, (size_t)n * sizeof *values);
-    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
-    return sorted[(int)(q * (n - 1) + 0.5)];
 }
 
 static void measure(const Layer *l, int rounds, int threads, int batch)
