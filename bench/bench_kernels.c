@@ -199,7 +199,9 @@ int main(int argc, char **argv)
     if (threads > 1)
         the_clock = CLOCK_MONOTONIC;
     printf("kernels %s, %d threads, peak of one thread %.1f GFLOP/s\n", kernels->isa, threads, peak_gflops(kernels));
-    printf("one thread reads GB/s: 16 KiB %.0f, 256 KiB %.0f, 4 MiB %.0f, 256 MiB %.0f\n", read_rate(16 << 10), read_rate(256 << 10), read_rate(4 << 20), read_rate(256 << 20));
+    printf("one thread reads, in GB/s:");
+    for (int kib = 16; kib <= 256 << 10; kib *= kib < 4096 ? 16 : 64)
+        printf(" %.0f of %d KiB%s", read_rate((size_t)kib << 10), kib, kib < 256 << 10 ? "," : "\n");
     Sgemm *sgemm = find_openblas(threads);
     NetTotal total = { 0 };
     for (size_t i = 0; i < countof(layers); i++) {

@@ -76,51 +76,55 @@ INLINE void load_row(const PanelWindow *g, const Shifts *s, const int vectors, S
     from->channel += g->plane;
 }
 
-/* Rows k0 ... k1 - 1 in groups, loads first: a load waits for stores before it whose addresses end in the same 12 bits, and a few rows of stores cover all of them. */
-INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+/* What is packed, from where, and where each register of a row goes. */
+typedef struct Job { const PanelWindow *g; const float *x; const PanelPart *p; const Shifts *s; float *const *to; } Job;
+
+/* Rows in groups, loads first: a load waits for stores before it whose addresses end in the same 12 bits, and a few rows of stores cover all of them. */
+INLINE void pack_shifted(const Job *j, const int vectors)
 {
-    int taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0;
-    Source from = { x + (size_t)(p->k0 / taps) * g->plane, p->k0 % taps };
-    size_t at = 0, width = (size_t)p->width;
+    const PanelWindow *g = j->g;
+    int taps = g->kernel[0] * g->kernel[1], rows = j->p->k1 - j->p->k0;
+    Source from = { j->x + (size_t)(j->p->k0 / taps) * g->plane, j->p->k0 % taps };
+    size_t at = 0, width = (size_t)j->p->width;
     for (; rows >= GROUP; rows -= GROUP, at += GROUP * width) {
         V row[GROUP][VECTORS];
-        EACH(r, GROUP) load_row(g, s, vectors, &from, row[r]);
-        EACH(r, GROUP) EACH(v, vectors) v_store(to[v] + at + (size_t)r * width, row[r][v]);
+        EACH(r, GROUP) load_row(g, j->s, vectors, &from, row[r]);
+        EACH(r, GROUP) EACH(v, vectors) v_store(j->to[v] + at + (size_t)r * width, row[r][v]);
     }
     for (; rows > 0; rows--, at += width) {
         V row[VECTORS];
-        load_row(g, s, vectors, &from, row);
-        EACH(v, vectors) v_store(to[v] + at, row[v]);
+        load_row(g, j->s, vectors, &from, row);
+        EACH(v, vectors) v_store(j->to[v] + at, row[v]);
     }
 }
 
 /* One tap: the mask stays. */
-INLINE void pack_plain(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+INLINE void pack_plain(const Job *j, const int vectors)
 {
-    const float *from = x + (size_t)p->k0 * g->plane + s->at[0];
-    size_t at = 0, width = (size_t)p->width;
+    const size_t width = (size_t)j->p->width, plane = j->g->plane;
+    const float *from = j->x + (size_t)j->p->k0 * plane + j->s->at[0];
+    size_t at = 0;
     M mask[VECTORS];
-    EACH(v, vectors) mask[v] = (M)(s->mask[0] >> LANES * v);
-    int rows = p->k1 - p->k0;
-    for (; rows >= GROUP; rows -= GROUP, at += GROUP * width) {
+    EACH(v, vectors) mask[v] = (M)(j->s->mask[0] >> LANES * v);
+    int rows = j->p->k1 - j->p->k0;
+    for (; rows >= GROUP; rows -= GROUP, at += GROUP * width, from += GROUP * plane) {
         V row[GROUP][VECTORS];
-        EACH(r, GROUP) EACH(v, vectors) row[r][v] = v_load_masked(from + (size_t)r * g->plane + LANES * v, mask[v]);
-        EACH(r, GROUP) EACH(v, vectors) v_store(to[v] + at + (size_t)r * width, row[r][v]);
-        from += GROUP * g->plane;
+        EACH(r, GROUP) EACH(v, vectors) row[r][v] = v_load_masked(from + (size_t)r * plane + LANES * v, mask[v]);
+        EACH(r, GROUP) EACH(v, vectors) v_store(j->to[v] + at + (size_t)r * width, row[r][v]);
     }
-    for (; rows > 0; rows--, at += width, from += g->plane) EACH(v, vectors) v_store(to[v] + at, v_load_masked(from + LANES * v, mask[v]));
+    for (; rows > 0; rows--, at += width, from += plane) EACH(v, vectors) v_store(j->to[v] + at, v_load_masked(from + LANES * v, mask[v]));
 }
 
 /* Three taps that follow each other in a row of the kernel, for all channels of the block: the columns are loaded once, for the tap in the middle, and moved by one
- * for those beside it. tap: the first one; three, end: rows of the panel are three times these, counted from k = 0. */
-INLINE void pack_three(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[], int tap, int three, int end)
+ * for those beside it. Rows 3 * three, 3 * three + 1 and 3 * three + 2 of X, in steps of a channel, up to 3 * end. */
+INLINE void pack_three(const Job *j, const int vectors, int three, int end)
 {
-    const uint64_t *mask = &s->mask[tap], need = mask[1] | mask[0] >> 1 | mask[2] << 1;
+    const int each = j->g->kernel[0], tap = three % each * 3;
+    const uint64_t *mask = &j->s->mask[tap], need = mask[1] | mask[0] >> 1 | mask[2] << 1;
     const M before = mask[0] & 1 ? 1u << (LANES - 1) : 0, after = mask[2] >> (LANES * vectors - 1) & 1;
-    const int each = g->kernel[0];
-    const size_t width = (size_t)p->width, step = 3 * (size_t)each * width, plane = g->plane;
-    const float *from = x + (size_t)(three / each) * plane + s->at[tap + 1];
-    size_t at = (size_t)(3 * three - p->k0) * width;
+    const size_t width = (size_t)j->p->width, step = 3 * (size_t)each * width, plane = j->g->plane;
+    const float *from = j->x + (size_t)(three / each) * plane + j->s->at[tap + 1];
+    size_t at = (size_t)(3 * three - j->p->k0) * width;
     M inside[VECTORS];
     V keep[3][VECTORS];
     EACH(v, vectors) inside[v] = (M)(need >> LANES * v);
@@ -130,35 +134,35 @@ INLINE void pack_three(const PanelWindow *g, const float *x, const PanelPart *p,
         columns[0] = v_load_masked(from - LANES, before);
         EACH(v, vectors) columns[v + 1] = v_load_masked(from + LANES * v, inside[v]);
         columns[vectors + 1] = v_load_masked(from + LANES * vectors, after);
-        EACH(v, vectors) v_store(to[v] + at, v_and(keep[0][v], v_join(columns[v], columns[v + 1], LANES - 1)));
-        EACH(v, vectors) v_store(to[v] + at + width, v_and(keep[1][v], columns[v + 1]));
-        EACH(v, vectors) v_store(to[v] + at + 2 * width, v_and(keep[2][v], v_join(columns[v + 1], columns[v + 2], 1)));
+        EACH(v, vectors) v_store(j->to[v] + at, v_and(keep[0][v], v_join(columns[v], columns[v + 1], LANES - 1)));
+        EACH(v, vectors) v_store(j->to[v] + at + width, v_and(keep[1][v], columns[v + 1]));
+        EACH(v, vectors) v_store(j->to[v] + at + 2 * width, v_and(keep[2][v], v_join(columns[v + 1], columns[v + 2], 1)));
     }
 }
 
 /* A K block may begin and end among the three. */
-INLINE void pack_threes(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+INLINE void pack_threes(const Job *j, const int vectors)
 {
-    int first = (p->k0 + 2) / 3, end = p->k1 / 3;
+    const int first = (j->p->k0 + 2) / 3, end = j->p->k1 / 3;
     if (first >= end) {
-        pack_shifted(g, x, p, s, vectors, to);
+        pack_shifted(j, vectors);
         return;
     }
-    PanelPart head = *p, tail = *p;
+    PanelPart head = *j->p, tail = *j->p;
     float *rest[VECTORS];
     head.k1 = 3 * first;
     tail.k0 = 3 * end;
-    EACH(v, vectors) rest[v] = to[v] + (size_t)(tail.k0 - p->k0) * (size_t)p->width;
-    pack_shifted(g, x, &head, s, vectors, to);
-    for (int three = first; three < first + g->kernel[0]; three++) pack_three(g, x, p, s, vectors, to, three % g->kernel[0] * 3, three, end);
-    pack_shifted(g, x, &tail, s, vectors, rest);
+    EACH(v, vectors) rest[v] = j->to[v] + (size_t)(tail.k0 - j->p->k0) * (size_t)j->p->width;
+    pack_shifted(&(Job) { j->g, j->x, &head, j->s, j->to }, vectors);
+    for (int three = first; three < first + j->g->kernel[0]; three++) pack_three(j, vectors, three, end);
+    pack_shifted(&(Job) { j->g, j->x, &tail, j->s, rest }, vectors);
 }
 
-INLINE void pack_unit_stride(const PanelWindow *g, const float *x, const PanelPart *p, const Shifts *s, const int vectors, float *const to[])
+INLINE void pack_unit_stride(const Job *j, const int vectors)
 {
-    if (g->kernel[0] * g->kernel[1] == 1) pack_plain(g, x, p, s, vectors, to);
-    else if (g->kernel[1] == 3 && g->dilation[1] == 1) pack_threes(g, x, p, s, vectors, to);
-    else pack_shifted(g, x, p, s, vectors, to);
+    if (j->g->kernel[0] * j->g->kernel[1] == 1) pack_plain(j, vectors);
+    else if (j->g->kernel[1] == 3 && j->g->dilation[1] == 1) pack_threes(j, vectors);
+    else pack_shifted(j, vectors);
 }
 
 static void shifts_of(const PanelWindow *g, const Run *run, int runs, Shifts *s)
@@ -318,11 +322,12 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
     }
     Shifts s;
     shifts_of(g, run, runs, &s);
+    const Job job = { g, x, p, &s, to };
     switch ((p->n + LANES - 1) / LANES) {
-    case 1: pack_unit_stride(g, x, p, &s, 1, to); break;
-    case 2: pack_unit_stride(g, x, p, &s, 2, to); break;
-    case 3: pack_unit_stride(g, x, p, &s, 3, to); break;
-    default: pack_unit_stride(g, x, p, &s, 4, to); break;
+    case 1: pack_unit_stride(&job, 1); break;
+    case 2: pack_unit_stride(&job, 2); break;
+    case 3: pack_unit_stride(&job, 3); break;
+    default: pack_unit_stride(&job, 4); break;
     }
 }
 
