@@ -1,7 +1,7 @@
 #include "engine/packed.h"
 
-/* Measured, see bench/README.md: the share of zeros from which the sparse product is the faster one; K blocks so that a panel stays in an L1 cache of 32 KiB, the
- * longer the fewer of its rows a row of W reads. */
+/* Measured: the share of zeros from which the sparse product is the faster one, where nothing better is known; K blocks so that a panel stays in an L1 cache of
+ * 32 KiB, the longer the fewer of its rows a row of W reads. */
 static const double SPARSE_FROM = 0.4;
 enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 16384, LINE = 64 };
 
