@@ -14,14 +14,14 @@ enum { MOST_ROUNDS = 99 };
 /* One thread is timed by its own CPU time: what other processes take does not count, though what they do to caches and clock does. */
 static clockid_t the_clock = CLOCK_THREAD_CPUTIME_ID;
 
-static double now(void)
+static inline double now(void)
 {
     struct timespec t;
     clock_gettime(the_clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void *zeroed(size_t bytes)
+static inline void *zeroed(size_t bytes)
 {
     const size_t page = 2 << 20;                               /* large pages, as plans use */
     bytes = (bytes + page - 1) / page * page;
@@ -34,7 +34,7 @@ static void *zeroed(size_t bytes)
     return memset(p, 0, bytes);
 }
 
-static double uniform(void)
+static inline double uniform(void)
 {
     static uint64_t seed = 88172645463325252u;
     seed ^= seed << 13;
@@ -43,13 +43,13 @@ static double uniform(void)
     return (double)(seed >> 11) * 0x1p-53;
 }
 
-static int by_value(const void *a, const void *b)
+static inline int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double quantile(const double *values, int n, double q)
+static inline double quantile(const double *values, int n, double q)
 {
     double sorted[MOST_ROUNDS];
     memcpy(sorted, values, (size_t)n * sizeof *values);
