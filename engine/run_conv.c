@@ -169,14 +169,21 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     return OK;
 }
 
+/* What a product of the step reads and writes, see fused_run. bias: a folded one; NULL: that of the step. */
+static MultiplyRun operands(const Step *s, const float *bias, bool adds)
+{
+    MultiplyRun run = { .x = s->in[0]->data, .bias = bias ? bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
+    fused_run(s, adds, &run);
+    return run;
+}
+
 typedef struct PanelConv { Columns columns; const float *bias; } PanelConv;
 
 static Err conv_run_panels(Plan *plan, Step *s)
 {
     const PanelConv *c = s->state;
     (void)plan;
-    MultiplyRun run = { .x = s->in[0]->data, .bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
-    fused_run(s, true, &run);
+    const MultiplyRun run = operands(s, c->bias, true);
     columns_run(&c->columns, &run);
     return OK;
 }
@@ -211,8 +218,7 @@ static Err conv_run_tokens(Plan *plan, Step *s)
 {
     const TokenConv *c = s->state;
     (void)plan;
-    MultiplyRun run = { .x = s->in[0]->data, .bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
-    fused_run(s, false, &run);
+    const MultiplyRun run = operands(s, c->bias, false);
     tokens_run(&c->tokens, &run);
     return OK;
 }
