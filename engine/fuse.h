@@ -20,6 +20,8 @@ struct Fused {
 Err fused_weights(Plan *plan, const Step *s, int axis, const float **out);
 /* What each of the channels starts with: bias * scale + shift, where bias (NULL: 0) is a constant if there is a scale. *out NULL: nothing. */
 Err fused_bias(Plan *plan, const Step *s, const Buffer *bias, int64_t channels, const float **out);
+/* What the first post adds, which a product takes as its residual; NULL: nothing. */
+Buffer *fused_residual(const Step *s);
 /* Sets residual (if this product `adds` one), lo, hi and posts of a run that has none yet. */
 void fused_run(const Step *s, bool adds, MultiplyRun *run);
 

@@ -33,6 +33,12 @@ Err fused_bias(Plan *p, const Step *s, const Buffer *bias, int64_t channels, con
     return OK;
 }
 
+Buffer *fused_residual(const Step *s)
+{
+    const Post *first = s->fused && s->fused->posts.n ? &s->fused->posts.post[0] : NULL;
+    return first && first->combines && first->arithmetic == ARITHMETIC_ADD ? s->in[first->input] : NULL;
+}
+
 void fused_run(const Step *s, bool adds, MultiplyRun *run)
 {
     static const Posts none;
@@ -40,7 +46,8 @@ void fused_run(const Step *s, bool adds, MultiplyRun *run)
     int i = 0;
     run->lo = -INFINITY;
     run->hi = INFINITY;
-    if (adds && i < posts->n && posts->post[i].combines && posts->post[i].arithmetic == ARITHMETIC_ADD) run->residual = s->in[posts->post[i++].input]->data;
+    const Buffer *residual = adds ? fused_residual(s) : NULL;
+    if (residual) run->residual = residual->data, i++;
     if (i < posts->n && !posts->post[i].combines && posts->post[i].activate.kind == ACTIVATION_CLAMP) {
         run->lo = posts->post[i].activate.alpha;
         run->hi = posts->post[i++].activate.beta;

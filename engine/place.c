@@ -75,6 +75,25 @@ static void join_all(Plan *p)
     for (int i = 0; i < p->n_step; i++) if (p->step[i]->joins && !p->step[i]->late) join(p->step[i]);
 }
 
+/* Overwriting ------------------------------------------------------------------------------------------------------------------------- */
+
+/* What a step adds to is at hand while its sum is made, and nobody wants it afterwards: half the memory to move, and a chain of residual blocks stays in caches. */
+static void overwrite(Step *s)
+{
+    Buffer *y = s->n_out ? s->out[0] : NULL, *x = s->over ? root_of(s->over) : NULL;
+    int uses = 0;
+    for (int i = 0; i < s->n_in; i++) uses += s->in[i] && root_of(s->in[i]) == x;
+    if (!x || y->base || uses != 1 || x->first < 0 || x->last != s->at || x->bytes != y->bytes) return;
+    x->last = y->last;
+    y->base = x;
+    y->base_at = 0;
+}
+
+static void overwrite_all(Plan *p)
+{
+    for (int i = 0; i < p->n_step && !p->options.tap; i++) if (!p->step[i]->late) overwrite(p->step[i]);
+}
+
 /* Values that some step writes, and one buffer for each step's scratch. */
 static Err collect(Plan *p, Buffer ***list, int *n, Buffer **scratch)
 {
@@ -109,6 +128,7 @@ Err place(Plan *p)
     if (!p->options.keep) {
         join_all(p);
         set_lifetimes(p);
+        overwrite_all(p);
     }
     TRY(collect(p, &list, &n, scratch));
     TRY(memplan(p->arena, list, n, &p->block_bytes));

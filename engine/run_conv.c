@@ -165,6 +165,7 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     }
     s->state = c;
     s->run = conv_run_depthwise;
+    s->over = fused_residual(s);
     s->variant = "depthwise";
     return OK;
 }
@@ -201,6 +202,7 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     TRY(columns_prepare(plan, s, &shape, &panels->columns));
     s->state = panels;
     s->run = conv_run_panels;
+    s->over = fused_residual(s);
     return OK;
 }
 

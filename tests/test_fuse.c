@@ -44,6 +44,8 @@ static void build_and_run(Model *m, const PlanInput *input, const Tensor *x, boo
     if (plan_build(m, input, 1, &(PlanOptions){ .threads = 1, .keep = keep }, out) != OK || plan_run(*out, x, 1) != OK) fail_msg("%s", err_text());
 }
 
+static bool overwritten;           /* whether a step of the last fused plan wrote over its input */
+
 /* Runs fused and kept apart; the fused plan must have `steps` steps, and its outputs be those of the other up to rounding. */
 static void check(Build *b, Shape shape, int steps)
 {
@@ -58,6 +60,8 @@ static void check(Build *b, Shape shape, int steps)
     build_and_run(m, &input, &x, false, &fused);
     build_and_run(m, &input, &x, true, &apart);
     assert_int_equal(fused->n_step, steps);
+    overwritten = false;
+    for (int i = 0; i < steps; i++) overwritten |= fused->step[i]->over && fused->step[i]->over->data == fused->step[i]->out[0]->data;
     for (int i = 0; i < fused->n_out; i++) {
         const float *y = fused->out[i]->data, *z = apart->out[i]->data;
         float most = 0;
@@ -93,6 +97,29 @@ static void test_residual(void **state)
     build_node(b, "Relu", "sum", "y", NULL);
     build_output(b, "y", DT_F32, "2,8,6,7");
     check(b, image, 2);
+}
+
+/* Sums are written over what they add to where nobody else wants it: not over an input, a value with another reader, or the convolution's own pixels. */
+static void test_overwrites(void **state)
+{
+    (void)state;
+    const struct { const char *conv, *adds, *also; bool same; int steps; } CASE[] = {
+        { "b", "a", NULL, true, 3 }, { "b", "x", NULL, false, 3 }, { "b", "a", "a", false, 4 }, { "a", "a", NULL, false, 2 },
+    };
+    for (size_t i = 0; i < sizeof CASE / sizeof *CASE; i++) {
+        Build *b = begin("2,8,6,7");
+        char in[32];
+        add_conv(b, "x", "a", "8,8,3,3", "pads:is=1,1,1,1");
+        if (*CASE[i].conv == 'b') add_conv(b, "a", "b", "8,8,1,1", NULL);
+        add_conv(b, CASE[i].conv, "c", "8,8,3,3", "pads:is=1,1,1,1");
+        snprintf(in, sizeof in, "c,%s", CASE[i].adds);
+        build_node(b, "Add", in, "sum", NULL);
+        build_node(b, "Relu", "sum", "y", NULL);
+        build_output(b, "y", DT_F32, "2,8,6,7");
+        if (CASE[i].also) build_node(b, "Neg", CASE[i].also, "z", NULL), build_output(b, "z", DT_F32, "2,8,6,7");
+        check(b, image, CASE[i].steps);
+        assert_int_equal(overwritten, CASE[i].same);
+    }
 }
 
 /* Convolutions of single pixels run as products of tokens. */
@@ -325,6 +352,7 @@ static void test_constant_on_the_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_overwrites),
         cmocka_unit_test(test_residual), cmocka_unit_test(test_single_pixels), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
         cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room), cmocka_unit_test(test_constant_on_the_left),
