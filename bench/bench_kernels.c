@@ -25,6 +25,8 @@ static const Layer layers[] = {
     { "mobilenetv2", 64, 384, 14, 1, 1, 4 }, { "mobilenetv2", 384, 64, 14, 1, 1, 3 }, { "mobilenetv2", 160, 960, 7, 1, 1, 3 }, { "mobilenetv2", 320, 1280, 7, 1, 1, 1 },
     { "minilm", 384, 384, 128, 0, 1, 4 }, { "minilm", 384, 1536, 128, 0, 1, 1 }, { "minilm", 1536, 384, 128, 0, 1, 1 },
     { "minilm, 1 token", 384, 384, 1, 0, 1, 4 }, { "minilm, 1 token", 384, 1536, 1, 0, 1, 1 }, { "minilm, 1 token", 1536, 384, 1, 0, 1, 1 },
+    { "few tokens", 2048, 1000, 1, 0, 1, 1 }, { "few tokens", 2048, 1000, 2, 0, 1, 1 }, { "few tokens", 2048, 1000, 4, 0, 1, 1 },
+    { "few tokens", 2048, 1000, 8, 0, 1, 1 }, { "few tokens", 4096, 4096, 1, 0, 1, 1 },
     { "bert", 768, 768, 128, 0, 1, 4 }, { "bert", 768, 3072, 128, 0, 1, 1 }, { "bert", 3072, 768, 128, 0, 1, 1 },
 };
 
@@ -77,7 +79,7 @@ static size_t prepare_tokens(const Kernels *kernels, int threads, int v, Case *c
 {
     Tokens *t = &c->product[v];
     *t = (Tokens) { .tokens = c->n, .packed = { .weights = { c->w[v], (size_t)c->k, 1, c->m }, .k = c->k, .kernels = kernels, .threads = threads } };
-    tokens_plan(t, v ? MULTIPLY_SPARSE : MULTIPLY_DENSE);
+    tokens_plan(t, !v ? MULTIPLY_DENSE : c->n <= GATHER_TOKENS ? MULTIPLY_GATHER : MULTIPLY_SPARSE);
     c->packed[v] = zeroed(t->packed.bytes);
     packed_fill(&t->packed, c->packed[v]);
     return t->scratch;

@@ -27,7 +27,7 @@ typedef struct Trial { Columns columns; Tokens tokens; size_t bytes, scratch; } 
 
 static void plan_as(const Choice *c, Variant v, Trial *t)
 {
-    MultiplyChoice form = variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    MultiplyChoice form = variant_form(v);
     t->columns.variant = v;
     if (c->tokens) {
         t->tokens = *c->tokens;
@@ -178,6 +178,7 @@ Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
     c.size = (ProductSize){ w->weights.rows, w->k, (double)packed_nonzeros(&w->weights, 1, w->k, w->threads), 1, 1, t->tokens };
     stand(&c, VARIANT_TOKENS_DENSE);
     if (has_zeros(&c)) stand(&c, VARIANT_TOKENS_SPARSE);
+    if (has_zeros(&c) && t->tokens <= GATHER_TOKENS) stand(&c, VARIANT_TOKENS_GATHER);
     TRY(elect(&c, s, (size_t)t->tokens * (size_t)w->k, (size_t)w->weights.rows * (size_t)t->tokens, &winner));
     *t = winner.tokens;
     return OK;

@@ -16,6 +16,11 @@ typedef struct Columns {
     size_t   scratch;          /* bytes that columns_run needs */
 } Columns;
 
+static inline MultiplyChoice variant_form(Variant v)
+{
+    return v == VARIANT_TOKENS_GATHER ? MULTIPLY_GATHER : variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+}
+
 /* Chooses and packs. s->variant tells what was chosen and why; s->scratch_bytes grows by c->scratch, which lies at its end. */
 Err  columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *c);
 void columns_run(const Columns *c, const MultiplyRun *run);

@@ -13,14 +13,15 @@
 
 typedef enum Variant {
     VARIANT_DENSE, VARIANT_WINOGRAD_2, VARIANT_WINOGRAD_4, VARIANT_SPARSE,         /* columns: engine/multiply.h, engine/winograd.h */
-    VARIANT_TOKENS_DENSE, VARIANT_TOKENS_SPARSE,                             /* engine/tokens.h */
+    VARIANT_TOKENS_DENSE, VARIANT_TOKENS_SPARSE, VARIANT_TOKENS_GATHER,      /* engine/tokens.h */
     VARIANTS
 } Variant;
 const char *variant_name(Variant variant);
 static inline bool variant_is_winograd(Variant v) { return v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4; }
-static inline bool variant_is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE; }
+static inline bool variant_is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE || v == VARIANT_TOKENS_GATHER; }
 
-/* Columns are the pixels (height x width) of all images, or tokens (1 x tokens). What a variant computes beside them, up to whole tiles or registers, counts too. */
+/* Columns are the pixels (height x width) of all images, or tokens (1 x tokens). What a variant computes beside them, up to whole tiles or registers, counts too.
+ * Where tokens are gathered in pairs, a pair is a column. */
 typedef struct ProductSize { double rows, k, nonzeros; int64_t batch, height, width; } ProductSize;
 
 enum { COST_TERMS = 4 };

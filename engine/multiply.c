@@ -41,8 +41,8 @@ static void plan_panels(Multiply *m)
     m->shape.window.image = (size_t)s->groups * (size_t)(s->k / (s->window.kernel[0] * s->window.kernel[1])) * s->window.plane;
     int64_t columns = s->columns * m->together;
     int left = (int)(columns % DENSE_PANEL);
-    m->panels = ceil_div(columns, m->packed.sparse ? sizes->sparse : DENSE_PANEL);
-    if (!m->packed.sparse && columns > DENSE_PANEL && left > 0 && left <= sizes->few)
+    m->panels = ceil_div(columns, m->packed.form == MULTIPLY_SPARSE ? sizes->sparse : DENSE_PANEL);
+    if (m->packed.form == MULTIPLY_DENSE && columns > DENSE_PANEL && left > 0 && left <= sizes->few)
         m->panels--;
 }
 
@@ -65,7 +65,7 @@ void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threa
     packed_choose(w, choice);
     w->width = kernels->sizes.strip;
     plan_panels(&m);
-    if (!w->sparse) {
+    if (w->form == MULTIPLY_DENSE) {
         w->block = DENSE_BLOCK;
         w->chunk_rows = dense_chunk(&m);
     }
@@ -123,9 +123,9 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     part.bias = o->bias ? o->bias + first : NULL;
     part.residual = o->residual ? o->residual + y : NULL;
     part.y = o->y + y;
-    part.partial = o->partial + first * (size_t)(w->sparse ? w->kernels->sizes.sparse : PANEL_BUFFER);
+    part.partial = o->partial + first * (size_t)(w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse : PANEL_BUFFER);
     const PanelAhead ahead = ahead_of(it, chunk);
-    if (!w->sparse) {
+    if (w->form == MULTIPLY_DENSE) {
         run_dense(m, it, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .x = chunk ? NULL : it->matrix,
                                         .ldx = m->shape.window.plane, .ahead = ahead }, &part);
         return;
@@ -140,7 +140,7 @@ static void set_columns(const Multiply *m, int p, Item *it)
 {
     int64_t columns = m->shape.columns * m->together, n1 = (int64_t)(p + 1) * DENSE_PANEL;
     it->n0 = (int64_t)p * DENSE_PANEL;
-    if (m->packed.sparse) {
+    if (m->packed.form == MULTIPLY_SPARSE) {
         int64_t vectors = (columns + 7) / 8;
         it->n0 = vectors * p / m->panels * 8;
         n1 = vectors * (p + 1) / m->panels * 8;
@@ -167,7 +167,7 @@ static bool is_matrix(const Multiply *m, const Item *it)
     for (int i = 0; i < 2; i++)
         if (g->kernel[i] != 1 || g->stride[i] != 1 || g->pad[i] || g->in[i] != g->out[i])
             return false;
-    return !m->packed.sparse && m->together == 1 && it->n % PANEL_VECTOR == 0 && it->rows >= m->packed.kernels->sizes.strip;
+    return m->packed.form == MULTIPLY_DENSE && m->together == 1 && it->n % PANEL_VECTOR == 0 && it->rows >= m->packed.kernels->sizes.strip;
 }
 
 static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
@@ -176,7 +176,7 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
     const Packed *w = &m->packed;
     for (int b = 0; b < w->blocks; b++) {
         PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n = it->n, .n0 = it->n0 };
-        p.width = w->sparse ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
+        p.width = w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
         it->matrix = matrix ? it->x + (size_t)p.k0 * m->shape.window.plane + (size_t)it->n0 : NULL;
         if (!matrix)
             w->kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);

@@ -25,7 +25,9 @@ static size_t unit_pack(const Packed *p, int64_t unit, void *to)
 {
     Weights w = unit_weights(p, unit);
     int b = (int)(unit / p->chunks % p->blocks), k0 = b * p->block, k1 = packed_block_end(p, b);
-    if (p->sparse)
+    if (p->form == MULTIPLY_GATHER)
+        return to_line(weights_pack_gather(&w, k0, k1, to));
+    if (p->form == MULTIPLY_SPARSE)
         return to_line(weights_pack_sparse(&w, k0, k1, p->kernels->sizes.sparse, to));
     if (to)
         weights_pack_dense(&w, k0, k1, p->width, to);
@@ -48,10 +50,10 @@ static double zeros_of(const Packed *p)
 
 void packed_choose(Packed *p, MultiplyChoice choice)
 {
-    double zeros = choice == MULTIPLY_DENSE ? 0 : zeros_of(p);
-    p->sparse = choice == MULTIPLY_SPARSE || (choice == MULTIPLY_AUTO && zeros >= SPARSE_FROM);
-    p->block = (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * SPARSE_MORE) / p->kernels->sizes.sparse;
-    p->chunk_rows = SPARSE_ROWS;
+    double zeros = choice == MULTIPLY_DENSE || choice == MULTIPLY_GATHER ? 0 : zeros_of(p);
+    p->form = choice != MULTIPLY_AUTO ? choice : zeros >= SPARSE_FROM ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    p->block = p->form == MULTIPLY_GATHER ? GATHER_BLOCK : (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * SPARSE_MORE) / p->kernels->sizes.sparse;
+    p->chunk_rows = p->form == MULTIPLY_GATHER ? GATHER_ROWS : SPARSE_ROWS;
 }
 
 static int64_t units(const Packed *p)
@@ -66,7 +68,7 @@ void packed_plan(Packed *p)
     p->blocks = (p->k + p->block - 1) / p->block;
     p->chunks = (p->weights.rows + p->chunk_rows - 1) / p->chunk_rows;
     size_t bytes = to_line((size_t)units(p) * sizeof *p->at);
-    #pragma omp parallel for schedule(dynamic, 8) reduction(+ : bytes) num_threads(p->threads) if (p->threads > 1 && p->sparse)
+    #pragma omp parallel for schedule(dynamic, 8) reduction(+ : bytes) num_threads(p->threads) if (p->threads > 1 && p->form != MULTIPLY_DENSE)
     for (int64_t i = 0; i < units(p); i++)
         bytes += unit_pack(p, i, NULL);
     p->bytes = bytes;
@@ -76,7 +78,7 @@ void packed_fill(Packed *p, void *memory)
 {
     p->memory = memory;
     p->at = memory;
-    #pragma omp parallel for schedule(dynamic, 8) num_threads(p->threads) if (p->threads > 1 && p->sparse)
+    #pragma omp parallel for schedule(dynamic, 8) num_threads(p->threads) if (p->threads > 1 && p->form != MULTIPLY_DENSE)
     for (int64_t i = 0; i < units(p); i++)
         p->at[i] = unit_pack(p, i, NULL);
     for (size_t i = 0, end = to_line((size_t)units(p) * sizeof *p->at), bytes; i < (size_t)units(p); i++, end += bytes) {
@@ -93,4 +95,10 @@ SparsePart packed_sparse(const char *unit, int rows, const float *panel)
     int heads = sparse_heads(rows);
     const SparseHead *head = (const SparseHead *)unit;
     return (SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = panel };
+}
+
+GatherPart packed_gather(const char *unit, int rows)
+{
+    int heads = gather_heads(rows);
+    return (GatherPart) { .head = (const GatherHead *)unit, .heads = heads, .step = (const GatherStep *)(unit + gather_steps_at(heads)) };
 }

@@ -4,12 +4,14 @@
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 
+typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER } MultiplyChoice;       /* gather: of few tokens */
+
 typedef struct Packed {
     /* Given: */
     Weights weights;           /* of one group; those of group g start at weights.w + g * weights.rows * weights.row */
     int     groups, k;         /* columns of W */
     const Kernels *kernels;
-    bool    sparse;
+    MultiplyChoice form;       /* not AUTO */
     int     threads;           /* to pack and to run with */
     int     width;             /* dense: of strips or tiles */
     int     block;             /* columns of W in a K block, at most */
@@ -24,8 +26,7 @@ typedef struct Packed {
 /* Weights of all groups other than 0. */
 size_t packed_nonzeros(const Weights *weights, int groups, int k, int threads);
 
-typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE } MultiplyChoice;
-/* Sets `sparse`, for AUTO by counting zeros, and then block and chunk_rows. */
+/* Sets form, for AUTO dense or sparse by counting zeros, and then block and chunk_rows. */
 void packed_choose(Packed *p, MultiplyChoice choice);
 /* Makes blocks equal and computes blocks, chunks and bytes. */
 void packed_plan(Packed *p);
@@ -48,3 +49,5 @@ static inline int packed_chunk_rows(const Packed *p, int chunk)
 }
 /* A unit of sparse weights for the kernel; rows: of the chunk. */
 SparsePart packed_sparse(const char *unit, int rows, const float *panel);
+/* The same for gather_f32; what it says of x is left to the caller. */
+GatherPart packed_gather(const char *unit, int rows);

@@ -83,7 +83,7 @@ static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool tr
 
 static TokenProduct *sparse_product(const Step *s)
 {
-    return s->run == tokens_step && ((TokenProduct *)s->state)->tokens.packed.sparse ? s->state : NULL;
+    return s->run == tokens_step && ((TokenProduct *)s->state)->tokens.packed.form == MULTIPLY_SPARSE ? s->state : NULL;
 }
 
 /* The step that reads b as its first input, if nothing else does. */

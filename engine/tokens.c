@@ -1,11 +1,23 @@
 #include "engine/tokens.h"
 #include "engine/share.h"
 #include <omp.h>
+#include <string.h>
 
 /* As in engine/multiply.c: blocks, tokens and features at once for L2. With fewer tokens than a register holds, sparse products waste most of it. */
 enum { DENSE_BLOCK = 1024, DENSE_TOKENS = 96, SPARSE_FEATURES = 384, SPARSE_TOKENS = 12 };
 /* K of which a thread keeps the whole transposed panel for all parts of the same tokens. */
 enum { KEPT = 1024 };
+
+/* Each thread keeps the tokens in pairs, unless there is only one, and the sums of a unit. */
+static void plan_gather(Tokens *t)
+{
+    const Packed *w = &t->packed;
+    t->at_once = GATHER_TOKENS;
+    t->part_chunks = 1;
+    t->parts = w->chunks;
+    t->panel_rows = w->k;
+    t->scratch = (size_t)w->threads * (size_t)(GATHER_ROWS + (t->tokens > 1 ? t->panel_rows : 0)) * GATHER_TOKENS * sizeof(float);
+}
 
 void tokens_plan(Tokens *t, MultiplyChoice choice)
 {
@@ -13,17 +25,22 @@ void tokens_plan(Tokens *t, MultiplyChoice choice)
     const PanelSizes *sizes = &w->kernels->sizes;
     w->groups = 1;
     packed_choose(w, choice == MULTIPLY_AUTO && t->tokens < SPARSE_TOKENS ? MULTIPLY_DENSE : choice);
-    if (!w->sparse) {
+    if (w->form == MULTIPLY_DENSE) {
         w->width = w->chunk_rows = sizes->tile;
         w->block = DENSE_BLOCK;
     }
     packed_plan(w);
-    t->at_once = w->sparse ? sizes->sparse : ceil_div(ceil_div(t->tokens, ceil_div(t->tokens, DENSE_TOKENS)), sizes->strip) * sizes->strip;
+    if (w->form == MULTIPLY_GATHER) {
+        plan_gather(t);
+        return;
+    }
+    bool sparse = w->form == MULTIPLY_SPARSE;
+    t->at_once = sparse ? sizes->sparse : ceil_div(ceil_div(t->tokens, ceil_div(t->tokens, DENSE_TOKENS)), sizes->strip) * sizes->strip;
     int panels = ceil_div(t->tokens, t->at_once), wanted = w->threads > 1 ? ceil_div(4 * w->threads, panels) : 1;
-    t->part_chunks = w->sparse ? least(ceil_div(w->chunks, wanted), SPARSE_FEATURES / w->chunk_rows) : 1;
+    t->part_chunks = sparse ? least(ceil_div(w->chunks, wanted), SPARSE_FEATURES / w->chunk_rows) : 1;
     t->parts = ceil_div(w->chunks, t->part_chunks);
     t->panel_rows = t->parts > 1 && w->k <= KEPT ? w->k : w->block;
-    size_t own = w->sparse ? (size_t)(t->panel_rows + t->part_chunks * w->chunk_rows) * (size_t)sizes->sparse : (size_t)t->at_once * (size_t)sizes->tile;
+    size_t own = sparse ? (size_t)(t->panel_rows + t->part_chunks * w->chunk_rows) * (size_t)sizes->sparse : (size_t)t->at_once * (size_t)sizes->tile;
     t->scratch = (size_t)w->threads * own * sizeof(float);
 }
 
@@ -84,6 +101,43 @@ static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_
     posts_apply(w->kernels, &run->posts, &(PostArea) { run->y, y, (size_t)(t->to_panels ? width : features), t->to_panels ? own : n, t->to_panels ? n : own });
 }
 
+static void to_pairs(const float *x, int tokens, size_t k, float *pairs)
+{
+    for (int p = 0; 2 * p < tokens; p++, x += 2 * k, pairs += 2 * k) {
+        const float *second = 2 * p + 1 < tokens ? x + k : x;
+        for (size_t i = 0; i < k; i++) {
+            pairs[2 * i] = x[i];
+            pairs[2 * i + 1] = second[i];
+        }
+    }
+}
+
+/* One unit of features of at_once tokens. packed: the last ones were of the same tokens. */
+static void run_gather(const Tokens *t, const MultiplyRun *run, int chunk, int64_t first, bool packed, float *scratch)
+{
+    const Packed *w = &t->packed;
+    int features = w->weights.rows, f = chunk * w->chunk_rows, own = packed_chunk_rows(w, chunk), n = least(t->tokens - first, t->at_once);
+    float *sums = scratch, *pairs = scratch + GATHER_ROWS * GATHER_TOKENS;
+    const float *x = run->x + (size_t)first * (size_t)w->k;
+    size_t y = (size_t)first * (size_t)features + (size_t)f;
+    if (n > 1 && !packed)
+        to_pairs(x, n, (size_t)w->k, pairs);
+    memset(sums, 0, GATHER_ROWS * GATHER_TOKENS * sizeof *sums);
+    for (int b = 0; b < w->blocks; b++) {
+        GatherPart g = packed_gather(packed_unit(w, 0, b, chunk), own);
+        g.x = n > 1 ? pairs + 2 * (size_t)b * (size_t)w->block : x + (size_t)b * (size_t)w->block;
+        g.pairs = n > 1 ? ceil_div(n, 2) : 0;
+        g.k_all = (size_t)w->k;
+        w->kernels->gather_f32(&g, sums);
+    }
+    for (int r = 0; r < n; r++, sums += GATHER_ROWS)
+        for (int i = 0; i < own; i++) {
+            float sum = sums[i] + (run->bias ? run->bias[f + i] : 0);
+            run->y[y + (size_t)r * (size_t)features + (size_t)i] = sum < run->lo ? run->lo : sum > run->hi ? run->hi : sum;
+        }
+    posts_apply(w->kernels, &run->posts, &(PostArea) { run->y, y, (size_t)features, n, own });
+}
+
 void tokens_run(const Tokens *t, const MultiplyRun *run)
 {
     int threads = t->packed.threads;
@@ -95,9 +149,13 @@ void tokens_run(const Tokens *t, const MultiplyRun *run)
     for (int64_t i, last = -1, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); last = i / t->parts) {
         float *scratch = (float *)run->scratch + own * (size_t)thread;
         int64_t first = i / t->parts * t->at_once;
-        if (t->packed.sparse)
-            run_sparse(t, run, (int)(i % t->parts), first, i / t->parts == last, scratch);
+        int part = (int)(i % t->parts);
+        bool packed = i / t->parts == last;
+        if (t->packed.form == MULTIPLY_GATHER)
+            run_gather(t, run, part, first, packed, scratch);
+        else if (t->packed.form == MULTIPLY_SPARSE)
+            run_sparse(t, run, part, first, packed, scratch);
         else
-            run_dense(t, run, (int)(i % t->parts), first, scratch);
+            run_dense(t, run, part, first, scratch);
     }
 }

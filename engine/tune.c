@@ -1,9 +1,8 @@
 #include "engine/tune.h"
 #include <math.h>
+#include "engine/choose.h"
 #include "engine/run_ops.h"
 #include "engine/seconds.h"
-#include "engine/tokens.h"
-#include "engine/winograd.h"
 
 /* A product to time: rows x k weights, k = channels * taps * taps, on size x size pixels; size 0: on `tokens` tokens. */
 typedef struct Size { int rows, channels, taps, size, tokens; } Size;
@@ -12,6 +11,7 @@ static const Size SIZES[] = {
     { 64, 64, 1, 56, 0 }, { 64, 64, 3, 56, 0 }, { 256, 64, 1, 56, 0 }, { 128, 128, 3, 28, 0 }, { 512, 128, 1, 28, 0 }, { 256, 256, 3, 14, 0 }, { 1024, 256, 1, 14, 0 },
     { 512, 512, 3, 7, 0 }, { 2048, 512, 1, 7, 0 }, { 32, 16, 3, 160, 0 }, { 96, 24, 1, 56, 0 }, { 160, 960, 1, 7, 0 }, { 64, 32, 3, 80, 0 },
     { 384, 384, 1, 0, 128 }, { 1536, 384, 1, 0, 128 }, { 384, 1536, 1, 0, 128 }, { 768, 768, 1, 0, 32 }, { 1000, 2048, 1, 0, 1 }, { 256, 64, 1, 0, 256 },
+    { 2048, 2000, 1, 0, 1 }, { 1000, 2048, 1, 0, 2 }, { 1000, 2048, 1, 0, 4 }, { 2048, 1024, 1, 0, 3 },
 };
 static const double DENSITY[] = { 1, 0.5, 0.3, 0.15 };
 enum { ROUNDS = 7, N_SIZE = sizeof SIZES / sizeof *SIZES, N_DENSITY = sizeof DENSITY / sizeof *DENSITY };
@@ -33,7 +33,7 @@ static size_t fill_weights(float *w, size_t n, double density)
 /* One of the three kinds of product, planned and packed. */
 typedef struct Trial { Variant variant; Multiply multiply; Winograd winograd; Tokens tokens; MultiplyRun run; } Trial;
 
-static bool is_tokens(Variant v) { return v == VARIANT_TOKENS_DENSE || v == VARIANT_TOKENS_SPARSE; }
+static bool is_tokens(Variant v) { return v == VARIANT_TOKENS_DENSE || v == VARIANT_TOKENS_SPARSE || v == VARIANT_TOKENS_GATHER; }
 
 static MultiplyShape product_shape(const Size *s, const float *w)
 {
@@ -45,7 +45,7 @@ static MultiplyShape product_shape(const Size *s, const float *w)
 
 static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
 {
-    MultiplyChoice choice = variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    MultiplyChoice choice = variant_form(v);
     MultiplyShape shape = product_shape(s, b->w);
     size_t bytes, scratch;
     *t = (Trial){ .variant = v, .run = { .x = b->x, .y = b->y, .lo = 0, .hi = INFINITY } };
@@ -104,6 +104,7 @@ static Err time_size(Bench *b, const Size *s)
         size_t nonzeros = fill_weights(b->w, weights, DENSITY[d]);
         if (d) TRY(time_product(b, s, tokens ? VARIANT_TOKENS_SPARSE : VARIANT_SPARSE, (double)nonzeros));
         else TRY(time_product(b, s, tokens ? VARIANT_TOKENS_DENSE : VARIANT_DENSE, (double)nonzeros));
+        if (d && tokens && s->tokens <= GATHER_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_GATHER, (double)nonzeros));
         if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_2, (double)nonzeros));
         if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_4, (double)nonzeros));
     }
@@ -130,7 +131,7 @@ Err tune(Arena *arena, void (*step)(void *user, int done, int of), void *user, T
     Tuning t = { 0 };
     Bench b = { .arena = arena, .out = &t };
     TRY(find_kernels(&b.kernels));
-    t.line = arena_array(arena, N_SIZE * (N_DENSITY + 2), sizeof *t.line);
+    t.line = arena_array(arena, N_SIZE * 2 * N_DENSITY, sizeof *t.line);
     b.w = arena_array(arena, MOST_FLOATS, sizeof *b.w);
     b.x = arena_array(arena, MOST_FLOATS, sizeof *b.x);
     b.y = arena_array(arena, MOST_FLOATS, sizeof *b.y);

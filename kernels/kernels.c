@@ -18,6 +18,7 @@ static void fill_scalar(Kernels *k)
     rows_scalar(k);
     plane_scalar(k);
     panel_scalar(k);
+    gather_scalar(k);
     winograd_scalar(k);
 }
 
@@ -46,6 +47,7 @@ static void fill_avx2(Kernels *k)
     plane_avx2(k);
     panel_avx2(k);
     pack_avx2(k);
+    gather_avx2(k);
     winograd_avx2(k);
 }
 
@@ -56,6 +58,7 @@ static void fill_avx512(Kernels *k)
     plane_avx512(k);
     panel_avx512(k);
     pack_avx512(k);
+    gather_avx512(k);
     winograd_avx512(k);
 }
 

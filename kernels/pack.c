@@ -126,15 +126,14 @@ static uint8_t *put_both(const Pair *p, uint8_t *stream)
     return stream;
 }
 
-/* A row of the panel where the weight of row r is 0, if there is one. */
-static uint16_t zero_of(const Pair *p, int r)
+/* The first of n weights that is 0; n: none is. */
+static int zero_of(const Row *row, int n)
 {
-    for (int i = 0; i < p->words; i++)
-        if (~p->row[r]->bit[i]) {
-            int k = 64 * i + __builtin_ctzll(~p->row[r]->bit[i]);
-            return (uint16_t)(k < p->k1 - p->k0 ? k * p->pitch : 0);
-        }
-    return 0;
+    int i = 0;
+    while (64 * i < n && !~row->bit[i])
+        i++;
+    int k = 64 * i < n ? 64 * i + __builtin_ctzll(~row->bit[i]) : n;
+    return k < n ? k : n;
 }
 
 /* Weight number n of those that only row r has: numbers r and r + 2 of each step. */
@@ -154,8 +153,9 @@ static void put_alone(const Pair *p, int r, int steps, uint8_t *stream)
             int k = 64 * i + __builtin_ctzll(left);
             put_one(n++, r, weight(p->w, p->m[r], p->k0 + k), (uint16_t)(k * p->pitch), stream);
         }
-    for (uint16_t zero = zero_of(p, r); n < 2 * steps; n++)
-        put_one(n, r, 0, zero, stream);
+    int zero = zero_of(p->row[r], p->k1 - p->k0);
+    for (uint16_t at = (uint16_t)(zero < p->k1 - p->k0 ? zero * p->pitch : 0); n < 2 * steps; n++)
+        put_one(n, r, 0, at, stream);
 }
 
 size_t weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, void *memory)
@@ -178,6 +178,53 @@ size_t weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, void *me
                 put_alone(&p, r, steps, stream);
         }
         bytes += (size_t)p.both * SPARSE_BOTH + (size_t)steps * SPARSE_STEP;
+    }
+    return bytes;
+}
+
+/* Row m in one lane of `steps` steps, filled up as above. */
+static void put_lane(const Weights *w, int m, const int k01[2], GatherStep *step, int steps, int lane)
+{
+    Row row;
+    int n = 0, zero = -1;
+    for (int k = k01[0], end; k < k01[1]; k = end) {
+        end = k01[1] - k < SPARSE_BLOCK ? k01[1] : k + SPARSE_BLOCK;
+        row_set(&row, w, m, k, end);
+        if (zero < 0 && row.count < end - k)
+            zero = k - k01[0] + zero_of(&row, end - k);
+        for (int i = 0; i < (end - k + 63) / 64; i++)
+            for (uint64_t left = row.bit[i]; left; left &= left - 1, n++) {
+                int at = k + 64 * i + __builtin_ctzll(left);
+                step[n].w[lane] = weight(w, m, at);
+                step[n].at[lane] = (uint16_t)(at - k01[0]);
+            }
+    }
+    for (; n < steps; n++) {
+        step[n].w[lane] = 0;
+        step[n].at[lane] = (uint16_t)(zero < 0 ? 0 : zero);
+    }
+}
+
+size_t weights_pack_gather(const Weights *w, int k0, int k1, void *memory)
+{
+    Row row[GATHER_ROWS] = { 0 };                              /* only their counts; none beyond the last */
+    uint8_t order[GATHER_ROWS];
+    const int heads = gather_heads(w->rows), k01[2] = { k0, k1 };
+    size_t bytes = gather_steps_at(heads);
+    for (int m = 0; m < w->rows; m++)
+        row[m].count = (int)weights_nonzeros(&(Weights) { w->w + (size_t)m * w->row, w->row, w->column, 1 }, k0, k1);
+    sort_rows(row, heads * GATHER_LANES, order);
+    for (int h = 0; h < heads; h++) {
+        GatherHead *head = memory ? (GatherHead *)memory + h : NULL;
+        GatherStep *step = memory ? (GatherStep *)((char *)memory + bytes) : NULL;
+        int steps = row[order[h * GATHER_LANES]].count;
+        for (int i = 0; memory && i < GATHER_LANES; i++) {
+            int m = order[h * GATHER_LANES + i];
+            head->row[i] = (uint8_t)m;
+            head->steps = (uint16_t)steps;
+            put_lane(w, m, m < w->rows ? k01 : (int[]) { 0, 0 }, step, steps, i);
+        }
+        bytes += (size_t)steps * sizeof *step;
     }
     return bytes;
 }

@@ -103,6 +103,7 @@ const KernelCase kernel_cases[] = {
     CASE(pack_f32, compare_pack),
     CASE(dense_f32, compare_dense),
     CASE(sparse_f32, compare_sparse),
+    CASE(gather_f32, compare_gather),
     CASE(transpose_f32, compare_transpose),
     CASE(interleave_f32, compare_interleave),
     CASE(winograd_input_f32, compare_winograd_input),

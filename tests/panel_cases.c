@@ -216,6 +216,59 @@ void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
     }
 }
 
+/* Rows of equal and of different density, empty and full ones, and one with a single weight; the scalar sums against those in double as well. */
+void compare_gather(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    enum { MOST = 3000 };
+    int rows = random_between(r, 1, GATHER_ROWS), k = random_between(r, 1, random_between(r, 0, 2) ? 60 : MOST), k0 = random_between(r, 0, k - 1);
+    int tokens = random_between(r, 1, GATHER_TOKENS), pairs = tokens > 1 ? (tokens + 1) / 2 : 0, all = pairs ? 2 * pairs : 1, one = random_between(r, 0, rows - 1);
+    bool mixed = random_between(r, 0, 1);
+    uint32_t density = random_below(r, 11);
+    Guard w = guard_floats((size_t)(rows * k), density, r), x = guard_floats((size_t)(all * k), 10, r);
+    for (int m = 0; mixed && m < rows; m++)
+        for (int i = 0, kept = (int)random_below(r, 11); i < k; i++)
+            ((float *)w.data)[m * k + i] = m == one ? (float)(i == k - 1) : (int)random_below(r, 10) < kept ? random_float(r) : 0;
+    const Weights weights = { w.data, (size_t)k, 1, rows };
+    size_t bytes = weights_pack_gather(&weights, k0, k, NULL);
+    Guard unit = guard_new((bytes + 63) / 64 * 64, 0), a = guard_floats(GATHER_TOKENS * GATHER_ROWS, 10, r), b = guard_new(a.bytes, 0);
+    assert_int_equal(weights_pack_gather(&weights, k0, k, unit.data), bytes);
+    memcpy(b.data, a.data, a.bytes);
+    const GatherHead *head = unit.data;
+    GatherPart g = { .head = head, .heads = gather_heads(rows), .step = (const GatherStep *)((char *)unit.data + gather_steps_at(gather_heads(rows))),
+                     .x = (float *)x.data + (pairs ? 2 : 1) * k0, .pairs = pairs, .k_all = (size_t)k };
+    float before[GATHER_TOKENS * GATHER_ROWS];
+    memcpy(before, a.data, sizeof before);
+    level->gather_f32(&g, a.data);
+    scalar->gather_f32(&g, b.data);
+    for (int t = 0; t < all; t++)
+        for (int m = 0; m < rows; m++) {
+            double sum = before[t * GATHER_ROWS + m], size = fabs(sum);
+            for (int i = k0; i < k; i++) {
+                double term = (double)((float *)w.data)[m * k + i] * ((float *)x.data)[pairs ? (t / 2 * k + i) * 2 + t % 2 : i];
+                sum += term;
+                size += fabs(term);
+            }
+            double bound = (k + 4) * 0x1p-23 * size;
+            assert_true(fabs(((float *)a.data)[t * GATHER_ROWS + m] - sum) <= bound && fabs(((float *)b.data)[t * GATHER_ROWS + m] - sum) <= bound);
+        }
+    Guard *guards[] = { &w, &x, &unit, &a, &b };
+    for (size_t i = 0; i < 5; i++)
+        guard_free(guards[i]);
+}
+
+/* At most 7 bytes a weight in layers of common sizes, whatever the density. */
+void check_gather_bytes(void)
+{
+    static const struct { int k; uint32_t tenths; } layers[] = { { 2048, 5 }, { 2048, 2 }, { 2048, 1 }, { 512, 5 }, { 512, 2 }, { 512, 1 }, { 4096, 1 } };
+    Random r = { 1 };
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        Guard w = guard_floats((size_t)(GATHER_ROWS * layers[i].k), layers[i].tenths, &r);
+        const Weights weights = { w.data, (size_t)layers[i].k, 1, GATHER_ROWS };
+        assert_true(weights_pack_gather(&weights, 0, layers[i].k, NULL) < 7 * weights_nonzeros(&weights, 0, layers[i].k));
+        guard_free(&w);
+    }
+}
+
 void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r)
 {
     int rows = random_between(r, 1, 40), columns = random_between(r, 1, 40);

@@ -314,25 +314,44 @@ static void test_row_of_products(void **state)
     check(b, (Shape){ 2, { 63, 64 } }, 2);
 }
 
-/* What lies between them has room for whole panels. */
-static void test_panels_have_room(void **state)
+/* Two sparse products of `tokens` tokens in a row are of that variant; the bytes that lie between them. */
+static size_t bytes_of_row(const char *dims, int64_t tokens, const char *variant)
 {
-    (void)state;
-    Build *b = begin_row("63,64");
+    Build *b = begin_row(dims);
     Plan *p;
-    build_output(b, "c", DT_F32, "63,64");
+    build_output(b, "c", DT_F32, dims);
     Bytes bytes = build_finish(b, 8, 20);
     Model *m;
-    PlanInput input = { "x", DT_F32, { 2, { 63, 64 } } };
-    Tensor x = { .dtype = DT_F32, .shape = input.shape, .bytes = 63 * 64 * sizeof(float), .data = numbers };
+    PlanInput input = { "x", DT_F32, { 2, { tokens, 64 } } };
+    Tensor x = { .dtype = DT_F32, .shape = input.shape, .bytes = (size_t)tokens * 64 * sizeof(float), .data = numbers };
     if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK) fail_msg("%s", err_text());
     build_and_run(m, &input, &x, false, &p);
     assert_int_equal(p->n_step, 2);
-    for (int i = 0; i < 2; i++) assert_true(!strncmp(p->step[i]->variant, "tokens-sparse", 13));
-    assert_true(p->step[0]->out[0]->bytes % (64 * sizeof(float)) == 0 && p->step[0]->out[0]->bytes > x.bytes);
+    for (int i = 0; i < 2; i++) assert_true(!strncmp(p->step[i]->variant, variant, strlen(variant)));
+    size_t between = p->step[0]->out[0]->bytes;
     plan_free(p);
     model_free(m);
     bytes_free(bytes);
+    return between;
+}
+
+/* What lies between products of panels has room for whole ones. */
+static void test_panels_have_room(void **state)
+{
+    (void)state;
+    size_t between = bytes_of_row("63,64", 63, "tokens-sparse");
+    assert_true(between % (64 * sizeof(float)) == 0 && between > 63 * 64 * sizeof(float));
+}
+
+/* Few tokens are not worth panels. */
+static void test_few_tokens(void **state)
+{
+    (void)state;
+    assert_int_equal(bytes_of_row("1,64", 1, "tokens-gather"), 64 * sizeof(float));
+    Build *b = begin_row("3,64");
+    build_node(b, "Relu", "c", "y", NULL);
+    build_output(b, "y", DT_F32, "3,64");
+    check(b, (Shape){ 2, { 3, 64 } }, 2);
 }
 
 /* A constant first operand: columns of the second are pixels. */
@@ -355,7 +374,8 @@ int main(void)
         cmocka_unit_test(test_overwrites),
         cmocka_unit_test(test_residual), cmocka_unit_test(test_single_pixels), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
-        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room), cmocka_unit_test(test_constant_on_the_left),
+        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room), cmocka_unit_test(test_few_tokens),
+        cmocka_unit_test(test_constant_on_the_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

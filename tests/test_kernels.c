@@ -2,6 +2,7 @@
  * case and seed; ONESHOT_SEED=<seed> repeats it. */
 #include "tests/cmocka.h"
 #include "tests/kernel_cases.h"
+#include "tests/panel_cases.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,12 @@ static void test_table_is_complete(void **state)
     }
 }
 
+static void test_gather_bytes(void **state)
+{
+    (void)state;
+    check_gather_bytes();
+}
+
 static void test_best(void **state)
 {
     (void)state;
@@ -81,6 +88,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_is_complete),
         cmocka_unit_test_teardown(test_every_level, tell_failure),
+        cmocka_unit_test(test_gather_bytes),
         cmocka_unit_test(test_best),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,7 +157,7 @@ static void test_choice(void **state)
         Multiply m;
         multiply_plan(&s, kernels_best(), 1, MULTIPLY_AUTO, &m);
         if (zeros <= 3 || zeros >= 5)
-            assert_int_equal(m.packed.sparse, zeros >= 5);
+            assert_int_equal(m.packed.form, zeros >= 5 ? MULTIPLY_SPARSE : MULTIPLY_DENSE);
     }
 }
 

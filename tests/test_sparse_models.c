@@ -103,8 +103,10 @@ static void compare(const Plan *dense, const Plan *sparse, double tolerance, con
 
 static int sparse_steps(const Plan *p)
 {
+    static const char *const SPARSE[] = { "sparse", "tokens-sparse", "tokens-gather" };
     int n = 0;
-    for (int i = 0; i < p->n_step; i++) n += p->step[i]->variant && (!strncmp(p->step[i]->variant, "sparse", 6) || !strncmp(p->step[i]->variant, "tokens-sparse", 13));
+    for (int i = 0; i < p->n_step; i++)
+        for (size_t k = 0; k < sizeof SPARSE / sizeof *SPARSE; k++) n += p->step[i]->variant && !strncmp(p->step[i]->variant, SPARSE[k], strlen(SPARSE[k]));
     return n;
 }
 
