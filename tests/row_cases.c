@@ -36,7 +36,7 @@ static void rows_free(Rows *rows)
 
 void compare_activate(const Kernels *scalar, const Kernels *level, Random *r)
 {
-    static const float odd[] = { 0, -0.0f, 1e-30f, -1e-40f, 80, -80, 89.5f, -120, 1e30f, -1e30f, NAN };
+    static const float odd[] = { 0, -0.0f, 1e-30f, -1e-40f, 80, -80, 89.5f, -120, 1e30f, -1e30f, 3e38f, -3e38f, -INFINITY, NAN };
     Rows rows = rows_new(0, r);
     Activate a = { (Activation)random_below(r, ACTIVATIONS), random_float(r), 1 + random_float(r) };
     float *x = rows.x.data, *is = rows.is.data, *wanted = rows.wanted.data;
