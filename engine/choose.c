@@ -1,13 +1,14 @@
 #include "engine/choose.h"
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 #include "engine/run_ops.h"
 #include "engine/seconds.h"
 
 static const double CONTESTED = 1.25;       /* times within this factor of the least are measured */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
 static const double FEWEST = 0.15;         /* share of zeros below which sparse variants do not stand */
-enum { ROUNDS = 4, MOST = 3 };
+enum { ROUNDS = 4, MOST = 4 };
 
 typedef struct Candidate { Variant variant; double seconds; } Candidate;
 
@@ -160,7 +161,7 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
     TRY(find_kernels(&c.kernels));
     c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads), shape->batch,
-                            shape->window.out[0], shape->window.out[1] };
+                            shape->window.out[0], shape->window.out[1], false };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
     if (has_zeros(&c)) stand(&c, VARIANT_SPARSE);
@@ -170,15 +171,27 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     return OK;
 }
 
+/* Whether all constants of the plan fit into half of an L2 cache. */
+static bool weights_near(const Plan *p)
+{
+    long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    size_t room = l2 > 0 ? (size_t)l2 / 2 : 1 << 19, used = 0;
+    for (int i = 0; i < p->n_buffer && used <= room; i++) if (p->buffer[i]->constant) used += p->buffer[i]->bytes;
+    return used <= room;
+}
+
 Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
 {
     Choice c = { .plan = plan, .tokens = t, .kernels = t->packed.kernels };
     Trial winner;
     const Packed *w = &t->packed;
-    c.size = (ProductSize){ w->weights.rows, w->k, (double)packed_nonzeros(&w->weights, 1, w->k, w->threads), 1, 1, t->tokens };
+    c.size = (ProductSize){ w->weights.rows, w->k, (double)packed_nonzeros(&w->weights, 1, w->k, w->threads), 1, 1, t->tokens, weights_near(plan) };
     stand(&c, VARIANT_TOKENS_DENSE);
     if (has_zeros(&c)) stand(&c, VARIANT_TOKENS_SPARSE);
-    if (has_zeros(&c) && t->tokens <= GATHER_TOKENS) stand(&c, VARIANT_TOKENS_GATHER);
+    if (has_zeros(&c) && t->tokens <= FEW_TOKENS) {
+        stand(&c, VARIANT_TOKENS_GATHER);
+        stand(&c, VARIANT_TOKENS_BITMAP);
+    }
     TRY(elect(&c, s, (size_t)t->tokens * (size_t)w->k, (size_t)w->weights.rows * (size_t)t->tokens, &winner));
     *t = winner.tokens;
     return OK;

@@ -18,7 +18,7 @@ typedef struct Columns {
 
 static inline MultiplyChoice variant_form(Variant v)
 {
-    return v == VARIANT_TOKENS_GATHER ? MULTIPLY_GATHER : variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    return v == VARIANT_TOKENS_GATHER ? MULTIPLY_GATHER : v == VARIANT_TOKENS_BITMAP ? MULTIPLY_BITMAP : variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
 }
 
 /* Chooses and packs. s->variant tells what was chosen and why; s->scratch_bytes grows by c->scratch, which lies at its end. */

@@ -2,7 +2,8 @@
  *
  *     seconds = a * multiplications * columns + b * k * columns + c * rows * columns + d * multiplications
  *
- * that is multiplying, packing X, finishing Y, and reading the weights. Multiplications are rows * k, or the nonzeros in a sparse variant. The
+ * that is multiplying, packing X, finishing Y, and reading the weights. Multiplications are rows * k, or the nonzeros in a sparse variant; a bitmap multiplies all, and b
+ * is what its rows * k bits take. The
  * coefficients of each variant are built in for each instruction set; cost_fit replaces them by what was measured (`oneshot tune`), and cost_write keeps that for
  * later runs in a file below $XDG_CACHE_HOME or ~/.cache that counts for one CPU model, instruction set and version of the program. */
 #pragma once
@@ -13,16 +14,20 @@
 
 typedef enum Variant {
     VARIANT_DENSE, VARIANT_WINOGRAD_2, VARIANT_WINOGRAD_4, VARIANT_SPARSE,         /* columns: engine/multiply.h, engine/winograd.h */
-    VARIANT_TOKENS_DENSE, VARIANT_TOKENS_SPARSE, VARIANT_TOKENS_GATHER,      /* engine/tokens.h */
+    VARIANT_TOKENS_DENSE, VARIANT_TOKENS_SPARSE, VARIANT_TOKENS_GATHER, VARIANT_TOKENS_BITMAP,       /* engine/tokens.h */
     VARIANTS
 } Variant;
 const char *variant_name(Variant variant);
 static inline bool variant_is_winograd(Variant v) { return v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4; }
-static inline bool variant_is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE || v == VARIANT_TOKENS_GATHER; }
+static inline bool variant_is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE || v == VARIANT_TOKENS_GATHER || v == VARIANT_TOKENS_BITMAP; }
 
 /* Columns are the pixels (height x width) of all images, or tokens (1 x tokens). What a variant computes beside them, up to whole tiles or registers, counts too.
  * Where tokens are gathered in pairs, a pair is a column. */
-typedef struct ProductSize { double rows, k, nonzeros; int64_t batch, height, width; } ProductSize;
+typedef struct ProductSize {
+    double rows, k, nonzeros;
+    int64_t batch, height, width;
+    bool near;                 /* dense weights of tokens stay in the L2 cache from run to run */
+} ProductSize;
 
 enum { COST_TERMS = 4 };
 typedef struct Cost {

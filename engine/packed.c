@@ -27,6 +27,8 @@ static size_t unit_pack(const Packed *p, int64_t unit, void *to)
     int b = (int)(unit / p->chunks % p->blocks), k0 = b * p->block, k1 = packed_block_end(p, b);
     if (p->form == MULTIPLY_GATHER)
         return to_line(weights_pack_gather(&w, k0, k1, to));
+    if (p->form == MULTIPLY_BITMAP)
+        return to_line(weights_pack_bitmap(&w, k0, k1, to));
     if (p->form == MULTIPLY_SPARSE)
         return to_line(weights_pack_sparse(&w, k0, k1, p->kernels->sizes.sparse, to));
     if (to)
@@ -50,10 +52,10 @@ static double zeros_of(const Packed *p)
 
 void packed_choose(Packed *p, MultiplyChoice choice)
 {
-    double zeros = choice == MULTIPLY_DENSE || choice == MULTIPLY_GATHER ? 0 : zeros_of(p);
+    double zeros = choice == MULTIPLY_AUTO || choice == MULTIPLY_SPARSE ? zeros_of(p) : 0;
     p->form = choice != MULTIPLY_AUTO ? choice : zeros >= SPARSE_FROM ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
-    p->block = p->form == MULTIPLY_GATHER ? GATHER_BLOCK : (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * SPARSE_MORE) / p->kernels->sizes.sparse;
-    p->chunk_rows = p->form == MULTIPLY_GATHER ? GATHER_ROWS : SPARSE_ROWS;
+    p->block = packed_few(p) ? FEW_BLOCK : (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * SPARSE_MORE) / p->kernels->sizes.sparse;
+    p->chunk_rows = packed_few(p) ? FEW_ROWS : SPARSE_ROWS;
 }
 
 static int64_t units(const Packed *p)
@@ -95,10 +97,4 @@ SparsePart packed_sparse(const char *unit, int rows, const float *panel)
     int heads = sparse_heads(rows);
     const SparseHead *head = (const SparseHead *)unit;
     return (SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = panel };
-}
-
-GatherPart packed_gather(const char *unit, int rows)
-{
-    int heads = gather_heads(rows);
-    return (GatherPart) { .head = (const GatherHead *)unit, .heads = heads, .step = (const GatherStep *)(unit + gather_steps_at(heads)) };
 }

@@ -4,7 +4,7 @@
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
 
-typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER } MultiplyChoice;       /* gather: of few tokens */
+typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER, MULTIPLY_BITMAP } MultiplyChoice;      /* the last two: of few tokens */
 
 typedef struct Packed {
     /* Given: */
@@ -22,6 +22,7 @@ typedef struct Packed {
     char   *memory;
     size_t *at;                /* where units begin; in `memory` */
 } Packed;
+static inline bool packed_few(const Packed *p) { return p->form == MULTIPLY_GATHER || p->form == MULTIPLY_BITMAP; }
 
 /* Weights of all groups other than 0. */
 size_t packed_nonzeros(const Weights *weights, int groups, int k, int threads);
@@ -49,5 +50,3 @@ static inline int packed_chunk_rows(const Packed *p, int chunk)
 }
 /* A unit of sparse weights for the kernel; rows: of the chunk. */
 SparsePart packed_sparse(const char *unit, int rows, const float *panel);
-/* The same for gather_f32; what it says of x is left to the caller. */
-GatherPart packed_gather(const char *unit, int rows);

@@ -8,15 +8,15 @@ enum { DENSE_BLOCK = 1024, DENSE_TOKENS = 96, SPARSE_FEATURES = 384, SPARSE_TOKE
 /* K of which a thread keeps the whole transposed panel for all parts of the same tokens. */
 enum { KEPT = 1024 };
 
-/* Each thread keeps the tokens in pairs, unless there is only one, and the sums of a unit. */
-static void plan_gather(Tokens *t)
+/* Each thread keeps the sums of a unit and, to gather from, the tokens in pairs, unless there is only one. */
+static void plan_few(Tokens *t)
 {
     const Packed *w = &t->packed;
-    t->at_once = GATHER_TOKENS;
+    t->at_once = FEW_TOKENS;
     t->part_chunks = 1;
     t->parts = w->chunks;
-    t->panel_rows = w->k;
-    t->scratch = (size_t)w->threads * (size_t)(GATHER_ROWS + (t->tokens > 1 ? t->panel_rows : 0)) * GATHER_TOKENS * sizeof(float);
+    bool pairs = w->form == MULTIPLY_GATHER && t->tokens > 1;
+    t->scratch = (size_t)w->threads * (size_t)(FEW_ROWS + (pairs ? w->k : 0)) * FEW_TOKENS * sizeof(float);
 }
 
 void tokens_plan(Tokens *t, MultiplyChoice choice)
@@ -30,8 +30,8 @@ void tokens_plan(Tokens *t, MultiplyChoice choice)
         w->block = DENSE_BLOCK;
     }
     packed_plan(w);
-    if (w->form == MULTIPLY_GATHER) {
-        plan_gather(t);
+    if (packed_few(w)) {
+        plan_few(t);
         return;
     }
     bool sparse = w->form == MULTIPLY_SPARSE;
@@ -113,24 +113,24 @@ static void to_pairs(const float *x, int tokens, size_t k, float *pairs)
 }
 
 /* One unit of features of at_once tokens. packed: the last ones were of the same tokens. */
-static void run_gather(const Tokens *t, const MultiplyRun *run, int chunk, int64_t first, bool packed, float *scratch)
+static void run_few(const Tokens *t, const MultiplyRun *run, int chunk, int64_t first, bool packed, float *scratch)
 {
     const Packed *w = &t->packed;
     int features = w->weights.rows, f = chunk * w->chunk_rows, own = packed_chunk_rows(w, chunk), n = least(t->tokens - first, t->at_once);
-    float *sums = scratch, *pairs = scratch + GATHER_ROWS * GATHER_TOKENS;
+    float *sums = scratch, *pairs = scratch + FEW_ROWS * FEW_TOKENS;
+    bool gather = w->form == MULTIPLY_GATHER, in_pairs = gather && n > 1;
     const float *x = run->x + (size_t)first * (size_t)w->k;
     size_t y = (size_t)first * (size_t)features + (size_t)f;
-    if (n > 1 && !packed)
+    if (in_pairs && !packed)
         to_pairs(x, n, (size_t)w->k, pairs);
-    memset(sums, 0, GATHER_ROWS * GATHER_TOKENS * sizeof *sums);
+    memset(sums, 0, FEW_ROWS * FEW_TOKENS * sizeof *sums);
     for (int b = 0; b < w->blocks; b++) {
-        GatherPart g = packed_gather(packed_unit(w, 0, b, chunk), own);
-        g.x = n > 1 ? pairs + 2 * (size_t)b * (size_t)w->block : x + (size_t)b * (size_t)w->block;
-        g.pairs = n > 1 ? ceil_div(n, 2) : 0;
-        g.k_all = (size_t)w->k;
-        w->kernels->gather_f32(&g, sums);
+        size_t k0 = (size_t)b * (size_t)w->block;
+        const FewPart p = { .unit = packed_unit(w, 0, b, chunk), .groups = few_groups(own), .k = packed_block_end(w, b) - (int)k0,
+                            .tokens = in_pairs ? (n + 1) / 2 * 2 : n, .x = in_pairs ? pairs + 2 * k0 : x + k0, .ldx = (size_t)w->k * (in_pairs ? 2 : 1) };
+        (gather ? w->kernels->gather_f32 : w->kernels->bitmap_f32)(&p, sums);
     }
-    for (int r = 0; r < n; r++, sums += GATHER_ROWS)
+    for (int r = 0; r < n; r++, sums += FEW_ROWS)
         for (int i = 0; i < own; i++) {
             float sum = sums[i] + (run->bias ? run->bias[f + i] : 0);
             run->y[y + (size_t)r * (size_t)features + (size_t)i] = sum < run->lo ? run->lo : sum > run->hi ? run->hi : sum;
@@ -151,8 +151,8 @@ void tokens_run(const Tokens *t, const MultiplyRun *run)
         int64_t first = i / t->parts * t->at_once;
         int part = (int)(i % t->parts);
         bool packed = i / t->parts == last;
-        if (t->packed.form == MULTIPLY_GATHER)
-            run_gather(t, run, part, first, packed, scratch);
+        if (packed_few(&t->packed))
+            run_few(t, run, part, first, packed, scratch);
         else if (t->packed.form == MULTIPLY_SPARSE)
             run_sparse(t, run, part, first, packed, scratch);
         else

@@ -33,7 +33,7 @@ static size_t fill_weights(float *w, size_t n, double density)
 /* One of the three kinds of product, planned and packed. */
 typedef struct Trial { Variant variant; Multiply multiply; Winograd winograd; Tokens tokens; MultiplyRun run; } Trial;
 
-static bool is_tokens(Variant v) { return v == VARIANT_TOKENS_DENSE || v == VARIANT_TOKENS_SPARSE || v == VARIANT_TOKENS_GATHER; }
+static bool is_tokens(Variant v) { return v >= VARIANT_TOKENS_DENSE; }
 
 static MultiplyShape product_shape(const Size *s, const float *w)
 {
@@ -90,7 +90,7 @@ static Err time_product(Bench *b, const Size *s, Variant v, double nonzeros)
         run(&t);
         best = fmin(best, seconds_now() - start);
     }
-    ProductSize size = { s->rows, s->channels * s->taps * s->taps, nonzeros, 1, s->size ? s->size : 1, s->size ? s->size : s->tokens };
+    ProductSize size = { s->rows, s->channels * s->taps * s->taps, nonzeros, 1, s->size ? s->size : 1, s->size ? s->size : s->tokens, false };
     b->out->line[b->out->n++] = (TuneLine){ .variant = v, .sample = { size, best } };
     arena_reset(b->arena, mark);
     return OK;
@@ -104,7 +104,8 @@ static Err time_size(Bench *b, const Size *s)
         size_t nonzeros = fill_weights(b->w, weights, DENSITY[d]);
         if (d) TRY(time_product(b, s, tokens ? VARIANT_TOKENS_SPARSE : VARIANT_SPARSE, (double)nonzeros));
         else TRY(time_product(b, s, tokens ? VARIANT_TOKENS_DENSE : VARIANT_DENSE, (double)nonzeros));
-        if (d && tokens && s->tokens <= GATHER_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_GATHER, (double)nonzeros));
+        if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_GATHER, (double)nonzeros));
+        if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_BITMAP, (double)nonzeros));
         if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_2, (double)nonzeros));
         if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_4, (double)nonzeros));
     }
@@ -131,7 +132,7 @@ Err tune(Arena *arena, void (*step)(void *user, int done, int of), void *user, T
     Tuning t = { 0 };
     Bench b = { .arena = arena, .out = &t };
     TRY(find_kernels(&b.kernels));
-    t.line = arena_array(arena, N_SIZE * 2 * N_DENSITY, sizeof *t.line);
+    t.line = arena_array(arena, N_SIZE * 3 * N_DENSITY, sizeof *t.line);
     b.w = arena_array(arena, MOST_FLOATS, sizeof *b.w);
     b.x = arena_array(arena, MOST_FLOATS, sizeof *b.x);
     b.y = arena_array(arena, MOST_FLOATS, sizeof *b.y);

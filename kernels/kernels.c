@@ -18,7 +18,7 @@ static void fill_scalar(Kernels *k)
     rows_scalar(k);
     plane_scalar(k);
     panel_scalar(k);
-    gather_scalar(k);
+    few_scalar(k);
     winograd_scalar(k);
 }
 
@@ -47,7 +47,7 @@ static void fill_avx2(Kernels *k)
     plane_avx2(k);
     panel_avx2(k);
     pack_avx2(k);
-    gather_avx2(k);
+    few_avx2(k);
     winograd_avx2(k);
 }
 
@@ -58,7 +58,7 @@ static void fill_avx512(Kernels *k)
     plane_avx512(k);
     panel_avx512(k);
     pack_avx512(k);
-    gather_avx512(k);
+    few_avx512(k);
     winograd_avx512(k);
 }
 

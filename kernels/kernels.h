@@ -4,7 +4,7 @@
  * that it replaces; the _scalar.c files are that loop. Kernels are single-threaded, never allocate and cannot fail: callers check ranges before. No pointer
  * needs more than its type's alignment. A new field needs a row in tests/kernel_cases.c: the build insists. */
 #pragma once
-#include "kernels/gather.h"
+#include "kernels/few.h"
 #include "kernels/plane.h"
 #include "kernels/rows.h"
 #include "kernels/panel.h"
@@ -40,8 +40,9 @@ typedef struct Kernels {
     void (*dense_f32)(const DensePart *d, const PanelOutput *o);
     /*   sparse_f32: columns <= sizes.sparse;           sum[m][j] += w * panel[at + j] for every weight of row m */
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
-    /*   gather_f32:  sums[t * GATHER_ROWS + m] += w * x[t][at] for every weight of row m, for each token t; of pairs: all; see kernels/gather.h */
-    void (*gather_f32)(const GatherPart *g, float *sums);
+    /*   gather_f32, bitmap_f32: sums[t * FEW_ROWS + m] += w * x[t][k] for every weight of row m, for each token t; see kernels/few.h. Rows beyond the last: anything */
+    void (*gather_f32)(const FewPart *p, float *sums);
+    void (*bitmap_f32)(const FewPart *p, float *sums);
     /*   transpose_f32: for r < rows, c < columns: y[c * ldy + r] = x[r * ldx + c] */
     void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);
     /*   depthwise_f32: y[i][n] = clamp(bias[i] + sum over the taps k of w[i][k] * X[i][k][n] + residual[i][n]), X[i] as in pack_f32 with one channel, for i < planes.

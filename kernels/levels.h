@@ -14,9 +14,9 @@ void pack_avx2(Kernels *k);
 void pack_avx512(Kernels *k);
 void pack_f32_avx2(const PanelWindow *g, const float *x, const PanelPart *p, float *panel);     /* for long strides and large kernels */
 
-void gather_scalar(Kernels *k);
-void gather_avx2(Kernels *k);
-void gather_avx512(Kernels *k);
+void few_scalar(Kernels *k);
+void few_avx2(Kernels *k);
+void few_avx512(Kernels *k);
 
 void winograd_scalar(Kernels *k);
 void winograd_avx2(Kernels *k);

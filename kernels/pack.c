@@ -207,19 +207,19 @@ static void put_lane(const Weights *w, int m, const int k01[2], GatherStep *step
 
 size_t weights_pack_gather(const Weights *w, int k0, int k1, void *memory)
 {
-    Row row[GATHER_ROWS] = { 0 };                              /* only their counts; none beyond the last */
-    uint8_t order[GATHER_ROWS];
-    const int heads = gather_heads(w->rows), k01[2] = { k0, k1 };
-    size_t bytes = gather_steps_at(heads);
+    Row row[FEW_ROWS] = { 0 };                              /* only their counts; none beyond the last */
+    uint8_t order[FEW_ROWS];
+    const int groups = few_groups(w->rows), k01[2] = { k0, k1 };
+    size_t bytes = gather_steps_at(groups);
     for (int m = 0; m < w->rows; m++)
         row[m].count = (int)weights_nonzeros(&(Weights) { w->w + (size_t)m * w->row, w->row, w->column, 1 }, k0, k1);
-    sort_rows(row, heads * GATHER_LANES, order);
-    for (int h = 0; h < heads; h++) {
+    sort_rows(row, groups * FEW_LANES, order);
+    for (int h = 0; h < groups; h++) {
         GatherHead *head = memory ? (GatherHead *)memory + h : NULL;
         GatherStep *step = memory ? (GatherStep *)((char *)memory + bytes) : NULL;
-        int steps = row[order[h * GATHER_LANES]].count;
-        for (int i = 0; memory && i < GATHER_LANES; i++) {
-            int m = order[h * GATHER_LANES + i];
+        int steps = row[order[h * FEW_LANES]].count;
+        for (int i = 0; memory && i < FEW_LANES; i++) {
+            int m = order[h * FEW_LANES + i];
             head->row[i] = (uint8_t)m;
             head->steps = (uint16_t)steps;
             put_lane(w, m, m < w->rows ? k01 : (int[]) { 0, 0 }, step, steps, i);
@@ -227,4 +227,32 @@ size_t weights_pack_gather(const Weights *w, int k0, int k1, void *memory)
         bytes += (size_t)steps * sizeof *step;
     }
     return bytes;
+}
+
+/* One group: its bits at `bits`, its nonzeros at w; every weight is written, what is 0 over which the next one goes. Returns the end. */
+static float *put_bits(const Weights *w, int m, const int k01[2], uint16_t *bits, float *to)
+{
+    int rows = w->rows - m < FEW_LANES ? w->rows - m : FEW_LANES;
+    for (int k = k01[0]; k < k01[1]; k++) {
+        unsigned set = 0;
+        for (int r = 0; r < rows; r++) {
+            *to = weight(w, m + r, k);
+            unsigned keep = *to != 0;
+            set |= keep << r;
+            to += keep;
+        }
+        *bits++ = (uint16_t)set;
+    }
+    if ((k01[1] - k01[0]) % 2)
+        *bits = 0;
+    return to;
+}
+
+size_t weights_pack_bitmap(const Weights *w, int k0, int k1, void *memory)
+{
+    const int groups = few_groups(w->rows), columns = (k1 - k0 + 1) / 2 * 2, k01[2] = { k0, k1 };
+    uint16_t *bits = memory;
+    for (int g = 0; memory && g < groups; g++)
+        bits = (uint16_t *)put_bits(w, g * FEW_LANES, k01, bits, (float *)(bits + columns));
+    return (size_t)(groups * columns) * sizeof *bits + weights_nonzeros(w, k0, k1) * sizeof(float) + BITMAP_SLACK;
 }

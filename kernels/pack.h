@@ -1,6 +1,6 @@
 /* Weights in the order in which the panel kernels read them. Done once, when a plan is made; into memory of the caller, for one K block k0 ... k1 - 1. */
 #pragma once
-#include "kernels/gather.h"
+#include "kernels/few.h"
 #include "kernels/panel.h"
 
 enum {
@@ -26,6 +26,7 @@ size_t weights_nonzeros(const Weights *w, int k0, int k1);
  * aligned like SparseHead. Rows with most weights come first, so that loops of equal length follow each other and few steps are filled up with zeros. pitch: floats from
  * row to row of the panel; (k1 - k0) <= SPARSE_BLOCK and (k1 - k0) * pitch <= 65536. */
 size_t weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, void *memory);
-/* A unit of kernels/gather.h, rows <= GATHER_ROWS and k1 - k0 <= GATHER_BLOCK; returns its bytes. memory: NULL, or room for them in whole lines. */
+/* Units of kernels/few.h, rows <= FEW_ROWS and k1 - k0 <= FEW_BLOCK; return their bytes, with slack. memory: NULL, or room for them, aligned to lines. */
 size_t weights_pack_gather(const Weights *w, int k0, int k1, void *memory);
+size_t weights_pack_bitmap(const Weights *w, int k0, int k1, void *memory);
 static inline int sparse_heads(int rows) { return (rows + 1) / 2; }

@@ -216,55 +216,82 @@ void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
     }
 }
 
-/* Rows of equal and of different density, empty and full ones, and one with a single weight; the scalar sums against those in double as well. */
-void compare_gather(const Kernels *scalar, const Kernels *level, Random *r)
+typedef size_t PackFew(const Weights *w, int k0, int k1, void *memory);
+typedef void   RunFew(const FewPart *p, float *sums);
+
+/* Both levels on the same unit: columns from k0 on of w (rows, p->k), against sums in double. x: of token t from t / 2 * ldx + t % 2 on where there are pairs. */
+static void check_few(const Weights *w, int k0, PackFew *pack, RunFew *const run[2], FewPart *p, Random *r)
 {
-    enum { MOST = 3000 };
-    int rows = random_between(r, 1, GATHER_ROWS), k = random_between(r, 1, random_between(r, 0, 2) ? 60 : MOST), k0 = random_between(r, 0, k - 1);
-    int tokens = random_between(r, 1, GATHER_TOKENS), pairs = tokens > 1 ? (tokens + 1) / 2 : 0, all = pairs ? 2 * pairs : 1, one = random_between(r, 0, rows - 1);
-    bool mixed = random_between(r, 0, 1);
-    uint32_t density = random_below(r, 11);
-    Guard w = guard_floats((size_t)(rows * k), density, r), x = guard_floats((size_t)(all * k), 10, r);
-    for (int m = 0; mixed && m < rows; m++)
-        for (int i = 0, kept = (int)random_below(r, 11); i < k; i++)
-            ((float *)w.data)[m * k + i] = m == one ? (float)(i == k - 1) : (int)random_below(r, 10) < kept ? random_float(r) : 0;
-    const Weights weights = { w.data, (size_t)k, 1, rows };
-    size_t bytes = weights_pack_gather(&weights, k0, k, NULL);
-    Guard unit = guard_new((bytes + 63) / 64 * 64, 0), a = guard_floats(GATHER_TOKENS * GATHER_ROWS, 10, r), b = guard_new(a.bytes, 0);
-    assert_int_equal(weights_pack_gather(&weights, k0, k, unit.data), bytes);
-    memcpy(b.data, a.data, a.bytes);
-    const GatherHead *head = unit.data;
-    GatherPart g = { .head = head, .heads = gather_heads(rows), .step = (const GatherStep *)((char *)unit.data + gather_steps_at(gather_heads(rows))),
-                     .x = (float *)x.data + (pairs ? 2 : 1) * k0, .pairs = pairs, .k_all = (size_t)k };
-    float before[GATHER_TOKENS * GATHER_ROWS];
-    memcpy(before, a.data, sizeof before);
-    level->gather_f32(&g, a.data);
-    scalar->gather_f32(&g, b.data);
-    for (int t = 0; t < all; t++)
-        for (int m = 0; m < rows; m++) {
-            double sum = before[t * GATHER_ROWS + m], size = fabs(sum);
-            for (int i = k0; i < k; i++) {
-                double term = (double)((float *)w.data)[m * k + i] * ((float *)x.data)[pairs ? (t / 2 * k + i) * 2 + t % 2 : i];
+    const int k = p->k;
+    enum { SUMS = FEW_TOKENS * FEW_ROWS };
+    bool pairs = pack == weights_pack_gather && p->tokens > 1;
+    size_t bytes = pack(w, k0, k, NULL);
+    Guard unit = guard_new(bytes, 0), x = guard_floats((size_t)(p->tokens * k), 10, r), before = guard_floats(SUMS, 10, r), after = guard_new(before.bytes, 0);
+    assert_int_equal(pack(w, k0, k, unit.data), bytes);
+    p->unit = unit.data;
+    p->groups = few_groups(w->rows);
+    p->k = k - k0;
+    p->ldx = (size_t)k * (pairs ? 2 : 1);
+    p->x = (float *)x.data + (pairs ? 2 : 1) * k0;
+    for (int level = 0; level < 2; level++) {
+        memcpy(after.data, before.data, before.bytes);
+        run[level](p, after.data);
+        for (int i = 0; i < p->tokens * w->rows; i++) {
+            int t = i / w->rows, m = i % w->rows;
+            double sum = ((float *)before.data)[t * FEW_ROWS + m], size = fabs(sum);
+            for (int j = k0; j < k; j++) {
+                double term = (double)w->w[m * k + j] * ((float *)x.data)[pairs ? t / 2 * 2 * k + 2 * j + t % 2 : t * k + j];
                 sum += term;
                 size += fabs(term);
             }
-            double bound = (k + 4) * 0x1p-23 * size;
-            assert_true(fabs(((float *)a.data)[t * GATHER_ROWS + m] - sum) <= bound && fabs(((float *)b.data)[t * GATHER_ROWS + m] - sum) <= bound);
+            assert_true(fabs(((float *)after.data)[t * FEW_ROWS + m] - sum) <= (k + 4) * 0x1p-23 * size);
         }
-    Guard *guards[] = { &w, &x, &unit, &a, &b };
-    for (size_t i = 0; i < 5; i++)
+    }
+    Guard *guards[] = { &unit, &x, &before, &after };
+    for (size_t i = 0; i < 4; i++)
         guard_free(guards[i]);
 }
 
-/* At most 7 bytes a weight in layers of common sizes, whatever the density. */
-void check_gather_bytes(void)
+/* Rows of equal and of different density, empty and full ones, and one with a single weight. */
+static void draw_few(PackFew *pack, RunFew *const run[2], Random *r)
 {
-    static const struct { int k; uint32_t tenths; } layers[] = { { 2048, 5 }, { 2048, 2 }, { 2048, 1 }, { 512, 5 }, { 512, 2 }, { 512, 1 }, { 4096, 1 } };
+    int rows = random_between(r, 1, FEW_ROWS), k = random_between(r, 1, random_between(r, 0, 2) ? 60 : 3000), k0 = random_between(r, 0, k - 1);
+    int one = random_between(r, 0, rows - 1);
+    bool mixed = random_between(r, 0, 1);
+    Guard w = guard_floats((size_t)(rows * k), random_below(r, 11), r);
+    for (int m = 0; mixed && m < rows; m++)
+        for (int i = 0, kept = (int)random_below(r, 11); i < k; i++)
+            ((float *)w.data)[m * k + i] = m == one ? (float)(i == k - 1) : (int)random_below(r, 10) < kept ? random_float(r) : 0;
+    FewPart p = { .k = k, .tokens = random_between(r, 1, FEW_TOKENS) };
+    if (pack == weights_pack_gather && p.tokens == 3)
+        p.tokens = 4;
+    check_few(&(Weights) { w.data, (size_t)k, 1, rows }, k0, pack, run, &p, r);
+    guard_free(&w);
+}
+
+void compare_gather(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    draw_few(weights_pack_gather, (RunFew *const[]) { scalar->gather_f32, level->gather_f32 }, r);
+}
+
+void compare_bitmap(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    draw_few(weights_pack_bitmap, (RunFew *const[]) { scalar->bitmap_f32, level->bitmap_f32 }, r);
+}
+
+/* In layers of common sizes: gathered at most 7 bytes a nonzero whatever their share, with bitmaps at most 4.3 where that is half, and 6 at a tenth. */
+void check_few_bytes(void)
+{
+    static const struct { int k; uint32_t tenths; double bitmap; } layers[] = {
+        { 2048, 5, 4.3 }, { 2048, 2, 5 }, { 2048, 1, 6 }, { 512, 5, 4.3 }, { 512, 2, 5 }, { 512, 1, 6 },
+    };
     Random r = { 1 };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
-        Guard w = guard_floats((size_t)(GATHER_ROWS * layers[i].k), layers[i].tenths, &r);
-        const Weights weights = { w.data, (size_t)layers[i].k, 1, GATHER_ROWS };
-        assert_true(weights_pack_gather(&weights, 0, layers[i].k, NULL) < 7 * weights_nonzeros(&weights, 0, layers[i].k));
+        Guard w = guard_floats((size_t)(FEW_ROWS * layers[i].k), layers[i].tenths, &r);
+        const Weights weights = { w.data, (size_t)layers[i].k, 1, FEW_ROWS };
+        size_t nonzeros = weights_nonzeros(&weights, 0, layers[i].k);
+        assert_true(weights_pack_gather(&weights, 0, layers[i].k, NULL) <= 7 * nonzeros);
+        assert_true((double)weights_pack_bitmap(&weights, 0, layers[i].k, NULL) <= layers[i].bitmap * (double)nonzeros);
         guard_free(&w);
     }
 }

@@ -9,7 +9,8 @@ void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_gather(const Kernels *scalar, const Kernels *level, Random *r);
-void check_gather_bytes(void);
+void compare_bitmap(const Kernels *scalar, const Kernels *level, Random *r);
+void check_few_bytes(void);
 
 /* A random window: half of them keep the size of the image (stride 1, "same" padding), a tenth are plain matrices. */
 PanelWindow draw_window(Random *r);

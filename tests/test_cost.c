@@ -7,8 +7,9 @@
 #include <string.h>
 
 static const ProductSize SIZES[] = {
-    { 64, 64, 4096, 1, 56, 56 }, { 64, 576, 36864, 1, 56, 56 }, { 512, 128, 65536, 1, 28, 28 }, { 512, 4608, 2359296, 1, 7, 7 }, { 2048, 512, 1048576, 1, 7, 7 },
-    { 128, 1152, 147456, 2, 28, 28 }, { 1000, 2048, 2048000, 1, 1, 1 }, { 384, 384, 147456, 1, 1, 128 },
+    { 64, 64, 4096, 1, 56, 56, false }, { 64, 576, 18432, 1, 56, 56, false }, { 512, 128, 65536, 1, 28, 28, false }, { 512, 4608, 471859, 1, 7, 7, false },
+    { 2048, 512, 1048576, 1, 7, 7, false },
+    { 128, 1152, 147456, 2, 28, 28, false }, { 1000, 2048, 204800, 1, 1, 1, false }, { 384, 384, 73728, 1, 1, 128, false },
 };
 enum { N = sizeof SIZES / sizeof *SIZES };
 
@@ -50,6 +51,17 @@ static void test_zeros(void **state)
     many.nonzeros /= 4;
     assert_true(cost_seconds(cost, VARIANT_SPARSE, &many) < cost_seconds(cost, VARIANT_SPARSE, &few));
     assert_true(cost_seconds(cost, VARIANT_DENSE, &many) == cost_seconds(cost, VARIANT_DENSE, &few));
+}
+
+/* What is near is read faster, if it is dense. */
+static void test_near(void **state)
+{
+    const Cost *cost = cost_here();
+    ProductSize far = SIZES[6], near = SIZES[6];
+    (void)state;
+    near.near = true;
+    assert_true(cost_seconds(cost, VARIANT_TOKENS_DENSE, &near) < cost_seconds(cost, VARIANT_TOKENS_DENSE, &far));
+    assert_true(cost_seconds(cost, VARIANT_TOKENS_GATHER, &near) == cost_seconds(cost, VARIANT_TOKENS_GATHER, &far));
 }
 
 static void test_file(void **state)
@@ -96,7 +108,8 @@ static void test_hostile_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fit), cmocka_unit_test(test_fit_of_noise), cmocka_unit_test(test_zeros), cmocka_unit_test(test_file), cmocka_unit_test(test_hostile_files),
+        cmocka_unit_test(test_fit), cmocka_unit_test(test_fit_of_noise), cmocka_unit_test(test_zeros), cmocka_unit_test(test_near), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_hostile_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,7 @@ static void build_and_run(Model *m, const PlanInput *input, const Tensor *x, boo
 }
 
 static bool overwritten;           /* whether a step of the last fused plan wrote over its input */
+static char variant[64];           /* of its first step */
 
 /* Runs fused and kept apart; the fused plan must have `steps` steps, and its outputs be those of the other up to rounding. */
 static void check(Build *b, Shape shape, int steps)
@@ -61,6 +62,7 @@ static void check(Build *b, Shape shape, int steps)
     build_and_run(m, &input, &x, true, &apart);
     assert_int_equal(fused->n_step, steps);
     overwritten = false;
+    snprintf(variant, sizeof variant, "%s", fused->step[0]->variant ? fused->step[0]->variant : "");
     for (int i = 0; i < steps; i++) overwritten |= fused->step[i]->over && fused->step[i]->over->data == fused->step[i]->out[0]->data;
     for (int i = 0; i < fused->n_out; i++) {
         const float *y = fused->out[i]->data, *z = apart->out[i]->data;
@@ -314,44 +316,45 @@ static void test_row_of_products(void **state)
     check(b, (Shape){ 2, { 63, 64 } }, 2);
 }
 
-/* Two sparse products of `tokens` tokens in a row are of that variant; the bytes that lie between them. */
-static size_t bytes_of_row(const char *dims, int64_t tokens, const char *variant)
-{
-    Build *b = begin_row(dims);
-    Plan *p;
-    build_output(b, "c", DT_F32, dims);
-    Bytes bytes = build_finish(b, 8, 20);
-    Model *m;
-    PlanInput input = { "x", DT_F32, { 2, { tokens, 64 } } };
-    Tensor x = { .dtype = DT_F32, .shape = input.shape, .bytes = (size_t)tokens * 64 * sizeof(float), .data = numbers };
-    if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK) fail_msg("%s", err_text());
-    build_and_run(m, &input, &x, false, &p);
-    assert_int_equal(p->n_step, 2);
-    for (int i = 0; i < 2; i++) assert_true(!strncmp(p->step[i]->variant, variant, strlen(variant)));
-    size_t between = p->step[0]->out[0]->bytes;
-    plan_free(p);
-    model_free(m);
-    bytes_free(bytes);
-    return between;
-}
-
-/* What lies between products of panels has room for whole ones. */
+/* What lies between them has room for whole panels. */
 static void test_panels_have_room(void **state)
 {
     (void)state;
-    size_t between = bytes_of_row("63,64", 63, "tokens-sparse");
-    assert_true(between % (64 * sizeof(float)) == 0 && between > 63 * 64 * sizeof(float));
+    Build *b = begin_row("63,64");
+    Plan *p;
+    build_output(b, "c", DT_F32, "63,64");
+    Bytes bytes = build_finish(b, 8, 20);
+    Model *m;
+    PlanInput input = { "x", DT_F32, { 2, { 63, 64 } } };
+    Tensor x = { .dtype = DT_F32, .shape = input.shape, .bytes = 63 * 64 * sizeof(float), .data = numbers };
+    if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK) fail_msg("%s", err_text());
+    build_and_run(m, &input, &x, false, &p);
+    assert_int_equal(p->n_step, 2);
+    for (int i = 0; i < 2; i++) assert_true(!strncmp(p->step[i]->variant, "tokens-sparse", 13));
+    assert_true(p->step[0]->out[0]->bytes % (64 * sizeof(float)) == 0 && p->step[0]->out[0]->bytes > x.bytes);
+    plan_free(p);
+    model_free(m);
+    bytes_free(bytes);
 }
 
-/* Few tokens are not worth panels. */
+/* Few tokens are not worth panels. Bias and activation are of the product. */
 static void test_few_tokens(void **state)
 {
+    enum { WEIGHTS = 1024 * 1024 };
+    static float w[WEIGHTS];
+    static const char *const X[] = { "1,1024", "2,1024" };
     (void)state;
-    assert_int_equal(bytes_of_row("1,64", 1, "tokens-gather"), 64 * sizeof(float));
-    Build *b = begin_row("3,64");
-    build_node(b, "Relu", "c", "y", NULL);
-    build_output(b, "y", DT_F32, "3,64");
-    check(b, (Shape){ 2, { 3, 64 } }, 2);
+    for (int tokens = 1; tokens <= 2; tokens++) {
+        Build *b = begin(X[tokens - 1]);
+        for (int i = 0; i < WEIGHTS; i++) w[i] = i % 31 ? 0 : cosf((float)i);
+        build_init(b, "w", DT_F32, "1024,1024", w);
+        build_init(b, "bias", DT_F32, "1024", numbers);
+        build_node(b, "Gemm", "x,w,bias", "a", NULL);
+        build_node(b, "Tanh", "a", "y", NULL);
+        build_output(b, "y", DT_F32, X[tokens - 1]);
+        check(b, (Shape){ 2, { tokens, 1024 } }, 1);
+        assert_true(!strncmp(variant, "tokens-gather (97 % zeros", 25));
+    }
 }
 
 /* A constant first operand: columns of the second are pixels. */

@@ -60,10 +60,10 @@ static void test_table_is_complete(void **state)
     }
 }
 
-static void test_gather_bytes(void **state)
+static void test_few_bytes(void **state)
 {
     (void)state;
-    check_gather_bytes();
+    check_few_bytes();
 }
 
 static void test_best(void **state)
@@ -88,7 +88,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_is_complete),
         cmocka_unit_test_teardown(test_every_level, tell_failure),
-        cmocka_unit_test(test_gather_bytes),
+        cmocka_unit_test(test_few_bytes),
         cmocka_unit_test(test_best),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,7 @@ static void compare(const Plan *dense, const Plan *sparse, double tolerance, con
 
 static int sparse_steps(const Plan *p)
 {
-    static const char *const SPARSE[] = { "sparse", "tokens-sparse", "tokens-gather" };
+    static const char *const SPARSE[] = { "sparse", "tokens-sparse", "tokens-gather", "tokens-bitmap" };
     int n = 0;
     for (int i = 0; i < p->n_step; i++)
         for (size_t k = 0; k < sizeof SPARSE / sizeof *SPARSE; k++) n += p->step[i]->variant && !strncmp(p->step[i]->variant, SPARSE[k], strlen(SPARSE[k]));

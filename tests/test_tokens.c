@@ -67,7 +67,7 @@ static void test_random(void **state)
     for (uint64_t seed = 1; seed <= 200; seed++) {
         Random r = { seed * 0x9e3779b97f4a7c15ull };
         Case c = { 0 };
-        make_case(&c, random_between(&r, 1, 3), (MultiplyChoice)random_between(&r, 0, 3), &r);
+        make_case(&c, random_between(&r, 1, 3), (MultiplyChoice)random_between(&r, 0, 4), &r);
         tokens_run(&c.t, &c.run);
         check(&c, &r);
         free_case(&c);
@@ -82,7 +82,7 @@ static void test_threads_agree(void **state)
         for (int i = 0; i < 2; i++) {
             Random r = { seed * 0x9e3779b97f4a7c15ull };
             Case c = { 0 };
-            make_case(&c, i ? 5 : 1, (MultiplyChoice)(1 + seed % 3), &r);
+            make_case(&c, i ? 5 : 1, (MultiplyChoice)(1 + seed % 4), &r);
             tokens_run(&c.t, &c.run);
             y[i] = guard_new(c.y.bytes, 0);
             memcpy(y[i].data, c.y.data, c.y.bytes);

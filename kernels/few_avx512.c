@@ -9,6 +9,7 @@ INLINE V v_twice(const float *w)
 {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), _mm512_castps256_ps512(_mm256_loadu_ps(w)));
 }
-#include "kernels/gather.inc"
+INLINE V v_expand(const float *w, unsigned bits) { return _mm512_maskz_expandloadu_ps((__mmask16)bits, w); }
+#include "kernels/few.inc"
 
-void gather_avx512(Kernels *k) { k->gather_f32 = gather_f32; }
+void few_avx512(Kernels *k) { few_fill(k); }
