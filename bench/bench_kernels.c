@@ -68,7 +68,7 @@ static size_t prepare_convolution(const Layer *l, const Kernels *kernels, int th
     Multiply *m = &c->multiply[v];
     PanelWindow window = { (size_t)(in * in), 0, { in, in }, { l->size, l->size }, { l->kernel, l->kernel }, { l->stride, l->stride }, { 1, 1 },
                            { l->kernel / 2, l->kernel / 2 } };
-    MultiplyShape shape = { window, 1, 1, c->k, c->n, { c->w[v], (size_t)c->k, 1, c->m } };
+    MultiplyShape shape = { .window = window, .batch = 1, .groups = 1, .k = c->k, .columns = c->n, .weights = { c->w[v], (size_t)c->k, 1, c->m } };
     multiply_plan(&shape, kernels, threads, v ? MULTIPLY_SPARSE : MULTIPLY_DENSE, m);
     c->packed[v] = zeroed(m->packed.bytes);
     packed_fill(&m->packed, c->packed[v]);

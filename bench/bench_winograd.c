@@ -40,7 +40,7 @@ static void prepare(const Layer *l, int threads, int batch, Case *c)
         c->w[i] = (float)(uniform() - 0.5);
     const PanelWindow window = { .plane = (size_t)(n * n), .in = { n, n }, .out = { n, n }, .kernel = { 3, 3 }, .stride = { 1, 1 },
                                  .dilation = { 1, 1 }, .pad = { 1, 1 } };
-    c->shape = (MultiplyShape) { window, batch, 1, k, n * n, { c->w, (size_t)k, 1, l->m } };
+    c->shape = (MultiplyShape) { .window = window, .batch = batch, .groups = 1, .k = k, .columns = n * n, .weights = { c->w, (size_t)k, 1, l->m } };
     multiply_plan(&c->shape, kernels_best(), threads, MULTIPLY_DENSE, &c->direct);
     c->packed[0] = zeroed(c->direct.packed.bytes);
     packed_fill(&c->direct.packed, c->packed[0]);

@@ -12,55 +12,13 @@ enum { ROUNDS = 4, MOST = 4 };
 
 typedef struct Candidate { Variant variant; double seconds; } Candidate;
 
-/* What is being chosen: one of columns and tokens is set. */
 typedef struct Choice {
     Plan *plan;
-    const MultiplyShape *columns;
-    const Tokens *tokens;
-    const Kernels *kernels;
+    Product product;
     ProductSize size;
     Candidate candidate[MOST];
     int n;
 } Choice;
-
-/* One candidate, ready to run. */
-typedef struct Trial { Columns columns; Tokens tokens; size_t bytes, scratch; } Trial;
-
-static void plan_as(const Choice *c, Variant v, Trial *t)
-{
-    MultiplyChoice form = variant_form(v);
-    t->columns.variant = v;
-    if (c->tokens) {
-        t->tokens = *c->tokens;
-        tokens_plan(&t->tokens, form);
-        t->bytes = t->tokens.packed.bytes;
-        t->scratch = t->tokens.scratch;
-    } else if (variant_is_winograd(v)) {
-        winograd_plan(c->columns, c->kernels, c->plan->threads, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->columns.winograd);
-        t->bytes = t->columns.winograd.bytes;
-        t->scratch = t->columns.winograd.scratch;
-    } else {
-        multiply_plan(c->columns, c->kernels, c->plan->threads, form, &t->columns.multiply);
-        t->bytes = t->columns.multiply.packed.bytes;
-        t->scratch = t->columns.multiply.scratch;
-    }
-    t->columns.scratch = t->scratch;
-}
-
-static void pack(const Choice *c, Trial *t, void *memory)
-{
-    if (c->tokens) packed_fill(&t->tokens.packed, memory);
-    else if (variant_is_winograd(t->columns.variant)) winograd_pack(&t->columns.winograd, memory);
-    else packed_fill(&t->columns.multiply.packed, memory);
-}
-
-void columns_run(const Columns *c, const MultiplyRun *run)
-{
-    if (variant_is_winograd(c->variant)) winograd_run(&c->winograd, run);
-    else multiply_run(&c->multiply, run);
-}
-
-/* Elections ------------------------------------------------------------------------------------------------------------------------------ */
 
 static void stand(Choice *c, Variant v)
 {
@@ -81,10 +39,10 @@ static const Candidate *least(const Choice *c, const Candidate *except)
 static Err prepare_trial(const Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
 {
     void *packed;
-    plan_as(c, candidate->variant, t);
+    trial_plan(&c->product, candidate->variant, t);
     TRY(plan_temporary(c->plan, t->bytes, &packed));
     TRY(plan_temporary(c->plan, t->scratch, &run->scratch));
-    pack(c, t, packed);
+    trial_pack(t, packed);
     return OK;
 }
 
@@ -109,8 +67,7 @@ static Err measure(Choice *c, size_t in, size_t out)
         for (int i = 0; i < c->n; i++) {
             if (!runs[i]) continue;
             double start = seconds_now();
-            if (c->tokens) tokens_run(&trial[i].tokens, &run[i]);
-            else columns_run(&trial[i].columns, &run[i]);
+            trial_run(&trial[i], &run[i]);
             c->candidate[i].seconds = fmin(c->candidate[i].seconds, seconds_now() - start);
         }
     return OK;
@@ -145,23 +102,24 @@ static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
     void *packed;
     if (is_contested(c)) TRY(measure(c, in, out));
     TRY(explain(c, s));
-    plan_as(c, least(c, NULL)->variant, winner);
+    trial_plan(&c->product, least(c, NULL)->variant, winner);
     TRY(plan_alloc(c->plan, winner->bytes, &packed));
-    pack(c, winner, packed);
+    trial_pack(winner, packed);
     s->scratch_bytes += winner->scratch;
     return OK;
 }
 
 Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *out)
 {
-    Choice c = { .plan = plan, .columns = shape };
+    MultiplyShape counted = *shape;
+    Choice c = { .plan = plan, .product = { .columns = &counted, .threads = plan->threads } };
     Trial winner;
     int tile = winograd_choose(shape);
     double groups = shape->groups, columns = (double)shape->columns * shape->batch;
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
-    TRY(find_kernels(&c.kernels));
-    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads), shape->batch,
-                            shape->window.out[0], shape->window.out[1], false };
+    TRY(find_kernels(&c.product.kernels));
+    counted.nonzeros = packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads);
+    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)counted.nonzeros, shape->batch, shape->window.out[0], shape->window.out[1], false };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
     if (has_zeros(&c)) stand(&c, VARIANT_SPARSE);
@@ -171,21 +129,22 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     return OK;
 }
 
-/* Whether all constants of the plan fit into half of an L2 cache. */
-static bool weights_near(const Plan *p)
+/* Whether what is read from one run to the next fits into half of an L2 cache: all constants of the plan, unless the product runs many times in a row. */
+static bool weights_near(const Plan *p, const Tokens *t)
 {
     long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    size_t room = l2 > 0 ? (size_t)l2 / 2 : 1 << 19, used = 0;
-    for (int i = 0; i < p->n_buffer && used <= room; i++) if (p->buffer[i]->constant) used += p->buffer[i]->bytes;
+    size_t room = l2 > 0 ? (size_t)l2 / 2 : 1 << 19, used = t->repeated ? (size_t)t->packed.weights.rows * (size_t)t->packed.k * sizeof(float) : 0;
+    for (int i = 0; !t->repeated && i < p->n_buffer && used <= room; i++) if (p->buffer[i]->constant) used += p->buffer[i]->bytes;
     return used <= room;
 }
 
 Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
 {
-    Choice c = { .plan = plan, .tokens = t, .kernels = t->packed.kernels };
+    Choice c = { .plan = plan, .product = { .tokens = t } };
     Trial winner;
-    const Packed *w = &t->packed;
-    c.size = (ProductSize){ w->weights.rows, w->k, (double)packed_nonzeros(&w->weights, 1, w->k, w->threads), 1, 1, t->tokens, weights_near(plan) };
+    Packed *w = &t->packed;
+    w->nonzeros = packed_nonzeros(&w->weights, 1, w->k, w->threads);
+    c.size = (ProductSize){ w->weights.rows, w->k, (double)w->nonzeros, 1, 1, t->tokens, weights_near(plan, t) };
     stand(&c, VARIANT_TOKENS_DENSE);
     if (has_zeros(&c)) stand(&c, VARIANT_TOKENS_SPARSE);
     if (has_zeros(&c) && t->tokens <= FEW_TOKENS) {

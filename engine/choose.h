@@ -3,27 +3,11 @@
  * engine/cost.h says what each variant should take. Where that was not measured on this CPU and two variants are close, they are run against each other. Dense
  * always stands for election, so zeros never make a layer slower beyond noise. */
 #pragma once
-#include "engine/cost.h"
 #include "engine/plan.h"
-#include "engine/tokens.h"
-#include "engine/winograd.h"
-
-/* Conv and ConvTranspose: pixels are columns. */
-typedef struct Columns {
-    Variant  variant;
-    Multiply multiply;         /* dense, sparse */
-    Winograd winograd;
-    size_t   scratch;          /* bytes that columns_run needs */
-} Columns;
-
-static inline MultiplyChoice variant_form(Variant v)
-{
-    return v == VARIANT_TOKENS_GATHER ? MULTIPLY_GATHER : v == VARIANT_TOKENS_BITMAP ? MULTIPLY_BITMAP : variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
-}
+#include "engine/trial.h"
 
 /* Chooses and packs. s->variant tells what was chosen and why; s->scratch_bytes grows by c->scratch, which lies at its end. */
-Err  columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *c);
-void columns_run(const Columns *c, const MultiplyRun *run);
+Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *c);
 
 /* Gemm and MatMul: as tokens_plan and packed_fill, which `t` is ready for. */
-Err  tokens_prepare(Plan *plan, Step *s, Tokens *t);
+Err tokens_prepare(Plan *plan, Step *s, Tokens *t);

@@ -18,8 +18,9 @@ typedef enum Variant {
     VARIANTS
 } Variant;
 const char *variant_name(Variant variant);
+static inline bool variant_is_tokens(Variant v) { return v >= VARIANT_TOKENS_DENSE; }
 static inline bool variant_is_winograd(Variant v) { return v == VARIANT_WINOGRAD_2 || v == VARIANT_WINOGRAD_4; }
-static inline bool variant_is_sparse(Variant v) { return v == VARIANT_SPARSE || v == VARIANT_TOKENS_SPARSE || v == VARIANT_TOKENS_GATHER || v == VARIANT_TOKENS_BITMAP; }
+static inline bool variant_is_sparse(Variant v) { return v == VARIANT_SPARSE || v > VARIANT_TOKENS_DENSE; }
 
 /* Columns are the pixels (height x width) of all images, or tokens (1 x tokens). What a variant computes beside them, up to whole tiles or registers, counts too.
  * Where tokens are gathered in pairs, a pair is a column. */

@@ -60,7 +60,8 @@ static int dense_chunk(const Multiply *m)
 
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyChoice choice, Multiply *out)
 {
-    Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .kernels = kernels, .threads = threads } };
+    Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .nonzeros = shape->nonzeros,
+                                              .kernels = kernels, .threads = threads } };
     Packed *w = &m.packed;
     packed_choose(w, choice);
     w->width = kernels->sizes.strip;

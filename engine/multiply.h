@@ -17,6 +17,7 @@ typedef struct MultiplyShape {
     int     k;                 /* columns of W: channels of a group * taps */
     int64_t columns;           /* pixels of an output image */
     Weights weights;           /* of one group; rows: output channels of a group */
+    size_t  nonzeros;          /* of all groups; 0: not counted yet */
 } MultiplyShape;
 
 typedef struct Multiply {

@@ -47,7 +47,8 @@ size_t packed_nonzeros(const Weights *w, int groups, int k, int threads)
 
 static double zeros_of(const Packed *p)
 {
-    return 1 - (double)packed_nonzeros(&p->weights, p->groups, p->k, p->threads) / ((double)p->groups * p->weights.rows * p->k);
+    size_t nonzeros = p->nonzeros ? p->nonzeros : packed_nonzeros(&p->weights, p->groups, p->k, p->threads);
+    return 1 - (double)nonzeros / ((double)p->groups * p->weights.rows * p->k);
 }
 
 void packed_choose(Packed *p, MultiplyChoice choice)

@@ -10,6 +10,7 @@ typedef struct Packed {
     /* Given: */
     Weights weights;           /* of one group; those of group g start at weights.w + g * weights.rows * weights.row */
     int     groups, k;         /* columns of W */
+    size_t  nonzeros;          /* of all groups; 0: not counted yet */
     const Kernels *kernels;
     MultiplyChoice form;       /* not AUTO */
     int     threads;           /* to pack and to run with */
@@ -27,7 +28,7 @@ static inline bool packed_few(const Packed *p) { return p->form == MULTIPLY_GATH
 /* Weights of all groups other than 0. */
 size_t packed_nonzeros(const Weights *weights, int groups, int k, int threads);
 
-/* Sets form, for AUTO dense or sparse by counting zeros, and then block and chunk_rows. */
+/* Sets form, for AUTO dense or sparse by the share of zeros, and then block and chunk_rows. */
 void packed_choose(Packed *p, MultiplyChoice choice);
 /* Makes blocks equal and computes blocks, chunks and bytes. */
 void packed_plan(Packed *p);

@@ -1,9 +1,9 @@
 /* LSTM and GRU in kernels: the inputs of all steps of a sequence are multiplied at once, the state step by step, and gates are rows of all that the batch has. */
 #include <math.h>
 #include <string.h>
+#include "engine/choose.h"
 #include "engine/recur.h"
 #include "engine/run_ops.h"
-#include "engine/tokens.h"
 
 typedef struct Direction {
     Tokens input, state;
@@ -105,15 +105,6 @@ static Err recur_rows_run(Plan *plan, Step *s)
     return OK;
 }
 
-static Err pack(Plan *plan, Tokens *t)
-{
-    void *packed;
-    tokens_plan(t, plan->options.dense ? MULTIPLY_DENSE : MULTIPLY_AUTO);
-    TRY(plan_alloc(plan, t->packed.bytes, &packed));
-    packed_fill(&t->packed, packed);
-    return OK;
-}
-
 /* B is the bias of inputs, then that of the state. Both go to the input's product, but for the last gate of a GRU. */
 static Err split_bias(Plan *plan, const float *bias, const Recur *u, Direction *w)
 {
@@ -128,7 +119,7 @@ static Err split_bias(Plan *plan, const float *bias, const Recur *u, Direction *
     return OK;
 }
 
-static Err direction_prep(Plan *plan, const Step *s, RecurRows *r, int64_t d)
+static Err direction_prep(Plan *plan, Step *s, RecurRows *r, int64_t d)
 {
     const Recur *u = &r->u;
     Direction *w = &r->direction[d];
@@ -138,10 +129,10 @@ static Err direction_prep(Plan *plan, const Step *s, RecurRows *r, int64_t d)
     int threads = alone ? plan->threads : 1;
     w->input = (Tokens){ .tokens = u->length * u->batch,
                          .packed = { .weights = { input, (size_t)u->inputs, 1, (int)rows }, .k = (int)u->inputs, .kernels = r->kernels, .threads = plan->threads } };
-    w->state = (Tokens){ .tokens = u->batch,
+    w->state = (Tokens){ .tokens = u->batch, .repeated = true,
                          .packed = { .weights = { state, (size_t)n, 1, (int)rows }, .k = (int)n, .kernels = r->kernels, .threads = threads } };
-    TRY(pack(plan, &w->input));
-    TRY(pack(plan, &w->state));
+    TRY(tokens_prepare(plan, s, &w->input));
+    TRY(tokens_prepare(plan, s, &w->state));
     return split_bias(plan, s->in[3] ? (const float *)s->in[3]->data + d * 2 * rows : NULL, u, w);
 }
 

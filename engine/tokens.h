@@ -9,6 +9,7 @@
 typedef struct Tokens {
     int64_t tokens;
     Packed  packed;            /* weights' rows: features; for packed_fill before the first run */
+    bool    repeated;          /* it runs many times in a row, so its weights stay in a cache that holds them: for engine/choose.h */
     int     at_once;           /* tokens of an item of work */
     int     parts, part_chunks;        /* features are cut into parts; dense: a part is a tile; of few tokens: a unit */
     int     panel_rows;        /* sparse: of the transposed panel that is kept: all K, or a block */

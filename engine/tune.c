@@ -1,8 +1,8 @@
 #include "engine/tune.h"
 #include <math.h>
-#include "engine/choose.h"
 #include "engine/run_ops.h"
 #include "engine/seconds.h"
+#include "engine/trial.h"
 
 /* A product to time: rows x k weights, k = channels * taps * taps, on size x size pixels; size 0: on `tokens` tokens. */
 typedef struct Size { int rows, channels, taps, size, tokens; } Size;
@@ -30,67 +30,31 @@ static size_t fill_weights(float *w, size_t n, double density)
     return nonzeros;
 }
 
-/* One of the three kinds of product, planned and packed. */
-typedef struct Trial { Variant variant; Multiply multiply; Winograd winograd; Tokens tokens; MultiplyRun run; } Trial;
-
-static bool is_tokens(Variant v) { return v >= VARIANT_TOKENS_DENSE; }
-
-static MultiplyShape product_shape(const Size *s, const float *w)
+static MultiplyShape product_shape(const Size *s, const float *w, size_t nonzeros)
 {
     int k = s->channels * s->taps * s->taps;
     return (MultiplyShape){ .window = { .plane = (size_t)(s->size * s->size), .in = { s->size, s->size }, .out = { s->size, s->size }, .kernel = { s->taps, s->taps },
                                         .stride = { 1, 1 }, .dilation = { 1, 1 }, .pad = { s->taps / 2, s->taps / 2 } },
-                            .batch = 1, .groups = 1, .k = k, .columns = s->size * s->size, .weights = { w, (size_t)k, 1, s->rows } };
+                            .batch = 1, .groups = 1, .k = k, .columns = s->size * s->size, .weights = { w, (size_t)k, 1, s->rows }, .nonzeros = nonzeros };
 }
 
-static Err prepare(Bench *b, const Size *s, Variant v, Trial *t)
+static Err time_product(Bench *b, const Size *s, Variant v, size_t nonzeros)
 {
-    MultiplyChoice choice = variant_form(v);
-    MultiplyShape shape = product_shape(s, b->w);
-    size_t bytes, scratch;
-    *t = (Trial){ .variant = v, .run = { .x = b->x, .y = b->y, .lo = 0, .hi = INFINITY } };
-    if (is_tokens(v)) {
-        t->tokens = (Tokens){ .tokens = s->tokens, .packed = { .k = shape.k, .kernels = b->kernels, .threads = 1, .weights = shape.weights } };
-        tokens_plan(&t->tokens, choice);
-        bytes = t->tokens.packed.bytes;
-        scratch = t->tokens.scratch;
-    } else if (variant_is_winograd(v)) {
-        winograd_plan(&shape, b->kernels, 1, v == VARIANT_WINOGRAD_2 ? 2 : 4, &t->winograd);
-        bytes = t->winograd.bytes;
-        scratch = t->winograd.scratch;
-    } else {
-        multiply_plan(&shape, b->kernels, 1, choice, &t->multiply);
-        bytes = t->multiply.packed.bytes;
-        scratch = t->multiply.scratch;
-    }
-    void *packed = arena_alloc(b->arena, bytes + 64);
-    t->run.scratch = arena_alloc(b->arena, scratch + 64);
-    if (!packed || !t->run.scratch) return err_set(ERR_NOMEM, "Out of memory.");
-    if (is_tokens(v)) packed_fill(&t->tokens.packed, packed);
-    else if (variant_is_winograd(v)) winograd_pack(&t->winograd, packed);
-    else packed_fill(&t->multiply.packed, packed);
-    return OK;
-}
-
-static void run(const Trial *t)
-{
-    if (is_tokens(t->variant)) tokens_run(&t->tokens, &t->run);
-    else if (variant_is_winograd(t->variant)) winograd_run(&t->winograd, &t->run);
-    else multiply_run(&t->multiply, &t->run);
-}
-
-static Err time_product(Bench *b, const Size *s, Variant v, double nonzeros)
-{
+    const MultiplyShape shape = product_shape(s, b->w, nonzeros);
+    const Tokens tokens = { .tokens = s->tokens, .packed = { .weights = shape.weights, .k = shape.k, .nonzeros = nonzeros, .kernels = b->kernels, .threads = 1 } };
     Trial t;
     ArenaMark mark = arena_mark(b->arena);
     double best = INFINITY;
-    TRY(prepare(b, s, v, &t));
+    trial_plan(&(Product){ &shape, &tokens, b->kernels, 1 }, v, &t);
+    void *packed = arena_alloc(b->arena, t.bytes + 64), *scratch = arena_alloc(b->arena, t.scratch + 64);
+    if (!packed || !scratch) return err_set(ERR_NOMEM, "Out of memory.");
+    trial_pack(&t, packed);
     for (int i = 0; i < ROUNDS; i++) {
         double start = seconds_now();
-        run(&t);
+        trial_run(&t, &(MultiplyRun){ .x = b->x, .y = b->y, .lo = 0, .hi = INFINITY, .scratch = scratch });
         best = fmin(best, seconds_now() - start);
     }
-    ProductSize size = { s->rows, s->channels * s->taps * s->taps, nonzeros, 1, s->size ? s->size : 1, s->size ? s->size : s->tokens, false };
+    ProductSize size = { s->rows, shape.k, (double)nonzeros, 1, s->size ? s->size : 1, s->size ? s->size : s->tokens, false };
     b->out->line[b->out->n++] = (TuneLine){ .variant = v, .sample = { size, best } };
     arena_reset(b->arena, mark);
     return OK;
@@ -102,12 +66,12 @@ static Err time_size(Bench *b, const Size *s)
     bool tokens = !s->size;
     for (int d = 0; d < N_DENSITY; d++) {
         size_t nonzeros = fill_weights(b->w, weights, DENSITY[d]);
-        if (d) TRY(time_product(b, s, tokens ? VARIANT_TOKENS_SPARSE : VARIANT_SPARSE, (double)nonzeros));
-        else TRY(time_product(b, s, tokens ? VARIANT_TOKENS_DENSE : VARIANT_DENSE, (double)nonzeros));
-        if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_GATHER, (double)nonzeros));
-        if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_BITMAP, (double)nonzeros));
-        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_2, (double)nonzeros));
-        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_4, (double)nonzeros));
+        if (d) TRY(time_product(b, s, tokens ? VARIANT_TOKENS_SPARSE : VARIANT_SPARSE, nonzeros));
+        else TRY(time_product(b, s, tokens ? VARIANT_TOKENS_DENSE : VARIANT_DENSE, nonzeros));
+        if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_GATHER, nonzeros));
+        if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_BITMAP, nonzeros));
+        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_2, nonzeros));
+        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_4, nonzeros));
     }
     return OK;
 }

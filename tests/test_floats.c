@@ -24,6 +24,7 @@ typedef struct Trial {
     Shape shape[MAX_INPUTS];
     double low, high;          /* inputs are drawn from here; special: with NaN and infinity among them */
     bool special;
+    int zeros;                 /* of 10 elements */
     double tolerance;          /* of the largest result */
 } Trial;
 
@@ -35,6 +36,7 @@ static double *draw(const Trial *t, int64_t n, Random *r)
     for (int64_t i = 0; i < n; i++) {
         x[i] = (double)(float)(t->low + (t->high - t->low) * (0.5 + 0.5 * (double)random_float(r)));
         if (t->special && !random_below(r, 40)) x[i] = SPECIAL[random_below(r, 5)];
+        if (t->zeros && random_below(r, 10) < (uint32_t)t->zeros) x[i] = 0;
     }
     return x;
 }
@@ -315,7 +317,7 @@ static void test_transposes(void **state)
     }
 }
 
-/* W, R and B constant, as exporters write them; the first output has all states. */
+/* W, R and B constant, as exporters write them, dense or pruned; the first output has all states. */
 static void test_recurrent(void **state)
 {
     (void)state;
@@ -326,6 +328,7 @@ static void test_recurrent(void **state)
         int64_t length = random_between(&r, 1, 9), batch = random_between(&r, 1, 4), width = random_between(&r, 1, 40), hidden = random_between(&r, 1, 50);
         Trial t = { .op = lstm ? "LSTM" : "GRU", .opset = 14, .n_in = random_between(&r, 3, 4), .low = -0.5, .high = 0.5, .tolerance = 2e-6 };
         t.n_constant = random_between(&r, 0, 3) ? t.n_in - 1 : 0;
+        t.zeros = random_between(&r, 0, 1) ? random_between(&r, 3, 9) : 0;
         if (t.n_in == 4 && random_below(&r, 2)) { t.n_in = 6; t.absent = 4; }
         t.shape[0] = (Shape){ .rank = 3, .dim = { length, batch, width } };
         t.shape[1] = (Shape){ .rank = 3, .dim = { d, gates * hidden, width } };

@@ -148,7 +148,8 @@ static MultiplyShape square_shape(int channels, int outputs, int size)
 {
     const PanelWindow window = { .plane = (size_t)(size * size), .in = { size, size }, .out = { size, size }, .kernel = { 3, 3 }, .stride = { 1, 1 },
                                  .dilation = { 1, 1 }, .pad = { 1, 1 } };
-    return (MultiplyShape) { window, 1, 1, channels * 9, size * size, { NULL, (size_t)(channels * 9), 1, outputs } };
+    return (MultiplyShape) { .window = window, .batch = 1, .groups = 1, .k = channels * 9, .columns = size * size,
+                             .weights = { NULL, (size_t)(channels * 9), 1, outputs } };
 }
 
 /* The bound is for the worst case; random operands of a usual layer stay far below. */
