@@ -138,6 +138,18 @@ static bool weights_near(const Plan *p, const Tokens *t)
     return used <= room;
 }
 
+/* Packers read nonzeros row by row, some of them several times. */
+static Err lay_in_rows(Plan *plan, Packed *p)
+{
+    void *copy;
+    const Weights w = p->weights;
+    if (w.row != 1 || w.column == 1) return OK;
+    TRY(plan_temporary(plan, (size_t)w.rows * (size_t)p->k * sizeof(float), &copy));
+    p->kernels->transpose_f32(w.w, w.column, p->k, w.rows, copy, (size_t)p->k);
+    p->weights = (Weights){ copy, (size_t)p->k, 1, w.rows };
+    return OK;
+}
+
 Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
 {
     Choice c = { .plan = plan, .product = { .tokens = t } };
@@ -146,10 +158,11 @@ Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
     w->nonzeros = packed_nonzeros(&w->weights, 1, w->k, w->threads);
     c.size = (ProductSize){ w->weights.rows, w->k, (double)w->nonzeros, 1, 1, t->tokens, weights_near(plan, t) };
     stand(&c, VARIANT_TOKENS_DENSE);
-    if (has_zeros(&c)) stand(&c, VARIANT_TOKENS_SPARSE);
-    if (has_zeros(&c) && t->tokens <= FEW_TOKENS) {
-        stand(&c, VARIANT_TOKENS_GATHER);
-        stand(&c, VARIANT_TOKENS_BITMAP);
+    if (has_zeros(&c)) {
+        stand(&c, VARIANT_TOKENS_SPARSE);
+        if (t->tokens <= FEW_TOKENS) stand(&c, VARIANT_TOKENS_GATHER);
+        if (t->tokens <= FEW_TOKENS) stand(&c, VARIANT_TOKENS_BITMAP);
+        TRY(lay_in_rows(plan, &t->packed));
     }
     TRY(elect(&c, s, (size_t)t->tokens * (size_t)w->k, (size_t)w->weights.rows * (size_t)t->tokens, &winner));
     *t = winner.tokens;

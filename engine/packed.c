@@ -36,9 +36,14 @@ static size_t unit_pack(const Packed *p, int64_t unit, void *to)
     return to_line(weights_dense_count(&w, k0, k1, p->width) * sizeof(float));
 }
 
-size_t packed_nonzeros(const Weights *w, int groups, int k, int threads)
+size_t packed_nonzeros(const Weights *given, int groups, int k, int threads)
 {
     size_t nonzeros = 0;
+    const Weights rows = *given, columns = { given->w, given->column, 1, k }, *w = &rows;
+    if (groups == 1 && given->row == 1 && given->column != 1) {            /* counted as they lie */
+        w = &columns;
+        k = given->rows;
+    }
     #pragma omp parallel for reduction(+ : nonzeros) num_threads(threads) if (threads > 1)
     for (int64_t m = 0; m < (int64_t)groups * w->rows; m++)
         nonzeros += weights_nonzeros(&(Weights) { w->w + (size_t)m * w->row, w->row, w->column, 1 }, 0, k);
