@@ -76,7 +76,7 @@ Err step_become(Plan *p, Step *s, const Op *row, Buffer *const *in, int n_in)
     return OK;
 }
 
-static void close_gaps(Plan *p)
+void close_gaps(Plan *p)
 {
     int n = 0;
     for (int i = 0; i < p->n_step; i++) {

@@ -25,6 +25,11 @@ Buffer *fused_residual(const Step *s);
 /* Sets residual (if this product `adds` one), lo, hi and posts of a run that has none yet. */
 void fused_run(const Step *s, bool adds, MultiplyRun *run);
 
+/* Whether one of its posts has an operand of its own. */
+bool fused_combines(const Step *s);
+/* The step that reads b as its first input, if nothing else does. After fusing. */
+Step *only_reader(const Plan *p, const Buffer *b);
+
 /* For patterns ------------------------------------------------------------------------------------------------------------------------ */
 
 static inline bool is_type(const Step *s, const char *type) { return !strcmp(s->op->type, type); }

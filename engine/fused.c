@@ -58,3 +58,24 @@ void fused_run(const Step *s, bool adds, MultiplyRun *run)
         if (post->combines) post->operand = s->in[post->input]->data;
     }
 }
+
+bool fused_combines(const Step *s)
+{
+    for (int i = 0; s->fused && i < s->fused->posts.n; i++) if (s->fused->posts.post[i].combines) return true;
+    return false;
+}
+
+Step *only_reader(const Plan *p, const Buffer *b)
+{
+    Step *reader = NULL;
+    int uses = 0;
+    for (int i = 0; i < p->n_step; i++) {
+        Step *s = p->step[i];
+        for (int k = 0; k < s->n_capture; k++) uses += s->capture[k] == b;
+        for (int k = 0; k < s->n_in; k++) uses += s->in[k] == b;
+        if (s->n_in > 0 && s->in[0] == b) reader = s;
+    }
+    for (int i = 0; i < p->n_out; i++) uses += p->out[i] == b;
+    for (int i = 0; i < p->n_buffer; i++) uses += p->buffer[i]->base == b;
+    return uses == 1 ? reader : NULL;
+}

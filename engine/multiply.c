@@ -46,13 +46,15 @@ static void plan_panels(Multiply *m)
         m->panels--;
 }
 
-/* Rows of a chunk. Where rows are cut too, threads are to have equally many chunks of nearly equal size. */
+/* Rows of a chunk of dense weights: parts of as many rows as are wanted have whole chunks, and where threads share rows each gets as many. */
 static int dense_chunk(const Multiply *m)
 {
     const MultiplyShape *s = &m->shape;
     int strip = m->packed.width, threads = m->packed.threads;
     int most = least(ceil_div(CHUNK, strip), ceil_div(DENSE_WEIGHTS, (int64_t)least(DENSE_BLOCK, s->k) * strip)) * strip;
-    if (items_of(m) >= threads)
+    while (s->part_rows % most)
+        most -= strip;
+    if (s->part_rows || items_of(m) >= threads)
         return most;
     int chunks = ceil_div(s->weights.rows, (int64_t)most * threads) * threads;
     return ceil_div(ceil_div(s->weights.rows, chunks), strip) * strip;
@@ -258,4 +260,32 @@ void multiply_run(const Multiply *m, const MultiplyRun *run)
     #pragma omp parallel num_threads(m->packed.threads) if (m->packed.threads > 1)
     for (int64_t i, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); )
         run_item(m, run, i, (float *)run->scratch + own * (size_t)thread);
+}
+
+int multiply_area_rows(const Multiply *m, const MultiplyArea *a)
+{
+    return least((int64_t)a->chunks * m->packed.chunk_rows, m->shape.weights.rows - a->first_chunk * m->packed.chunk_rows);
+}
+
+size_t multiply_area_scratch(const Multiply *m, int chunks)
+{
+    return ((size_t)m->packed.block + (m->packed.blocks > 1 ? (size_t)chunks * (size_t)m->packed.chunk_rows : 0)) * PANEL_BUFFER;
+}
+
+void multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea *a)
+{
+    const MultiplyShape *s = &m->shape;
+    size_t channels = (size_t)(s->k / (s->window.kernel[0] * s->window.kernel[1]));
+    Item it = { .panel = a->scratch, .partial = a->scratch + (size_t)m->packed.block * PANEL_BUFFER, .first_chunk = a->first_chunk, .chunks = a->chunks,
+                .group = a->image, .x = run->x + (size_t)a->image * channels * s->window.plane };
+    it.first_row = a->first_chunk * m->packed.chunk_rows;
+    it.rows = multiply_area_rows(m, a);
+    const float *bias = run->bias ? run->bias + (size_t)(a->image % s->groups) * (size_t)s->weights.rows + (size_t)it.first_row : NULL;
+    for (int p = 0; p < m->panels; p++) {
+        set_columns(m, p, &it);
+        if (it.n0 + it.n <= a->n0 || it.n0 >= a->n0 + a->n)
+            continue;
+        PanelOutput o = { .columns = it.n, .bias = bias, .lo = run->lo, .hi = run->hi, .partial = it.partial, .y = a->y + (it.n0 - a->n0), .ld = a->ld };
+        run_blocks(m, &it, &o);
+    }
 }

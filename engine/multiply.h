@@ -18,6 +18,7 @@ typedef struct MultiplyShape {
     int64_t columns;           /* pixels of an output image */
     Weights weights;           /* of one group; rows: output channels of a group */
     size_t  nonzeros;          /* of all groups; 0: not counted yet */
+    int     part_rows;         /* 0, or how many rows multiply_area is asked for at a time, a multiple of the kernels' strip: dense chunks divide them */
 } MultiplyShape;
 
 typedef struct Multiply {
@@ -41,3 +42,16 @@ typedef struct MultiplyRun {
     Posts posts;                           /* what follows on y */
 } MultiplyRun;
 void multiply_run(const Multiply *m, const MultiplyRun *run);
+
+/* A part of one product, for what reads it while it is in cache: some chunks of the rows, of the panels that have the columns n0 ... n0 + n - 1 of an image. They are
+ * those of the whole product, so that results are the same to the bit: fewer than PANEL_COLUMNS columns more are written on either side. Only where images do not
+ * share panels; without residual, and posts are left to the caller. */
+typedef struct MultiplyArea {
+    int64_t image, n0, n;
+    int     first_chunk, chunks;
+    float  *y; size_t ld;      /* where the first row's column n0 goes, and from row to row */
+    float  *scratch;           /* multiply_area_scratch floats */
+} MultiplyArea;
+int    multiply_area_rows(const Multiply *m, const MultiplyArea *area);
+size_t multiply_area_scratch(const Multiply *m, int chunks);
+void   multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea *area);

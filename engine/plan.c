@@ -2,6 +2,7 @@
 #include <string.h>
 #include <omp.h>
 #include "engine/plan.h"
+#include "engine/pair.h"
 #include "engine/plan_internal.h"
 
 enum { MAX_DEPTH = 64 };
@@ -301,6 +302,7 @@ static Err plan_graph(Plan *p, const Graph *g)
     if (!p->options.keep && !p->options.dense) TRY(drop_dead(p));
     TRY(prepare(p));
     products_link(p);
+    TRY(pairs_join(p));
     TRY(place(p));
     p->now = p->late;
     return OK;

@@ -54,6 +54,7 @@ struct Step {
     size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
     bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
     Buffer *over;              /* an input of out[0]'s size that run may write out[0] over, element by element; NULL: none */
+    const Step *joined;        /* a product that became part of this step after prep; NULL: none */
     const char *variant;       /* what prep chose and why, for reports; NULL: nothing to choose */
     /* Set by the plan: */
     char   *scratch;

@@ -38,6 +38,7 @@ const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call *
 Err  run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *const *in, int n_in);
 /* Lets steps that can share one pass over their values become one: engine/fuse.h. */
 Err  fuse(Plan *p);
+void close_gaps(Plan *p);                              /* steps that are NULL */
 /* Takes the weights out of products whose results are constant or that nobody reads: engine/dead.c. */
 Err  drop_dead(Plan *p);
 /* Sparse products of tokens in a row, with nothing but activations between: the first leaves its results as the panels that the next one reads. Before placing:

@@ -7,6 +7,7 @@
 #include "engine/fuse.h"
 #include "engine/run_ops.h"
 #include "engine/conv.h"
+#include "engine/pair.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
 #include "engine/window.h"
@@ -115,27 +116,46 @@ static PanelWindow window_of(const ConvShape *c)
     return w;
 }
 
-typedef struct DepthwiseConv { PanelWindow window; const Kernels *kernels; ConvShape shape; const float *w, *bias; int together; } DepthwiseConv;
+MultiplyRun conv_operands_of(const Step *s, const float *bias, bool adds)
+{
+    MultiplyRun run = { .x = s->in[0]->data, .bias = bias ? bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
+    fused_run(s, adds, &run);
+    return run;
+}
+
+void depthwise_area(const DepthwiseConv *c, const MultiplyRun *run, const DepthwiseArea *a)
+{
+    PanelWindow g = c->window;
+    size_t plane = (size_t)g.out[0] * (size_t)g.out[1], at = ((size_t)(a->image * c->shape.outputs) + (size_t)a->m) * plane + (size_t)a->first * (size_t)g.out[1];
+    g.plane = a->plane;
+    g.in[0] = a->height;
+    g.out[0] = a->end - a->first;
+    g.pad[0] += a->top - a->first * g.stride[0];
+    const Depthwise d = { .planes = a->n, .x = a->x, .w = a->w + a->m * g.kernel[0] * g.kernel[1], .y = run->y + at, .y_plane = plane,
+                          .bias = run->bias ? run->bias + a->m : NULL, .residual = run->residual ? run->residual + at : NULL, .lo = run->lo, .hi = run->hi };
+    c->kernels->depthwise_f32(&g, &d);
+    posts_apply(c->kernels, &run->posts, &(PostArea){ run->y, at, plane, a->n, g.out[0] * g.out[1] });
+}
 
 static Err conv_run_depthwise(Plan *plan, Step *s)
 {
     const DepthwiseConv *c = s->state;
-    const float *x = s->in[0]->data, *w = c->w ? c->w : s->in[1]->data, *bias = c->bias ? c->bias : s->in[2] ? s->in[2]->data : NULL;
-    int64_t outputs = c->shape.outputs, per_group = outputs / c->shape.group, taps = c->shape.kernel[1] * c->shape.kernel[2], plane = c->shape.out[1] * c->shape.out[2];
-    int64_t runs = (outputs + c->together - 1) / c->together;
-    MultiplyRun run = { .y = s->out[0]->data };
-    fused_run(s, true, &run);
+    int64_t outputs = c->shape.outputs, per_group = outputs / c->shape.group, runs = (outputs + c->together - 1) / c->together;
+    const MultiplyRun run = conv_operands_of(s, c->bias, true);
+    const DepthwiseArea whole = { .w = c->w ? c->w : s->in[1]->data, .plane = c->window.plane, .height = c->window.in[0], .end = c->window.out[0] };
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
     for (int64_t i = 0; i < c->shape.batch * runs; i++) {
-        int64_t m = i % runs * c->together, row = i / runs * outputs + m, n = outputs - m < c->together ? outputs - m : c->together;
-        size_t at = (size_t)(row * plane);
-        const Depthwise d = { .planes = (int)n, .x = x + (size_t)(row / per_group) * c->window.plane, .w = w + m * taps, .y = run.y + at, .y_plane = (size_t)plane,
-                              .bias = bias ? bias + m : NULL, .residual = run.residual ? run.residual + at : NULL, .lo = run.lo, .hi = run.hi };
-        c->kernels->depthwise_f32(&c->window, &d);
-        posts_apply(c->kernels, &run.posts, &(PostArea){ run.y, at, 0, 1, (int)(n * plane) });
+        DepthwiseArea a = whole;
+        a.image = i / runs;
+        a.m = (int)(i % runs) * c->together;
+        a.n = outputs - a.m < c->together ? (int)outputs - a.m : c->together;
+        a.x = run.x + (size_t)((a.image * outputs + a.m) / per_group) * a.plane;
+        depthwise_area(c, &run, &a);
     }
     return OK;
 }
+
+const DepthwiseConv *conv_depthwise(const Step *s) { return s->run == conv_run_depthwise ? s->state : NULL; }
 
 /* So many planes that follow each other go to one call that inputs and outputs stay in the L1 cache; 1 where several outputs read one plane. */
 static int planes_together(const ConvShape *c)
@@ -170,24 +190,16 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     return OK;
 }
 
-/* What a product of the step reads and writes, see fused_run. bias: a folded one; NULL: that of the step. */
-static MultiplyRun operands(const Step *s, const float *bias, bool adds)
-{
-    MultiplyRun run = { .x = s->in[0]->data, .bias = bias ? bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
-    fused_run(s, adds, &run);
-    return run;
-}
-
-typedef struct PanelConv { Columns columns; const float *bias; } PanelConv;
-
 static Err conv_run_panels(Plan *plan, Step *s)
 {
     const PanelConv *c = s->state;
     (void)plan;
-    const MultiplyRun run = operands(s, c->bias, true);
+    const MultiplyRun run = conv_operands_of(s, c->bias, true);
     columns_run(&c->columns, &run);
     return OK;
 }
+
+const PanelConv *conv_panels(const Step *s) { return s->run == conv_run_panels ? s->state : NULL; }
 
 static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
@@ -198,6 +210,8 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     TRY(fused_weights(plan, s, 0, &w));
     shape.weights = (Weights){ w, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
     TRY(plan_array(plan, 1, sizeof *panels, &panels));
+    panels->cut = pair_cut(plan, s, &shape);
+    shape.part_rows = panels->cut.part_rows;
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));
     TRY(columns_prepare(plan, s, &shape, &panels->columns));
     s->state = panels;
@@ -220,7 +234,7 @@ static Err conv_run_tokens(Plan *plan, Step *s)
 {
     const TokenConv *c = s->state;
     (void)plan;
-    const MultiplyRun run = operands(s, c->bias, false);
+    const MultiplyRun run = conv_operands_of(s, c->bias, false);
     tokens_run(&c->tokens, &run);
     return OK;
 }

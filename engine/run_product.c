@@ -86,34 +86,12 @@ static TokenProduct *sparse_product(const Step *s)
     return s->run == tokens_step && ((TokenProduct *)s->state)->tokens.packed.form == MULTIPLY_SPARSE ? s->state : NULL;
 }
 
-/* The step that reads b as its first input, if nothing else does. */
-static Step *only_reader(const Plan *p, const Buffer *b)
-{
-    Step *reader = NULL;
-    int uses = 0;
-    for (int i = 0; i < p->n_step; i++) {
-        Step *s = p->step[i];
-        for (int k = 0; k < s->n_capture; k++) uses += s->capture[k] == b;
-        for (int k = 0; k < s->n_in; k++) uses += s->in[k] == b;
-        if (s->n_in > 0 && s->in[0] == b) reader = s;
-    }
-    for (int i = 0; i < p->n_out; i++) uses += p->out[i] == b;
-    for (int i = 0; i < p->n_buffer; i++) uses += p->buffer[i]->base == b;
-    return uses == 1 ? reader : NULL;
-}
-
-static bool posts_combine(const Step *s)
-{
-    for (int i = 0; s->fused && i < s->fused->posts.n; i++) if (s->fused->posts.post[i].combines) return true;
-    return false;
-}
-
 void products_link(Plan *p)
 {
     for (int i = 0; i < p->n_step && !p->options.keep && !p->options.tap; i++) {
         TokenProduct *from = sparse_product(p->step[i]), *to;
         Buffer *b = p->step[i]->out[0];
-        Step *reader = from && !posts_combine(p->step[i]) ? only_reader(p, b) : NULL;
+        Step *reader = from && !fused_combines(p->step[i]) ? only_reader(p, b) : NULL;
         if (!reader || !(to = sparse_product(reader)) || to->tokens.tokens != from->tokens.tokens || to->tokens.packed.k != from->tokens.packed.weights.rows) continue;
         int64_t width = to->tokens.at_once, panels = (to->tokens.tokens + width - 1) / width;
         b->bytes = (size_t)(panels * width) * (size_t)to->tokens.packed.k * sizeof(float);
