@@ -83,13 +83,16 @@ typedef struct Depthwise {
     float lo, hi;
 } Depthwise;
 
-/* A sparse product, two rows of W at a time. The stream has, for each head in turn and unaligned,
- *     both times   { float w[2]; uint16_t at; }         sum[r][n] += w[r] * panel[at + n] for both rows r
- *     steps times  { float w[4]; uint16_t at[4]; }      sum[q % 2][n] += w[q] * panel[at[q] + n] for q < 4
- * `at` is the offset in the panel of the row that a weight meets. `both` is a multiple of SPARSE_TOGETHER: a loop whose length varies by one ends in a wrong guess
- * of the processor that costs more than a few shared loads save. The head of a row without a second one has it twice; the second one's sums count nothing. */
-typedef struct SparseHead { uint16_t row[2], both, steps; } SparseHead;
-enum { SPARSE_BOTH = 10, SPARSE_STEP = 24, SPARSE_TOGETHER = 8 };      /* bytes of the stream */
+/* A sparse product, four rows of W at a time: what all of them have first, then the rest of the first two and that of the other two. The stream has, for each head
+ * in turn and unaligned,
+ *     all times            { float w[4]; uint16_t at; }         sum[r][n] += w[r] * panel[at + n] for all four rows r
+ *     for both pairs p: both[p] times    { float w[2]; uint16_t at; }         the same for rows 2p and 2p + 1
+ *                       steps[p] times   { float w[4]; uint16_t at[4]; }      sum[2p + q % 2][n] += w[q] * panel[at[q] + n] for q < 4
+ * `at` is the offset in the panel of the row that a weight meets. `all` and `both` are multiples of SPARSE_TOGETHER unless nothing is left behind them: a loop
+ * whose length varies by one ends in a wrong guess of the processor that costs more than a few shared loads save. A head of fewer rows repeats its first one,
+ * whose further sums count nothing; a pair of such repetitions has no weights. */
+typedef struct SparseHead { uint16_t row[4], all, both[2], steps[2]; } SparseHead;
+enum { SPARSE_ALL = 18, SPARSE_BOTH = 10, SPARSE_STEP = 24, SPARSE_TOGETHER = 8 };      /* bytes of the stream */
 typedef struct SparsePart {
     const SparseHead *head;
     int heads;

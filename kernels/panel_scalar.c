@@ -61,37 +61,45 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
     }
 }
 
-static void sparse_finish(const SparseHead *h, const PanelOutput *o, const float (*sum)[SPARSE])
+/* `rows` sums from the first one on take `count` times weights that meet one row of the panel. */
+static const uint8_t *sparse_shared(const SparsePart *s, const uint8_t *stream, int count, int rows, int columns, float (*sum)[SPARSE])
 {
-    for (int r = 0; r < (h->row[0] == h->row[1] ? 1 : 2); r++)
-        for (int j = 0; j < o->columns; j++)
-            finish(o, SPARSE, h->row[r], j, sum[r][j]);
+    float w[4];
+    uint16_t at;
+    for (; count > 0; count--) {
+        memcpy(w, stream, (size_t)rows * sizeof *w);
+        memcpy(&at, stream + (size_t)rows * sizeof *w, sizeof at);
+        stream += (size_t)rows * sizeof *w + sizeof at;
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < columns; j++)
+                sum[r][j] += w[r] * s->panel[at + j];
+    }
+    return stream;
 }
 
 static void sparse_f32(const SparsePart *s, const PanelOutput *o)
 {
     const uint8_t *stream = s->stream;
     for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
-        float sum[2][SPARSE], w[4];
+        float sum[4][SPARSE], w[4];
         uint16_t at[4];
-        for (int r = 0; r < 2; r++)
+        for (int r = 0; r < 4; r++)
             for (int j = 0; j < o->columns; j++)
                 sum[r][j] = start(o, SPARSE, h->row[r], j);
-        for (int left = h->both; left > 0; left--, stream += SPARSE_BOTH) {
-            memcpy(w, stream, 2 * sizeof *w);
-            memcpy(at, stream + 2 * sizeof *w, sizeof *at);
-            for (int r = 0; r < 2; r++)
-                for (int j = 0; j < o->columns; j++)
-                    sum[r][j] += w[r] * s->panel[at[0] + j];
+        stream = sparse_shared(s, stream, h->all, 4, o->columns, sum);
+        for (int p = 0; p < 2; p++) {
+            stream = sparse_shared(s, stream, h->both[p], 2, o->columns, sum + 2 * p);
+            for (int left = h->steps[p]; left > 0; left--, stream += SPARSE_STEP) {
+                memcpy(w, stream, sizeof w);
+                memcpy(at, stream + sizeof w, sizeof at);
+                for (int q = 0; q < 4; q++)
+                    for (int j = 0; j < o->columns; j++)
+                        sum[2 * p + q % 2][j] += w[q] * s->panel[at[q] + j];
+            }
         }
-        for (int left = h->steps; left > 0; left--, stream += SPARSE_STEP) {
-            memcpy(w, stream, sizeof w);
-            memcpy(at, stream + sizeof w, sizeof at);
-            for (int q = 0; q < 4; q++)
-                for (int j = 0; j < o->columns; j++)
-                    sum[q % 2][j] += w[q] * s->panel[at[q] + j];
-        }
-        sparse_finish(h, o, sum);
+        for (int r = 0; r < 4; r++)
+            for (int j = 0; j < o->columns && (!r || h->row[r] != h->row[0]); j++)
+                finish(o, SPARSE, h->row[r], j, sum[r][j]);
     }
 }
 
