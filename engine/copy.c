@@ -62,6 +62,7 @@ static void place_next(const Copy *c, int axes, Place *p)
         const T *x = from; T *y = to; \
         if (sf == 1 && st == 1) for (int64_t i = 0; i < n; i++) y[i] = x[i]; \
         else if (!sf && st == 1) { T v = *x; _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = v; } \
+        else if (sf == 2 && st == 1) { _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[2 * i]; } \
         else for (int64_t i = 0; i < n; i++) y[i * st] = x[i * sf]; \
     } while (0)
 

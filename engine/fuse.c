@@ -275,6 +275,7 @@ Err fuse(Plan *p)
     TRY(fuse_activations(p));
     TRY(fuse_rotary(p));
     TRY(fuse_attention(p));
+    TRY(fuse_slices(p));
     for (int i = 0; i < p->n_step; i++) if (p->step[i]) TRY(fuse_step(p, p->step[i]));
     close_gaps(p);
     return OK;

@@ -53,6 +53,8 @@ extern const Op op_Activation;
 Err   fuse_activations(Plan *plan);
 /* The same for LayerNormalization and RMSNormalization over the last axis. */
 Err   fuse_norms(Plan *plan);
+/* Slices of slices. */
+Err   fuse_slices(Plan *plan);
 /* Rotary embeddings, of halves and of pairs. */
 Err   fuse_rotary(Plan *plan);
 /* Softmax(Q * K' * scale + mask) * V, for all heads, with operands and result read and written where Reshape, Transpose and Expand leave them. */

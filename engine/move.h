@@ -24,3 +24,13 @@ Err  ints_param(const Step *s, const char *name, int i, int64_t v[2 * MAX_RANK],
 Err  axis_of(int64_t axis, int rank, int *out);
 /* An index into an axis, counted from the end if negative; ERR_ARG with a sentence out of range. */
 Err  index_of(int64_t index, int64_t size, int64_t *out);
+
+/* What Slices take of a value: sizes, and where its elements lie. */
+typedef struct SliceView { Shape shape; int64_t offset, stride[MAX_RANK]; } SliceView;
+SliceView slice_whole(const Buffer *x);
+/* What the step takes of what has been taken, by the values of its parameters. */
+Err  slice_view(const Step *s, const SliceView *from, SliceView *v);
+bool slice_known(const Step *s);                       /* whether these are known already */
+/* Copies that of in[0]; or makes out[0] a view of in[0] and s run as one, where the elements lie one behind another. */
+Err  slice_take(Plan *plan, Step *s, const SliceView *v);
+void slice_share(Step *s, const SliceView *v);

@@ -210,56 +210,63 @@ static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, i
     *count = distance > 0 ? (int64_t)((uint64_t)(distance - 1) / stride) + 1 : 0;
 }
 
-/* What a Slice takes, by the values of its parameters: sizes, and where they lie in the input. */
-typedef struct SliceView { Shape shape; int64_t offset, stride[MAX_RANK]; } SliceView;
-
-static Err slice_view(const Step *s, SliceView *v)
+Err slice_view(const Step *s, const SliceView *from, SliceView *v)
 {
-    const Buffer *x = s->in[0];
-    int64_t start[2 * MAX_RANK], end[2 * MAX_RANK], axes[2 * MAX_RANK], steps[2 * MAX_RANK], stride[MAX_RANK];
-    int n, n_end, n_axes, n_steps, rank = x->shape.rank;
+    int64_t start[2 * MAX_RANK], end[2 * MAX_RANK], axes[2 * MAX_RANK], steps[2 * MAX_RANK];
+    int n, n_end, n_axes, n_steps;
     TRY(ints_param(s, "starts", 1, start, &n));
     TRY(ints_param(s, "ends", 2, end, &n_end));
     TRY(ints_param(s, "axes", 3, axes, &n_axes));
     TRY(ints_param(s, NULL, 4, steps, &n_steps));
     if (n < 0 || n != n_end || (n_axes >= 0 && n_axes != n) || (n_steps >= 0 && n_steps != n)) return err_set(ERR_SHAPE, "Slice has lists of different lengths.");
-    shape_strides(&x->shape, stride);
     bool taken[MAX_RANK] = { 0 };
-    *v = (SliceView){ .shape = x->shape };
-    memcpy(v->stride, stride, sizeof stride);
+    *v = *from;
     for (int i = 0; i < n; i++) {
         int a = 0;
         int64_t first, step = n_steps >= 0 ? steps[i] : 1;
-        TRY(axis_of(n_axes >= 0 ? axes[i] : i, rank, &a));
+        TRY(axis_of(n_axes >= 0 ? axes[i] : i, from->shape.rank, &a));
         if (!step) return err_set(ERR_SHAPE, "Slice has a step of 0.");
         if (taken[a]) return err_set(ERR_SHAPE, "Slice names axis %d twice.", a);
         taken[a] = true;
-        slice_axis(x->shape.dim[a], start[i], end[i], step, &first, &v->shape.dim[a]);
-        v->offset += first * stride[a];
-        v->stride[a] = v->shape.dim[a] > 1 ? stride[a] * step : 0;
+        slice_axis(from->shape.dim[a], start[i], end[i], step, &first, &v->shape.dim[a]);
+        v->offset += first * from->stride[a];
+        v->stride[a] = v->shape.dim[a] > 1 ? from->stride[a] * step : 0;
     }
+    return OK;
+}
+
+SliceView slice_whole(const Buffer *x)
+{
+    SliceView v = { .shape = x->shape };
+    shape_strides(&x->shape, v.stride);
+    return v;
+}
+
+Err slice_take(Plan *plan, Step *s, const SliceView *v)
+{
+    const Buffer *x = s->in[0];
+    Copy c = { .rank = v->shape.rank };
+    TRY(step_output(plan, s, 0, x->dtype, &v->shape));
+    shape_strides(&v->shape, c.to);
+    memcpy(c.from, v->stride, sizeof v->stride);
+    memcpy(c.dim, v->shape.dim, sizeof v->shape.dim);
+    size_t size = element_size(x->dtype);
+    if (s->out[0]->count) copy_strided(plan, &c, (const char *)x->data + v->offset * (int64_t)size, s->out[0]->data, size);
     return OK;
 }
 
 static Err slice_run(Plan *plan, Step *s)
 {
-    const Buffer *x = s->in[0];
+    const SliceView whole = slice_whole(s->in[0]);
     SliceView v;
-    TRY(slice_view(s, &v));
-    Copy c = { .rank = v.shape.rank };
-    TRY(step_output(plan, s, 0, x->dtype, &v.shape));
-    shape_strides(&v.shape, c.to);
-    memcpy(c.from, v.stride, sizeof v.stride);
-    memcpy(c.dim, v.shape.dim, sizeof v.shape.dim);
-    size_t size = element_size(x->dtype);
-    if (s->out[0]->count) copy_strided(plan, &c, (const char *)x->data + v.offset * (int64_t)size, s->out[0]->data, size);
-    return OK;
+    TRY(slice_view(s, &whole, &v));
+    return slice_take(plan, s, &v);
 }
 
-static bool parameters_known(const Step *s)
+bool slice_known(const Step *s)
 {
     for (int i = 1; i < s->n_in; i++) if (s->in[i] && !s->in[i]->constant) return false;
-    return true;
+    return !s->late && s->out[0]->shape.rank >= 0;
 }
 
 /* Whether the elements lie one behind another in the input. */
@@ -273,17 +280,23 @@ static bool is_contiguous(const SliceView *v)
     return true;
 }
 
+void slice_share(Step *s, const SliceView *v)
+{
+    if (!shape_equal(&v->shape, &s->out[0]->shape) || !s->out[0]->count || !is_contiguous(v)) return;
+    step_view(s, 0, 0, (size_t)v->offset * element_size(s->in[0]->dtype));
+    s->run = view_run;
+}
+
 Err slice_prep(Plan *plan, Step *s)
 {
     SliceView v;
     (void)plan;
     TRY(movable(s, s->in[0]));
     s->run = slice_run;
-    if (!parameters_known(s) || s->out[0]->shape.rank < 0) return OK;
-    TRY(slice_view(s, &v));
-    if (!shape_equal(&v.shape, &s->out[0]->shape) || !s->out[0]->count || !is_contiguous(&v)) return OK;
-    step_view(s, 0, 0, (size_t)v.offset * element_size(s->in[0]->dtype));
-    s->run = view_run;
+    if (!slice_known(s)) return OK;
+    const SliceView whole = slice_whole(s->in[0]);
+    TRY(slice_view(s, &whole, &v));
+    slice_share(s, &v);
     return OK;
 }
 

@@ -47,7 +47,8 @@ static void constants(Build *b)
     whole(b, "from0", "1", (int64_t[]){ 0 });
     whole(b, "to4", "1", (int64_t[]){ 4 });
     whole(b, "most", "1", (int64_t[]){ INT64_MAX });
-    whole(b, "axis2", "1", (int64_t[]){ 2 });
+    whole(b, "axis2", "1", (int64_t[]){ 2 }); whole(b, "axis3", "1", (int64_t[]){ 3 });
+    whole(b, "at1", "1", (int64_t[]){ 1 }); whole(b, "at2", "1", (int64_t[]){ 2 });
     whole(b, "copies", "5", (int64_t[]){ 1, 1, 2, 1, 1 });
     whole(b, "merge", "4", (int64_t[]){ 0, 2, -1, 3 });
 }
@@ -244,11 +245,27 @@ static void test_rotary(void **state)
     check(&(Graphic){ half_rows, PAIRS "Add as,ac f; Unsqueeze e,last e5; Unsqueeze f,last f5; Concat e5,f5 y axis:i=-1", "y", NULL }, "Sub", false);
 }
 
+static void test_slices(void **state)
+{
+    (void)state;
+    const char *graph[] = {
+        "Slice x,from0,most,axis2,at2 a; Slice a,at1,most,axis3,at2 y",
+        "Slice x,at1,most,axis2,at2 a; Slice a,at1,to4,axis2,at1 b; Slice b,to4,at1,axis3,last y",
+        "Slice x,to4,from0,axis3,last a; Slice a,to4,from0,axis3,last y",
+        "Slice x,at1,at2,from0,at1 a; Slice a,at1,most,at1,at1 y",                     /* lies as it is */
+        "Slice x,from0,most,axis2,at2 a; Slice a,most,most,axis3,at2 y",               /* nothing */
+    };
+    for (size_t i = 0; i < sizeof graph / sizeof *graph; i++) {
+        check(&(Graphic){ "x:2,3,9,40", graph[i], "y", NULL }, "Slice", true);
+        check(&(Graphic){ "x:2,3,9,40", graph[i], "y", "a" }, "Slice", false);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norms), cmocka_unit_test(test_keras_norm), cmocka_unit_test(test_activations), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_rotary),
+        cmocka_unit_test(test_slices), cmocka_unit_test(test_rotary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
