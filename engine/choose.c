@@ -129,12 +129,16 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     return OK;
 }
 
-/* Whether what is read from one run to the next fits into half of an L2 cache: all constants of the plan, unless the product runs many times in a row. */
+/* Whether what is read from one run to the next fits into half of an L2 cache: the weights of all products, which are second inputs, unless this one runs many times
+ * in a row. */
 static bool weights_near(const Plan *p, const Tokens *t)
 {
     long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
     size_t room = l2 > 0 ? (size_t)l2 / 2 : 1 << 19, used = t->repeated ? (size_t)t->packed.weights.rows * (size_t)t->packed.k * sizeof(float) : 0;
-    for (int i = 0; !t->repeated && i < p->n_buffer && used <= room; i++) if (p->buffer[i]->constant) used += p->buffer[i]->bytes;
+    for (int i = 0; !t->repeated && i < p->n_step && used <= room; i++) {
+        const Step *s = p->step[i];
+        if (s->n_in > 1 && s->in[1] && s->in[1]->constant) used += s->in[1]->bytes;
+    }
     return used <= room;
 }
 
