@@ -8,6 +8,7 @@
 #include "engine/infer.h"
 #include "engine/seconds.h"
 #include "kernels/kernels.h"
+#include "kernels/whole.h"
 #include "recipes/prune.h"
 #include <math.h>
 #include <omp.h>
@@ -61,7 +62,7 @@ static void copy(const Set *s, int threads)
     #pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
     for (int t = 0; t < threads; t++)
         for (int i = 0; i < s->n; i++) {
-            size_t bytes = s->constant[i].tensor.bytes, part = (bytes / (size_t)threads + 63) / 64 * 64;
+            size_t bytes = s->constant[i].tensor.bytes, part = to_line(bytes / (size_t)threads);
             size_t begin = (size_t)t * part < bytes ? (size_t)t * part : bytes, end = begin + part < bytes ? begin + part : bytes;
             memcpy((char *)s->to[i] + begin, (const char *)s->from[i] + begin, end - begin);
         }

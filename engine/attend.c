@@ -7,6 +7,7 @@
 #include "engine/move.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
+#include "kernels/whole.h"
 
 enum { SCORES = 4096, LINE = 16 };             /* scores of a block, unless a few rows have more */
 
@@ -20,10 +21,6 @@ typedef struct Layout {
     int64_t rows, ld;                          /* of scores */
     size_t  keys, values, bytes;               /* bytes: of all three */
 } Layout;
-
-static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t ceil_to(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 static int64_t keys_of(const Attend *a, int64_t sample) { return !a->keys ? a->total : lesser(a->keys[sample], a->total); }
 
@@ -68,14 +65,14 @@ static void keys_of_block(const Attend *a, const Block *b, int64_t keys[2])
 
 static Layout layout_of(const Attend *a)
 {
-    Layout l = { .kernels = kernels_best(), .ld = ceil_to(a->total, LINE) };
+    Layout l = { .kernels = kernels_best(), .ld = round_up(a->total, LINE) };
     int64_t tile = l.kernels->sizes.tile, strip = l.kernels->sizes.strip, panels = (a->value_size + tile - 1) / tile;
     bool packs = a->dtype == DT_F32;
-    l.columns = ceil_to((a->value_size + panels - 1) / panels, PANEL_VECTOR);
+    l.columns = round_up((a->value_size + panels - 1) / panels, PANEL_VECTOR);
     l.rows = lesser(SCORES / l.ld < strip ? strip : SCORES / l.ld / strip * strip, a->length);
-    l.keys = packs ? (size_t)(ceil_to(a->total, tile) * a->size) : 0;
-    l.values = packs ? (size_t)(ceil_to(a->value_size, l.columns) / l.columns * a->total * tile) : 0;
-    l.bytes = (size_t)ceil_to((int64_t)(l.keys + l.values) + l.rows * l.ld, LINE) * (packs ? sizeof(float) : sizeof(double));
+    l.keys = packs ? (size_t)(round_up(a->total, tile) * a->size) : 0;
+    l.values = packs ? (size_t)(round_up(a->value_size, l.columns) / l.columns * a->total * tile) : 0;
+    l.bytes = (size_t)round_up((int64_t)(l.keys + l.values) + l.rows * l.ld, LINE) * (packs ? sizeof(float) : sizeof(double));
     return l;
 }
 

@@ -28,7 +28,7 @@ static void stand(Choice *c, Variant v)
 static bool has_zeros(const Choice *c) { return !c->plan->options.dense && c->size.nonzeros <= (1 - FEWEST) * c->size.rows * c->size.k; }
 
 /* The fastest but `except`; NULL: there is no other. */
-static const Candidate *least(const Choice *c, const Candidate *except)
+static const Candidate *fastest(const Choice *c, const Candidate *except)
 {
     const Candidate *best = NULL;
     for (int i = 0; i < c->n; i++)
@@ -53,7 +53,7 @@ static Err measure(Choice *c, size_t in, size_t out)
     Trial trial[MOST];
     MultiplyRun run[MOST];
     void *x, *y;
-    double limit = least(c, NULL)->seconds * CONTESTED;
+    double limit = fastest(c, NULL)->seconds * CONTESTED;
     bool runs[MOST];
     TRY(plan_temporary(c->plan, in * sizeof(float), &x));
     TRY(plan_temporary(c->plan, out * sizeof(float), &y));
@@ -76,7 +76,7 @@ static Err measure(Choice *c, size_t in, size_t out)
 /* Whether a sparse and a dense variant are close. Between dense ones the figures of another CPU of the same instruction set are good enough. */
 static bool is_contested(const Choice *c)
 {
-    const Candidate *best = least(c, NULL), *next = least(c, best);
+    const Candidate *best = fastest(c, NULL), *next = fastest(c, best);
     if (!next || variant_is_sparse(best->variant) == variant_is_sparse(next->variant) || cost_here()->measured) return false;
     return next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH;
 }
@@ -86,7 +86,7 @@ static Err explain(const Choice *c, Step *s)
 {
     enum { ROOM = 120 };
     char *text;
-    const Candidate *best = least(c, NULL), *next = least(c, best);
+    const Candidate *best = fastest(c, NULL), *next = fastest(c, best);
     double zeros = 100 * (1 - c->size.nonzeros / (c->size.rows * c->size.k));
     TRY(plan_array(c->plan, ROOM, 1, &text));
     int n = snprintf(text, ROOM, "%s (%.0f %% zeros", variant_name(best->variant), zeros);
@@ -102,7 +102,7 @@ static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
     void *packed;
     if (is_contested(c)) TRY(measure(c, in, out));
     TRY(explain(c, s));
-    trial_plan(&c->product, least(c, NULL)->variant, winner);
+    trial_plan(&c->product, fastest(c, NULL)->variant, winner);
     TRY(plan_alloc(c->plan, winner->bytes, &packed));
     trial_pack(winner, packed);
     s->scratch_bytes += winner->scratch;

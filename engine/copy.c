@@ -2,6 +2,7 @@
 #include <string.h>
 #include "engine/move.h"
 #include "kernels/kernels.h"
+#include "kernels/whole.h"
 
 enum { TILE = 64, PIECE = 4096 };
 
@@ -119,7 +120,7 @@ static void copy_turned(const Plan *plan, const Copy *c, const char *from, char 
     int outer = c->rank - 2;
     int64_t columns = c->dim[outer], rows = c->dim[outer + 1], ldx = c->from[outer + 1], ldy = c->to[outer], step = (int64_t)size;
     int64_t width = rows < TILE ? TILE * TILE / rows : TILE, height = columns < TILE ? TILE * TILE / columns : TILE;
-    int64_t wide = (columns + width - 1) / width, high = (rows + height - 1) / height, tiles = wide * high, planes = 1, area = rows * columns;
+    int64_t wide = pieces_in(columns, width), high = pieces_in(rows, height), tiles = wide * high, planes = 1, area = rows * columns;
     int64_t each = area < TILE * TILE ? TILE * TILE / area : 1;
     for (int i = 0; i < outer; i++) planes *= c->dim[i];
     #pragma omp parallel for num_threads(plan->threads) if (planes * area > PARALLEL_WORK)
@@ -128,7 +129,7 @@ static void copy_turned(const Plan *plan, const Copy *c, const char *from, char 
         place_at(c, outer, first / tiles, &p);
         for (int64_t t = first; t < planes * tiles && t < first + each; t++, place_next(c, outer, &p)) {      /* more than one tile: one at a time */
             int64_t row = (rows < columns ? t % high : t / wide % high) * height, column = (rows < columns ? t / high % wide : t % wide) * width;
-            const int64_t part[2] = { rows - row < height ? rows - row : height, columns - column < width ? columns - column : width };
+            const int64_t part[2] = { lesser(rows - row, height), lesser(columns - column, width) };
             turn_tile(from + (p.from + row * ldx + column) * step, ldx, to + (p.to + column * ldy + row) * step, ldy, part, size);
         }
     }

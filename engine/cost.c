@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "kernels/whole.h"
 #include "onnx/file.h"
 
 static const char *const NAME[VARIANTS] = { "dense", "winograd-2", "winograd-4", "sparse", "tokens-dense", "tokens-sparse", "tokens-gather", "tokens-bitmap" };
 
 const char *variant_name(Variant variant) { return NAME[variant]; }
 
-static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 static double columns_of(Variant v, const ProductSize *s)
 {

@@ -1,5 +1,6 @@
 #include "engine/floats.h"
 #include "engine/run_ops.h"
+#include "kernels/whole.h"
 #include <math.h>
 
 /* PIECE floats of three operands fit in L1; COLUMNS of a strip that several passes go over stay there with their totals. */
@@ -11,15 +12,11 @@ Err floats_ready(void)
     return find_kernels(&k);
 }
 
-static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 void floats_activate(const Plan *p, const Activate *a, const float *x, float *y, int64_t n)
 {
     const Kernels *k = kernels_best();
     #pragma omp parallel for num_threads(p->threads) if (n > PARALLEL_WORK)
-    for (int64_t piece = 0; piece < pieces_of(n, PIECE); piece++) {
+    for (int64_t piece = 0; piece < pieces_in(n, PIECE); piece++) {
         int64_t from = piece * PIECE;
         k->activate_f32(a, x + from, y + from, (size_t)lesser(PIECE, n - from));
     }
@@ -44,7 +41,7 @@ void floats_combine(const Plan *p, Arithmetic kind, const Walk *w, const float *
     const Combine c = { kind, (size_t)w->stride[0][w->rank - 1], (size_t)w->stride[1][w->rank - 1] };
     int64_t n = w->outer * w->inner;
     #pragma omp parallel for num_threads(p->threads) if (n > PARALLEL_WORK)
-    for (int64_t piece = 0; piece < pieces_of(n, PIECE); piece++)
+    for (int64_t piece = 0; piece < pieces_in(n, PIECE); piece++)
         combine_range(&c, w, (const float *[]){ a, b }, y, (const int64_t[]){ piece * PIECE, lesser(n, (piece + 1) * PIECE) });
 }
 
@@ -81,7 +78,7 @@ void floats_softmax(const Plan *plan, const Axis *a, const float *x, float *y, b
 {
     const Kernels *k = kernels_best();
     const Softmax p = { .scale = 1, .logarithm = logarithm };
-    int64_t strips = a->inner == 1 ? 1 : pieces_of(a->inner, COLUMNS), n = a->n;
+    int64_t strips = a->inner == 1 ? 1 : pieces_in(a->inner, COLUMNS), n = a->n;
     #pragma omp parallel for num_threads(plan->threads) if (a->outer * n * a->inner > PARALLEL_WORK / 4)
     for (int64_t t = 0; t < a->outer * strips; t++) {
         int64_t first = t % strips * COLUMNS, at = t / strips * n * a->inner + first;
@@ -106,7 +103,7 @@ static void total_strip(Total kind, const Axis *a, const float *x, float *y, siz
 
 void floats_total(const Plan *p, Total kind, const Axis *a, const float *x, float *y)
 {
-    int64_t strips = a->inner == 1 ? 1 : pieces_of(a->inner, COLUMNS);
+    int64_t strips = a->inner == 1 ? 1 : pieces_in(a->inner, COLUMNS);
     #pragma omp parallel for num_threads(p->threads) if (a->outer * a->n * a->inner > PARALLEL_WORK)
     for (int64_t t = 0; t < a->outer * strips; t++) {
         int64_t first = t % strips * COLUMNS, o = t / strips;

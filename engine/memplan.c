@@ -1,10 +1,7 @@
 /* Memory planning: every value gets an offset in one block. */
 #include <string.h>
 #include "engine/plan.h"
-
-enum { ALIGN = 64 };
-
-static size_t rounded(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
+#include "kernels/whole.h"
 
 /* Larger first; equal sizes in order of birth, so that the result does not depend on the sort. */
 static bool goes_before(const Buffer *a, const Buffer *b)
@@ -29,12 +26,12 @@ static void merge_sort(Buffer **b, Buffer **spare, int n)
 /* The lowest offset where `size` bytes meet no placed buffer that is alive at the same time. placed is sorted by offset. */
 static size_t lowest_gap(Buffer *const *placed, int n, const Buffer *b)
 {
-    size_t at = 0, size = rounded(b->bytes);
+    size_t at = 0, size = to_line(b->bytes);
     for (int i = 0; i < n; i++) {
         const Buffer *p = placed[i];
         if (p->last < b->first || b->last < p->first) continue;
         if (p->offset >= at + size) return at;
-        size_t end = p->offset + rounded(p->bytes);
+        size_t end = p->offset + to_line(p->bytes);
         if (end > at) at = end;
     }
     return at;
@@ -55,7 +52,7 @@ Err memplan(Arena *scratch, Buffer *const *buffer, int n, size_t *total)
         int at = i;
         for (; at > 0 && placed[at - 1]->offset > b->offset; at--) placed[at] = placed[at - 1];
         placed[at] = b;
-        size_t stop = b->offset + rounded(b->bytes);
+        size_t stop = b->offset + to_line(b->bytes);
         if (stop > end) end = stop;
     }
     *total = end;

@@ -3,12 +3,7 @@
 /* Measured: the share of zeros from which the sparse product is the faster one, where nothing better is known; K blocks so that a panel stays in an L1 cache of
  * 32 KiB, the longer the fewer of its rows a row of W reads. */
 static const double SPARSE_FROM = 0.4;
-enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 16384, LINE = 64 };
-
-static size_t to_line(size_t bytes)
-{
-    return (bytes + LINE - 1) / LINE * LINE;
-}
+enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 16384 };
 
 static Weights unit_weights(const Packed *p, int64_t unit)
 {
@@ -71,10 +66,10 @@ static int64_t units(const Packed *p)
 
 void packed_plan(Packed *p)
 {
-    p->blocks = (p->k + p->block - 1) / p->block;
-    p->block = (p->k + p->blocks - 1) / p->blocks;
-    p->blocks = (p->k + p->block - 1) / p->block;
-    p->chunks = (p->weights.rows + p->chunk_rows - 1) / p->chunk_rows;
+    p->blocks = ceil_div(p->k, p->block);
+    p->block = ceil_div(p->k, p->blocks);
+    p->blocks = ceil_div(p->k, p->block);
+    p->chunks = ceil_div(p->weights.rows, p->chunk_rows);
     size_t bytes = to_line((size_t)units(p) * sizeof *p->at);
     #pragma omp parallel for schedule(dynamic, 8) reduction(+ : bytes) num_threads(p->threads) if (p->threads > 1 && p->form != MULTIPLY_DENSE)
     for (int64_t i = 0; i < units(p); i++)

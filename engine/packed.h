@@ -3,6 +3,7 @@
 #pragma once
 #include "kernels/kernels.h"
 #include "kernels/pack.h"
+#include "kernels/whole.h"
 
 typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER, MULTIPLY_BITMAP } MultiplyChoice;      /* the last two: of few tokens */
 
@@ -41,13 +42,11 @@ static inline const char *packed_unit(const Packed *p, int group, int block, int
 }
 static inline int packed_block_end(const Packed *p, int block)
 {
-    int end = (block + 1) * p->block;
-    return end < p->k ? end : p->k;
+    return least((block + 1) * p->block, p->k);
 }
 static inline int packed_chunk_rows(const Packed *p, int chunk)
 {
-    int left = p->weights.rows - chunk * p->chunk_rows;
-    return left < p->chunk_rows ? left : p->chunk_rows;
+    return least(p->weights.rows - chunk * p->chunk_rows, p->chunk_rows);
 }
 /* A unit of sparse weights for the kernel; rows: of the chunk. */
 SparsePart packed_sparse(const char *unit, int rows, const float *panel);

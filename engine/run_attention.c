@@ -5,6 +5,7 @@
 #include "engine/element.h"
 #include "engine/run_ops.h"
 #include "engine/widen.h"
+#include "kernels/whole.h"
 
 /* Sizes of (B,H,S,d), or of (B,S,H*d). */
 static Err read_heads(const Buffer *b, int64_t heads, int64_t size[4])
@@ -36,7 +37,7 @@ static bool needs_room(const Cache *c) { return c->past && !c->present; }
 
 static size_t room_of(const Cache *c)
 {
-    return needs_room(c) ? ((size_t)(c->size[0] * c->size[1] * c->total * c->size[3]) * (size_t)dtype_bits(c->now->dtype) / 8 + 63) / 64 * 64 : 0;
+    return needs_room(c) ? to_line((size_t)(c->size[0] * c->size[1] * c->total * c->size[3]) * (size_t)dtype_bits(c->now->dtype) / 8) : 0;
 }
 
 static HeadsOf fill_cache(const Plan *plan, const Cache *c, char **free)

@@ -8,6 +8,7 @@
 #include "engine/infer.h"
 #include "engine/run_ops.h"
 #include "engine/widen.h"
+#include "kernels/whole.h"
 
 /* One of queries, keys, values: where they lie, their sizes (B,H,rows,columns), and what is added to each column of each head. */
 typedef struct Part { HeadsOf at; int64_t size[4]; const void *bias; } Part;
@@ -20,8 +21,6 @@ typedef struct Job {
     Attend attend;
     size_t element;
 } Job;
-
-static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static void *shifted(const Buffer *b, int64_t elements) { return (char *)b->data + (size_t)elements * (size_t)dtype_bits(b->dtype) / 8; }
 
@@ -86,7 +85,7 @@ static void add_columns(const Job *j, const Part *p, const HeadsOf *to)
 
 static HeadsOf dense(void *data, const int64_t size[4], int64_t rows) { return (HeadsOf){ data, size[1] * rows * size[3], rows * size[3], size[3], 1 }; }
 
-static size_t part_bytes(const Job *j, const Part *p, int64_t rows) { return rounded((size_t)(p->size[0] * p->size[1] * rows * p->size[3]) * j->element); }
+static size_t part_bytes(const Job *j, const Part *p, int64_t rows) { return to_line((size_t)(p->size[0] * p->size[1] * rows * p->size[3]) * j->element); }
 
 /* Scratch: queries with their bias, keys and values with theirs and the past's, the mask. */
 static size_t job_bytes(const Job *j)
@@ -94,7 +93,7 @@ static size_t job_bytes(const Job *j)
     size_t bytes = j->q.bias ? part_bytes(j, &j->q, j->q.size[2]) : 0;
     const Part *p[2] = { &j->k, &j->v };
     for (int i = 0; i < 2; i++) if ((p[i]->bias || j->past[i]) && !j->present[i]) bytes += part_bytes(j, p[i], j->attend.total);
-    return bytes + rounded((size_t)(j->attend.batch * mask_rows(j) * j->attend.total) * j->element);
+    return bytes + to_line((size_t)(j->attend.batch * mask_rows(j) * j->attend.total) * j->element);
 }
 
 /* The part with its bias, behind the past's rows if there are any. */
@@ -141,7 +140,7 @@ static void run_job(Plan *plan, const Step *s, Job *j)
     j->attend.q = gathered(plan, j, 2, &free);
     if (j->mask) {
         fill_mask(j, (double)attr_f(s->node, "mask_filter_value", -10000), free);
-        free += rounded((size_t)(j->attend.batch * mask_rows(j) * j->attend.total) * j->element);
+        free += to_line((size_t)(j->attend.batch * mask_rows(j) * j->attend.total) * j->element);
     }
     attend(plan, &j->attend, free);
 }

@@ -9,6 +9,7 @@
 #include "engine/run_ops.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
+#include "kernels/whole.h"
 
 #define REAL float
 #define NAME(x) x##_f32
@@ -42,8 +43,6 @@ static void add_line(float *line, int64_t out, const float *row, int64_t in, int
     for (int64_t i = first; i < end; i++) line[i + shift] += w * row[i];
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return (a < 0 ? a - b + 1 : a) / b; }
-
 /* What one output channel is made of: its taps' rows, [in[1]][in[2]] each, `step` apart, and their weights (NULL: 1). */
 typedef struct Taps { const float *rows, *w; size_t step; float start; } Taps;
 
@@ -67,7 +66,7 @@ static float clamped(float v, float lo, float hi) { return v < lo ? lo : v > hi 
 
 static void gather_taps(const ConvShape *c, const Taps *t, const MultiplyRun *run, float *line, float *y)
 {
-    int64_t stride = c->stride[2], out = c->out[2], room = (out + stride - 1) / stride;
+    int64_t stride = c->stride[2], out = c->out[2], room = pieces_in(out, stride);
     const float lo = run->lo, hi = run->hi;
     for (int64_t oy = 0; oy < c->out[1]; oy++, y += out) {
         gather_row(c, t, oy, room, line);
@@ -150,7 +149,7 @@ static Err deconv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     } else d->rows = (size_t)c->group * (size_t)rows * (size_t)pixels;
     MultiplyShape shape = { .window = { (size_t)pixels, .in = { 1, pixels }, .out = { 1, pixels }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } },
                             .batch = 1, .groups = (int)c->group, .k = (int)c->channels, .columns = pixels };
-    s->scratch_bytes = ((d->rows + d->line * (size_t)plan->threads) * sizeof(float) + 63) / 64 * 64;        /* what follows is aligned */
+    s->scratch_bytes = to_line((d->rows + d->line * (size_t)plan->threads) * sizeof(float));        /* what follows is aligned */
     if (!d->w) {
         TRY(group_weights(plan, c, w, rows, &shape.weights));
         TRY(columns_prepare(plan, s, &shape, &d->columns));

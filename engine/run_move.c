@@ -4,6 +4,7 @@
 #include "engine/list.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
+#include "kernels/whole.h"
 
 size_t element_size(DType t) { return t == DT_STRING ? sizeof(Span) : (size_t)dtype_bits(t) / 8; }
 
@@ -191,8 +192,6 @@ Err split_prep(Plan *plan, Step *s)
     return OK;
 }
 
-static int64_t clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
-
 /* The elements that start:end:step of Python takes from an axis of `size`. */
 static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, int64_t *first, int64_t *count)
 {
@@ -200,11 +199,11 @@ static void slice_axis(int64_t size, int64_t start, int64_t end, int64_t step, i
     if (start < 0) start += size;
     if (end < 0) end = end < -size ? -1 : end + size;
     if (step > 0) {
-        *first = clamp(start, 0, size);
-        distance = clamp(end, 0, size) - *first;
+        *first = bounded(start, 0, size);
+        distance = bounded(end, 0, size) - *first;
     } else {
-        *first = clamp(start, -1, size - 1);
-        distance = *first - clamp(end, -1, size - 1);
+        *first = bounded(start, -1, size - 1);
+        distance = *first - bounded(end, -1, size - 1);
     }
     uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;
     *count = distance > 0 ? (int64_t)((uint64_t)(distance - 1) / stride) + 1 : 0;
@@ -427,7 +426,7 @@ static void pad_elements(const PadLine *l, char *to, int64_t from, int64_t end)
 /* n elements, of which those in the middle lie as in x. */
 static void pad_line(const PadLine *l, char *to, int64_t n)
 {
-    int64_t first = clamp(l->before, 0, n), end = clamp(l->before + l->width, first, n);
+    int64_t first = bounded(l->before, 0, n), end = bounded(l->before + l->width, first, n);
     pad_elements(l, to, 0, first);
     if (end > first) memcpy(to + (size_t)first * l->size, l->x + (size_t)(first - l->before) * l->size, (size_t)(end - first) * l->size);
     pad_elements(l, to, end, n);

@@ -6,6 +6,7 @@
 #include "engine/recur.h"
 #include "engine/run_ops.h"
 #include "engine/widen.h"
+#include "kernels/whole.h"
 
 static double activate(const Cell *c, int which, double x)
 {
@@ -73,7 +74,7 @@ static Err read_activations(const Step *s, Recur *u, int each)
 static size_t memory_of(const Recur *u)
 {
     int64_t n = u->cell[0].hidden;
-    return ((size_t)(u->cell[0].gates * n + n) * sizeof(double) + (size_t)(3 * n) * sizeof(double) + 63) / 64 * 64;
+    return to_line((size_t)(u->cell[0].gates * n + 4 * n) * sizeof(double));
 }
 
 static Err recur_run(Plan *plan, Step *s)

@@ -5,6 +5,7 @@
 #include "engine/floats.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
+#include "kernels/whole.h"
 
 enum { COLUMNS = 512 };                /* of a strip whose results so far stay in L1 */
 
@@ -236,11 +237,11 @@ static Err arg_run(Plan *plan, Step *s)
     int axis = 0;
     TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
     const Axis a = axis_around(&x->shape, axis, axis + 1);
-    int64_t *y = s->out[0]->data, strips = (a.inner + COLUMNS - 1) / COLUMNS;
+    int64_t *y = s->out[0]->data, strips = pieces_in(a.inner, COLUMNS);
     bool last = attr_i(s->node, "select_last_index", 0), least = !strcmp(s->op->type, "ArgMin"), floats = x->dtype == DT_F32 && a.n < INT32_MAX;
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
     for (int64_t t = 0; t < a.outer * strips; t++) {
-        int64_t o = t / strips, first = t % strips * COLUMNS, columns = a.inner - first < COLUMNS ? a.inner - first : COLUMNS;
+        int64_t o = t / strips, first = t % strips * COLUMNS, columns = lesser(a.inner - first, COLUMNS);
         int64_t at = o * a.n * a.inner + first, *to = y + o * a.inner + first;
         if (floats && a.inner == 1) *to = arg_of_row((const float *)x->data + at, a.n, least, last);
         else if (floats) args_of_columns((const float *)x->data + at, &a, (int)columns, least, last, to);
@@ -330,19 +331,19 @@ static Err cumulate_run(Plan *plan, Step *s)
     c.exclusive = attr_i(s->node, "exclusive", 0), c.reverse = attr_i(s->node, "reverse", 0), c.product = !strcmp(s->op->type, "CumProd");
     c.axis = axis_around(&c.x->shape, axis, axis + 1);
     bool line = c.axis.inner == 1;
-    int64_t n = c.axis.n, inner = c.axis.inner, strips = (inner + COLUMNS - 1) / COLUMNS, steps = line ? (n + COLUMNS - 1) / COLUMNS : n;
+    int64_t n = c.axis.n, inner = c.axis.inner, strips = pieces_in(inner, COLUMNS), steps = line ? pieces_in(n, COLUMNS) : n;
     #pragma omp parallel for num_threads(plan->threads) if (c.x->count > PARALLEL_WORK)
     for (int64_t t = 0; t < c.axis.outer * strips; t++) {
         int64_t start = t / strips * n * inner, first = t % strips * COLUMNS;
         Wides total;
         if (c.x->dtype == DT_F32 && !line && !c.product) {
-            cumulate_rows(&c, start + first, inner - first < COLUMNS ? inner - first : COLUMNS);
+            cumulate_rows(&c, start + first, lesser(inner - first, COLUMNS));
             continue;
         }
         for (int i = 0; i < COLUMNS; i++) if (dtype_is_whole(c.x->dtype)) total.bits[i] = c.product; else total.real[i] = c.product;
         for (int64_t i = 0; i < steps; i++) {
             int64_t step = c.reverse ? steps - 1 - i : i, from = line ? step * COLUMNS : first, end = line ? n : inner;
-            cumulate_piece(&c, &total, start + from + (line ? 0 : step * inner), end - from < COLUMNS ? end - from : COLUMNS);
+            cumulate_piece(&c, &total, start + from + (line ? 0 : step * inner), lesser(end - from, COLUMNS));
         }
     }
     return OK;

@@ -54,8 +54,6 @@ static double cubic_weight(double d, double a)
 
 static double filter(const Resize *r, double d) { return r->mode == CUBIC ? cubic_weight(d, r->cubic) : fabs(d) < 1 ? 1 - fabs(d) : 0; }
 
-static int64_t clamp(int64_t v, int64_t hi) { return v < 0 ? 0 : v > hi ? hi : v; }
-
 static int64_t nearest(const Resize *r, double x)
 {
     return (int64_t)(r->rounding == 'p' ? ceil(x - 0.5) : r->rounding == 'P' ? floor(x + 0.5) : r->rounding == 'f' ? floor(x) : ceil(x));
@@ -67,7 +65,7 @@ static Err taps_of(const Resize *r, int axis, int64_t i, int64_t in, int64_t out
     t->outside = r->coordinates == CROP && (x < 0 || x > (double)(in - 1));
     if (r->mode == NEAREST) {
         t->n = 1;
-        t->at[0] = clamp(nearest(r, x), in - 1);
+        t->at[0] = bounded(nearest(r, x), 0, in - 1);
         t->weight[0] = 1;
         return OK;
     }
@@ -80,7 +78,7 @@ static Err taps_of(const Resize *r, int axis, int64_t i, int64_t in, int64_t out
         double w = filter(r, ((double)k - x) * shrink);
         if (r->exclude_outside && (k < 0 || k >= in)) w = 0;
         sum += w;
-        t->at[t->n] = clamp(k, in - 1);
+        t->at[t->n] = bounded(k, 0, in - 1);
         t->weight[t->n++] = w;
     }
     bool normalize = r->antialias || r->exclude_outside;

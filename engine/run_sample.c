@@ -5,6 +5,7 @@
 #include "engine/element.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
+#include "kernels/whole.h"
 
 typedef struct Sampler {
     int axes;                              /* 2 or 3 */
@@ -101,13 +102,13 @@ static Err grid_run(Plan *plan, Step *s)
     const Buffer *x = s->in[0], *grid = s->in[1];
     Buffer *y = s->out[0];
     int64_t channels = x->shape.dim[1], plane = g->size[0] * g->size[1] * g->size[2], batch = x->shape.dim[0], points = batch ? grid->count / g->axes / batch : 0;
-    int64_t pieces = (points + POINTS - 1) / POINTS;
+    int64_t pieces = pieces_in(points, POINTS);
     #pragma omp parallel for num_threads(plan->threads) if (y->count > PARALLEL_WORK / 8)
     for (int64_t i = 0; i < batch * pieces; i++) {
         int64_t sample = i / pieces, first = i % pieces * POINTS;
         Points p;
         double sum[POINTS];
-        points_of(g, grid, sample * points + first, points - first < POINTS ? points - first : POINTS, &p);
+        points_of(g, grid, sample * points + first, lesser(points - first, POINTS), &p);
         for (int64_t c = 0; c < channels; c++) {
             int64_t from = (sample * channels + c) * plane;
             for (int64_t k = 0; k < p.n; k++) {

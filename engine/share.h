@@ -4,6 +4,7 @@
  * find the results of the step before in the cache of the thread that made them: between the dies of a server a line takes several times as long as
  * within one. Who runs an item changes no result. */
 #pragma once
+#include "kernels/whole.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,19 +16,9 @@ typedef struct Share {
     struct { _Alignas(64) atomic_int_fast64_t next; int64_t end; } range[SHARE_RANGES];
 } Share;
 
-/* For cutting work up. */
-static inline int ceil_div(int64_t a, int64_t b)
-{
-    return (int)((a + b - 1) / b);
-}
-static inline int least(int64_t a, int b)
-{
-    return a < b ? (int)a : b;
-}
-
 static inline void share_start(Share *s, int64_t items, int threads)
 {
-    s->ranges = threads < SHARE_RANGES ? threads : SHARE_RANGES;
+    s->ranges = least(threads, SHARE_RANGES);
     for (int r = 0; r < s->ranges; r++) {
         atomic_init(&s->range[r].next, items * r / s->ranges);
         s->range[r].end = items * (r + 1) / s->ranges;

@@ -2,6 +2,7 @@
  * correct answer. Division is where canonical forms pay: terms that the divisor divides are taken out, and floor(floor(p/b) + c)/d) is
  * floor((p + b c)/(b d)), so the sizes after five strided convolutions of a picture of height h are still floor((h + 31)/32). */
 #include "engine/symbolic.h"
+#include "kernels/whole.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -266,8 +267,6 @@ static Err floor_atom(Symbolic *s, const Poly *p, const Poly *by, int64_t unknow
     e->floor_by = number;
     return poly_keep(s, p, &e->floor_of);
 }
-
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
 static int64_t gcd(int64_t a, int64_t b)
 {

@@ -3,31 +3,30 @@
 #include "engine/element.h"
 #include "engine/plan_internal.h"
 #include "engine/widen.h"
+#include "kernels/whole.h"
 
 typedef struct Widened { Step step; Buffer *in, *out; } Widened;       /* the step on double buffers; in, out: one for each of the real ones */
 
 static bool is_half(const Buffer *b) { return b && (b->dtype == DT_F16 || b->dtype == DT_BF16); }
-
-static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static Err widened_run(Plan *plan, Step *s)
 {
     Widened *w = s->state;
     char *at = s->scratch;
     w->step.scratch = at;
-    at += rounded(w->step.scratch_bytes);
+    at += to_line(w->step.scratch_bytes);
     for (int i = 0; i < s->n_in; i++) {
         if (!s->in[i]) continue;
         w->in[i].data = s->in[i]->data;
         if (!is_half(s->in[i])) continue;
         w->in[i].data = at;
         elements_to_f64(s->in[i]->dtype, s->in[i]->data, 0, s->in[i]->count, w->in[i].data);
-        at += rounded(w->in[i].bytes);
+        at += to_line(w->in[i].bytes);
     }
     for (int i = 0; i < s->n_out; i++) {
         if (!s->out[i]) continue;
         w->out[i].data = is_half(s->out[i]) ? at : s->out[i]->data;
-        if (is_half(s->out[i])) at += rounded(w->out[i].bytes);
+        if (is_half(s->out[i])) at += to_line(w->out[i].bytes);
     }
     TRY(w->step.run(plan, &w->step));
     for (int i = 0; i < s->n_out; i++)
@@ -67,9 +66,9 @@ static Err widen_prep(Plan *plan, Step *s, Err (*prep)(Plan *, Step *))
         if (w->step.out[i] && (w->step.out[i]->base || w->step.out[i]->shape.rank < 0)) return step_refuse(s, "output", s->out[i]);
     s->state = w;
     s->run = widened_run;
-    s->scratch_bytes = rounded(w->step.scratch_bytes);
-    for (int i = 0; i < s->n_in; i++) if (is_half(s->in[i])) s->scratch_bytes += rounded(w->in[i].bytes);
-    for (int i = 0; i < s->n_out; i++) if (is_half(s->out[i])) s->scratch_bytes += rounded(w->out[i].bytes);
+    s->scratch_bytes = to_line(w->step.scratch_bytes);
+    for (int i = 0; i < s->n_in; i++) if (is_half(s->in[i])) s->scratch_bytes += to_line(w->in[i].bytes);
+    for (int i = 0; i < s->n_out; i++) if (is_half(s->out[i])) s->scratch_bytes += to_line(w->out[i].bytes);
     return OK;
 }
 

@@ -17,7 +17,7 @@ static const double DIRECT_RATE = 0.85, PRODUCT_RATE = 0.95, TRANSFORM_2 = 150, 
 /* Whole cache lines, an odd number: steps by a power of two would fall into few sets of a cache. */
 static size_t odd_lines(size_t floats)
 {
-    return ((floats + LINE - 1) / LINE | 1) * LINE;
+    return (size_t)(pieces_in((int64_t)floats, LINE) | 1) * LINE;
 }
 
 static double direct_cycles(const MultiplyShape *s)
@@ -58,7 +58,7 @@ static void plan_blocks(Winograd *w, int across)
     w->shared = items < w->threads;
     if (!w->shared && items < 8 * w->threads && w->cuts == 1) {        /* as many for every thread */
         int more = ceil_div(w->blocks, w->threads) * w->threads;
-        w->blocks = more < bands ? more : (int)bands;
+        w->blocks = least(bands, more);
     }
     int most_bands = ceil_div(bands, w->blocks), window = (most_bands * w->m + 2) * (w->wide * w->m + 2) * lanes;
     w->tiles = most_bands * w->wide;

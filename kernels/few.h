@@ -9,8 +9,7 @@
  * nearly all weights are 0, and a step serves all tokens, but every column takes one. A unit are for each group of rows the bits of its columns, up to an even number
  * of columns, and the nonzeros column by column; behind the last one BITMAP_SLACK bytes may be read. */
 #pragma once
-#include <stddef.h>
-#include <stdint.h>
+#include "kernels/whole.h"
 
 enum {
     FEW_LANES = 16,
@@ -26,8 +25,8 @@ typedef struct GatherHead {
 } GatherHead;
 typedef struct GatherStep { float w[FEW_LANES]; uint16_t at[FEW_LANES]; } GatherStep;      /* weights, and which column of the unit each stands in */
 
-static inline int few_groups(int rows) { return (rows + FEW_LANES - 1) / FEW_LANES; }
-static inline size_t gather_steps_at(int groups) { return ((size_t)groups * sizeof(GatherHead) + 63) / 64 * 64; }      /* bytes of a unit before its steps */
+static inline int few_groups(int rows) { return ceil_div(rows, FEW_LANES); }
+static inline size_t gather_steps_at(int groups) { return to_line((size_t)groups * sizeof(GatherHead)); }      /* bytes of a unit before its steps */
 
 /* Element k of token t is x[t * ldx + k]; gather, where there are two or more, has tokens in pairs: x[t / 2 * ldx + 2 * k + t % 2]. */
 typedef struct FewPart {

@@ -1,6 +1,7 @@
 /* NumPy's files.   https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html , zip: PKWARE APPNOTE.TXT 4.3 */
 #include "recipes/samples.h"
 #include "recipes/text.h"
+#include "kernels/whole.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,7 +251,7 @@ static Err npy_head(Arena *arena, const Tensor *t, Span *out)
     for (int i = 0; i < t->shape.rank; i++) at += (size_t)snprintf(dims + at, sizeof dims - at, "%s%lld%s", i ? " " : "",
                                                                      (long long)t->shape.dim[i], i + 1 < t->shape.rank || !i ? "," : "");
     int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, dims);
-    size_t size = ((size_t)n + 1 + 10 + 63) / 64 * 64 - 10;        /* elements start at a multiple of 64 */
+    size_t size = to_line((size_t)n + 1 + 10) - 10;        /* elements start at a multiple of 64 */
     uint8_t *head = arena_alloc(arena, size + 10);
     if (!head) return err_set(ERR_NOMEM, "out of memory");
     memcpy(head, "\x93NUMPY\1\0", 8);

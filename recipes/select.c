@@ -2,6 +2,7 @@
 #include <math.h>
 #include <omp.h>
 #include <string.h>
+#include "kernels/whole.h"
 
 enum {
     CHUNK = 1 << 13,               /* elements that one thread handles at a time: 32 KiB of float stay in the first-level cache */
@@ -36,7 +37,7 @@ struct Selection {
     uint32_t prefix; int shift, known;    /* radix: magnitudes whose bits above `known` equal prefix are counted by the bits above shift */
 };
 
-static int64_t chunks_of(int64_t n) { return (n + CHUNK - 1) / CHUNK; }
+static int64_t chunks_of(int64_t n) { return pieces_in(n, CHUNK); }
 
 static const uint32_t *magnitudes(const Magnitudes *m, int64_t begin, int64_t n, uint32_t *scratch)
 {
