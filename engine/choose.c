@@ -1,4 +1,5 @@
 #include "engine/choose.h"
+#include "engine/alike.h"
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -36,10 +37,22 @@ static const Candidate *fastest(const Choice *c, const Candidate *except)
     return best;
 }
 
+/* *shared: rows that rows_alike brought together. */
+static Err plan_candidate(const Choice *c, Variant v, Trial *t, int *shared)
+{
+    trial_plan(&c->product, v, t);
+    *shared = 0;
+    if (v != VARIANT_SPARSE) return OK;
+    TRY(rows_alike(c->plan, &t->columns.multiply, shared));
+    t->bytes = t->columns.multiply.packed.bytes;
+    return OK;
+}
+
 static Err prepare_trial(const Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
 {
     void *packed;
-    trial_plan(&c->product, candidate->variant, t);
+    int shared;
+    TRY(plan_candidate(c, candidate->variant, t, &shared));
     TRY(plan_temporary(c->plan, t->bytes, &packed));
     TRY(plan_temporary(c->plan, t->scratch, &run->scratch));
     trial_pack(t, packed);
@@ -81,15 +94,16 @@ static bool is_contested(const Choice *c)
     return next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH;
 }
 
-/* "sparse (70 % zeros, dense takes 2.1 times as long)" */
-static Err explain(const Choice *c, Step *s)
+/* "sparse (70 % zeros, 64 rows share theirs, dense takes 2.1 times as long)" */
+static Err explain(const Choice *c, Step *s, int shared)
 {
-    enum { ROOM = 120 };
+    enum { ROOM = 150 };
     char *text;
     const Candidate *best = fastest(c, NULL), *next = fastest(c, best);
     double zeros = 100 * (1 - c->size.nonzeros / (c->size.rows * c->size.k));
     TRY(plan_array(c->plan, ROOM, 1, &text));
     int n = snprintf(text, ROOM, "%s (%.0f %% zeros", variant_name(best->variant), zeros);
+    if (shared) n += snprintf(text + n, ROOM - (size_t)n, ", %d rows share theirs", shared);
     if (next && next->seconds < INFINITY)
         n += snprintf(text + n, ROOM - (size_t)n, ", %s takes %.2f times as long", variant_name(next->variant), next->seconds / best->seconds);
     snprintf(text + n, ROOM - (size_t)n, ")");
@@ -100,9 +114,10 @@ static Err explain(const Choice *c, Step *s)
 static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
 {
     void *packed;
+    int shared = 0;
     if (is_contested(c)) TRY(measure(c, in, out));
-    TRY(explain(c, s));
-    trial_plan(&c->product, fastest(c, NULL)->variant, winner);
+    TRY(plan_candidate(c, fastest(c, NULL)->variant, winner, &shared));
+    TRY(explain(c, s, shared));
     TRY(plan_alloc(c->plan, winner->bytes, &packed));
     trial_pack(winner, packed);
     s->scratch_bytes += winner->scratch;

@@ -5,12 +5,15 @@
 static const double SPARSE_FROM = 0.4;
 enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 16384 };
 
-static Weights unit_weights(const Packed *p, int64_t unit)
+/* The rows of the unit; number: which of w they are, NULL: all. */
+static Weights unit_weights(const Packed *p, int64_t unit, const uint16_t **number)
 {
     Weights w = p->weights;
     int chunk = (int)(unit % p->chunks);
     int64_t group = unit / p->chunks / p->blocks;
-    w.w += ((size_t)group * (size_t)w.rows + (size_t)chunk * (size_t)p->chunk_rows) * w.row;
+    size_t first = (size_t)group * (size_t)w.rows, row = (size_t)chunk * (size_t)p->chunk_rows;
+    *number = p->order ? p->order + first + row : NULL;
+    w.w += (first + (p->order ? row - row % (size_t)p->part_rows : row)) * w.row;
     w.rows = packed_chunk_rows(p, chunk);
     return w;
 }
@@ -18,14 +21,15 @@ static Weights unit_weights(const Packed *p, int64_t unit)
 /* Writes the unit unless `to` is NULL; its bytes. */
 static size_t unit_pack(const Packed *p, int64_t unit, void *to)
 {
-    Weights w = unit_weights(p, unit);
+    const uint16_t *number;
+    Weights w = unit_weights(p, unit, &number);
     int b = (int)(unit / p->chunks % p->blocks), k0 = b * p->block, k1 = packed_block_end(p, b);
     if (p->form == MULTIPLY_GATHER)
         return to_line(weights_pack_gather(&w, k0, k1, to));
     if (p->form == MULTIPLY_BITMAP)
         return to_line(weights_pack_bitmap(&w, k0, k1, to));
     if (p->form == MULTIPLY_SPARSE)
-        return to_line(weights_pack_sparse(&w, k0, k1, p->kernels->sizes.sparse, to));
+        return to_line(weights_pack_sparse(&w, number, k0, k1, p->kernels->sizes.sparse, to));
     if (to)
         weights_pack_dense(&w, k0, k1, p->width, to);
     return to_line(weights_dense_count(&w, k0, k1, p->width) * sizeof(float));

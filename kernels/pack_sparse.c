@@ -12,6 +12,7 @@ typedef Row Set;
 
 typedef struct Block {
     const Weights *w;
+    uint16_t number[SPARSE_ROWS];  /* of W's rows */
     int k0, k, words, pitch;       /* k rows of the panel from k0 on */
     Row row[SPARSE_ROWS];
 } Block;
@@ -174,7 +175,7 @@ static uint8_t *put_shared(const Block *b, const int *m, int rows, const Set *se
         for (uint64_t left = set->bit[i]; left; left &= left - 1) {
             int k = 64 * i + __builtin_ctzll(left);
             for (int r = 0; r < rows; r++, stream += sizeof(float))
-                put_f32(stream, weight(b->w, m[r], b->k0 + k));
+                put_f32(stream, weight(b->w, b->number[m[r]], b->k0 + k));
             put_u16(stream, k * b->pitch);
             stream += sizeof(uint16_t);
         }
@@ -196,7 +197,7 @@ static void put_alone(const Block *b, const Quad *q, int p, int r, uint8_t *stre
     for (int i = 0; i < b->words && m != NONE; i++)
         for (uint64_t left = b->row[m].bit[i] & ~q->all.bit[i] & ~q->both[p].bit[i]; left; left &= left - 1) {
             int at = 64 * i + __builtin_ctzll(left);
-            put_one(n++, r, weight(b->w, m, b->k0 + at), at * b->pitch, stream);
+            put_one(n++, r, weight(b->w, b->number[m], b->k0 + at), at * b->pitch, stream);
         }
     int zero = m == NONE ? 0 : row_zero(&b->row[m], b->k);
     for (; n < 2 * q->steps[p]; n++)
@@ -215,11 +216,11 @@ static uint8_t *put_quad(const Block *b, const Quad *q, uint8_t *stream)
     return stream;
 }
 
-static SparseHead head_of(const Quad *q)
+static SparseHead head_of(const Block *b, const Quad *q)
 {
     SparseHead h = { .all = (uint16_t)q->all.count };
     for (int r = 0; r < 4; r++)
-        h.row[r] = (uint16_t)(q->m[r] == NONE ? q->m[0] : q->m[r]);
+        h.row[r] = b->number[q->m[r] == NONE ? q->m[0] : q->m[r]];
     for (int p = 0; p < 2; p++) {
         h.both[p] = (uint16_t)q->both[p].count;
         h.steps[p] = (uint16_t)q->steps[p];
@@ -227,19 +228,21 @@ static SparseHead head_of(const Quad *q)
     return h;
 }
 
-size_t weights_pack_sparse(const Weights *w, int k0, int k1, int pitch, void *memory)
+size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int k1, int pitch, void *memory)
 {
     Block b = { .w = w, .k0 = k0, .k = k1 - k0, .words = (k1 - k0 + 63) / 64, .pitch = pitch };
     Quad quad[SPARSE_ROWS / 4];
-    for (int m = 0; m < w->rows; m++)
-        row_set(&b.row[m], w, m, k0, k1);
+    for (int m = 0; m < w->rows; m++) {
+        b.number[m] = number ? number[m] : (uint16_t)m;
+        row_set(&b.row[m], w, b.number[m], k0, k1);
+    }
     int n = quads_of(&b, quad);
     SparseHead *head = memory;
     size_t bytes = (size_t)n * sizeof *head;
     for (int i = 0; i < n; i++) {
         const Quad *q = &quad[i];
         if (memory) {
-            head[i] = head_of(q);
+            head[i] = head_of(&b, q);
             put_quad(&b, q, (uint8_t *)memory + bytes);
         }
         bytes += (size_t)q->all.count * SPARSE_ALL;

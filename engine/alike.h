@@ -1,0 +1,14 @@
+/* Rows of W that share their zeros, wherever they stand, are packed together: any order of rows is free, and the sparse kernel shares the loads of up to four. */
+#pragma once
+#include "engine/multiply.h"
+#include "engine/plan.h"
+
+/* What rows_order needs for each row. */
+typedef struct Likeness Likeness;
+size_t rows_order_bytes(int rows);
+/* The numbers of all rows in order[], those that share most of their zeros one after the other; returns how many do with another one. They are found by their smallest
+ * hashes, which two sets have in common as often as places (Broder 1997, On the resemblance and containment of documents); only the first columns are looked at. */
+int rows_order(const Weights *w, int k, void *memory, uint16_t *order);
+
+/* Gives a sparse product its order, if there is anything to gain: then m->packed.bytes changes. *shared: how many rows share their zeros. ERR_NOMEM. */
+Err rows_alike(Plan *plan, Multiply *m, int *shared);
