@@ -26,6 +26,13 @@ Guard guard_floats(size_t n, uint32_t tenths, Random *r)
     return g;
 }
 
+Guard guard_copy(const Guard *g)
+{
+    Guard copy = guard_new(g->bytes, 0);
+    memcpy(copy.data, g->data, g->bytes);
+    return copy;
+}
+
 void guard_free(Guard *g)
 {
     const unsigned char *data = g->data, *page = (unsigned char *)g->map + g->map_bytes - (size_t)sysconf(_SC_PAGESIZE);

@@ -11,3 +11,4 @@ Guard guard_new(size_t bytes, size_t slack);
 void  guard_free(Guard *g);
 /* n floats in [-1, 1), of which about 10 - tenths of 10 are 0. */
 Guard guard_floats(size_t n, uint32_t tenths, Random *r);
+Guard guard_copy(const Guard *g);

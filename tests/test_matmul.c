@@ -1,9 +1,8 @@
 /* Products of two activations, in both orientations of their operands, against sums in double. */
 #include "engine/matmul.h"
 #include "tests/cmocka.h"
-#include "tests/guard.h"
+#include "tests/product_cases.h"
 #include <math.h>
-#include <string.h>
 
 typedef struct Case {
     Matmul p;
@@ -65,7 +64,7 @@ static void test_random(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 200; seed++) {
-        Random r = { seed * 0x9e3779b97f4a7c15ull };
+        Random r = random_of(seed);
         Case c = { 0 };
         make_case(&c, random_between(&r, 1, 3), &r);
         matmul_run(&c.p, &c.run);
@@ -74,25 +73,22 @@ static void test_random(void **state)
     }
 }
 
+static Guard result(const void *user, int threads, uint64_t seed)
+{
+    Random r = random_of(seed);
+    Case c = { 0 };
+    (void)user;
+    make_case(&c, threads, &r);
+    matmul_run(&c.p, &c.run);
+    Guard y = guard_copy(&c.y);
+    free_case(&c);
+    return y;
+}
+
 static void test_threads_agree(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 40; seed++) {
-        Guard y[2];
-        for (int i = 0; i < 2; i++) {
-            Random r = { seed * 0x9e3779b97f4a7c15ull };
-            Case c = { 0 };
-            make_case(&c, i ? 5 : 1, &r);
-            memset(c.y.data, 0, c.y.bytes);
-            matmul_run(&c.p, &c.run);
-            y[i] = guard_new(c.y.bytes, 0);
-            memcpy(y[i].data, c.y.data, c.y.bytes);
-            free_case(&c);
-        }
-        assert_memory_equal(y[0].data, y[1].data, y[0].bytes);
-        guard_free(&y[0]);
-        guard_free(&y[1]);
-    }
+    assert_threads_agree(result, NULL, 40);
 }
 
 int main(void)
