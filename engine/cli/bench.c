@@ -1,12 +1,10 @@
 /* `oneshot bench`: how fast a model runs here. */
 #include "engine/cli/bench_report.h"
 #include "kernels/kernels.h"
-#include <stddef.h>
 #include <stdlib.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
-    { "model", 0, OPTION_FILE, FIELD(model), "FILE", NULL, "the ONNX model to run", "The ONNX model to run." },
+    ROW_MODEL_TO_RUN,
     { "batch", 0, OPTION_COUNT, FIELD(batch), "N", NULL, "items in one inference; default 1",
       "How many items one inference computes: the size of the inputs' first axis where the model leaves it open. Default: 1." },
     { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor",
@@ -47,7 +45,7 @@ static const Option options[] = {
     { "json", 0, OPTION_FILE, FIELD(json), "FILE|-", NULL, "the figures as JSON; - is stdout, without the table",
       "Write the figures as JSON to FILE as well; - prints them instead of the table." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, NULL, "Print no table; --json FILE, warnings and errors remain." },
-    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+    ROW_HELP,
 };
 
 /* The command ------------------------------------------------------------------------------------------------------------------------- */

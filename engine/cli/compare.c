@@ -1,14 +1,11 @@
 /* `oneshot compare`: two models, the same inputs, how far apart the outputs are. */
-#include "engine/cli/progress.h"
 #include "engine/cli/random_input.h"
+#include "engine/cli/sample_loop.h"
 #include "engine/plan_cache.h"
 #include "recipes/difference.h"
-#include "recipes/samples.h"
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
     { "data", 0, OPTION_FILE, FIELD(data), "DIR", NULL, "samples: .npz, .npy, or test_data_set_N/input_0.pb",
       "One sample file or a folder of them, as for `oneshot run`." },
@@ -17,17 +14,14 @@ static const Option options[] = {
       "that two models compute the same, nothing about accuracy." },
     { "per-layer", 0, OPTION_FLAG, FIELD(per_layer), NULL, NULL, "compare inner values too; find the first that differs",
       "Compare all values that both models name alike, in the order of A, and say which is the first that differs by more than 1e-5 of its largest magnitude." },
-    { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
-    { "memory-limit", 0, OPTION_SIZE, FIELD(memory_limit), "SIZE", NULL, "default: three quarters of the machine's",
-      "How much memory the model may take, such as 500M or 8G; what needs more is refused before it is allocated. Default: three quarters of the machine's." },
-    { "time-limit", 0, OPTION_SECONDS, FIELD(time_limit), "S", NULL, "per sample; default: none",
-      "How many seconds a sample may take. The clock is looked at before each operator and each turn of a loop. Default: no limit." },
-    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+    ROW_THREADS,
+    ROW_LIMITS,
+    ROW_HELP,
 };
 
 typedef struct Row { const char *name; const Buffer *a, *b; const char *why; Difference d; } Row;
 typedef struct Side { Model *m; const Value **input; int n_input; PlanCache *plans; Plan *plan; } Side;
-typedef struct Job { const Settings *s; Arena *arena, *scratch; Side side[2]; Row *row; int n_row; bool samples_failed; } Job;
+typedef struct Job { const Settings *s; Arena *arena, *scratch; Side side[2]; Row *row; int n_row; SampleLoop loop; } Job;
 
 static const Buffer *named(const Plan *p, const char *name)
 {
@@ -118,32 +112,19 @@ static Err compare_random(Job *j)
     return compare_once(j, in);
 }
 
-static Err compare_sample(Job *j, const char *path)
+static Err compare_sample(void *user, const Tensor *in, const char *path, int number)
 {
-    Tensor *in = arena_array(j->scratch, (size_t)j->side[0].n_input + 1, sizeof *in);
-    if (!in) return err_set(ERR_NOMEM, "out of memory");
-    Err e = sample_read(j->scratch, path, j->side[0].input, j->side[0].n_input, in);
-    j->samples_failed = e != OK && e != ERR_NOMEM;
-    TRY(e);
-    e = compare_once(j, in);
+    (void)number;
+    Err e = compare_once(user, in);
     return e == OK ? OK : err_in(e, "sample '%s'", path);
 }
 
 static Err compare_samples(Job *j)
 {
-    Samples samples;
-    Err e = samples_list(j->arena, j->s->data, &samples);
-    j->samples_failed = e == ERR_IO || e == ERR_ARG;
-    TRY(e);
-    ProgressLine progress = progress_start(j->s);
-    for (int i = 0; e == OK && i < samples.n; i++) {
-        ArenaMark mark = arena_mark(j->scratch);
-        progress_show(&progress, samples.path[i], i, samples.n);
-        e = compare_sample(j, samples.path[i]);
-        arena_reset(j->scratch, mark);
-    }
-    progress_end(&progress);
-    return e;
+    j->loop.input = j->side[0].input;
+    j->loop.n_input = j->side[0].n_input;
+    TRY(samples_find(&j->loop, j->arena));
+    return samples_each(&j->loop, compare_sample, j);
 }
 
 static void add_row(Text *t, const Row *r)
@@ -199,6 +180,7 @@ static Err run_job(Job *j)
 static int compare(Arena *arena, const Settings *s)
 {
     Job j = { .s = s, .arena = arena, .scratch = arena_new() };
+    j.loop = (SampleLoop){ .s = s, .scratch = j.scratch };
     int code = EXIT_DONE;
     Err e = j.scratch ? OK : err_set(ERR_NOMEM, "out of memory");
     if (e == OK && !s->data == !s->random) e = err_set(ERR_ARG, "compare needs samples: --data DIR (or --random SEED, which says nothing about accuracy).");
@@ -208,7 +190,7 @@ static int compare(Arena *arena, const Settings *s)
     } else if (model_open(arena, s, s->argument[0], &j.side[0].m, &code) && model_open(arena, s, s->argument[1], &j.side[1].m, &code)) {
         e = run_job(&j);
         if (e != OK) code = console_error(arena, e, false);
-        if (e != OK && j.samples_failed) code = EXIT_SAMPLES;
+        if (e != OK && j.loop.failed) code = EXIT_SAMPLES;
     }
     for (int i = 0; i < 2; i++) {
         plan_cache_free(j.side[i].plans);

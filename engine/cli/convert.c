@@ -1,10 +1,8 @@
 /* `oneshot convert`: the same model, its tensors stored another way. */
 #include "engine/cli/console.h"
 #include "recipes/digest.h"
-#include <stddef.h>
 #include <string.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
     { "external-data", 0, OPTION_FLAG, FIELD(external_data), NULL, NULL, "tensors from 1 KiB on go to OUT.data beside it",
       "Move tensors of 1 KiB and more to a file beside the model, named like it with .data at the end. Models over 2 GiB are written so in any case." },
@@ -13,8 +11,8 @@ static const Option options[] = {
       "sparse: store initializers as sparse_initializer where that makes the file smaller (more than two thirds zeros in float32). dense: the other way round. "
       "ONNX Runtime expands sparse initializers when it loads them: the file gets smaller, its memory and speed stay the same." },
     { "force", 0, OPTION_FLAG, FIELD(force), NULL, NULL, "let OUT replace IN", "Let the output replace the model that is read." },
-    { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing", "Print nothing; warnings and errors remain." },
-    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+    ROW_QUIET,
+    ROW_HELP,
 };
 
 static Err weigh(const char *path, int64_t *bytes)

@@ -4,15 +4,13 @@
 #include "recipes/report.h"
 #include "recipes/report_layers.h"
 #include <math.h>
-#include <stddef.h>
 #include <string.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
     { "json", 0, OPTION_FILE, FIELD(json), "FILE|-", NULL, "the same as JSON; - is stdout, without the text",
       "Write the differences as JSON to FILE as well; - prints them instead of the text. docs/report.md describes it." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing: the exit code says it", "Print nothing; the exit code says whether the models differ." },
-    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+    ROW_HELP,
 };
 
 enum { T_NAME, T_STATUS, T_DTYPE, T_SHAPE, T_ELEMENTS, T_CHANGED, T_NEWLY_ZERO, T_NO_LONGER, T_MAX, T_NOTE, N_COLUMN };

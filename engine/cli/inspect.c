@@ -3,10 +3,8 @@
 #include "recipes/layers.h"
 #include "recipes/report_layers.h"
 #include <omp.h>
-#include <stddef.h>
 #include <string.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
     { "shape", 0, OPTION_WORDS, FIELD(shape), "NAME=SIZE", NULL, "a size that the file leaves open: batch=8, ids=1,128",
       "A number for a size that the file leaves open, to count multiply-adds: SYMBOL=128, or INPUT=1,3,224,224. Repeatable. Without it 1 is assumed for the "
@@ -15,8 +13,8 @@ static const Option options[] = {
       "Write everything as JSON to FILE as well; - prints it instead of the text. docs/report.md describes it." },
     { "verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, NULL, "list every weight, also in long models", "List every weight with its name, also in long models." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "no text", "Print no text; --json FILE, warnings and errors remain." },
-    { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
-    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+    ROW_THREADS,
+    ROW_HELP,
 };
 
 static const char *text_of(Arena *arena, const char *name)

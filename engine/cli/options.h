@@ -2,6 +2,7 @@
  * hidden `oneshot complete`), and a test compares the manual page with it, so that none of them can drift. */
 #pragma once
 #include "recipes/report_text.h"
+#include <stddef.h>
 
 typedef struct Words { const char **at; int n; } Words;      /* at ends with NULL; at is NULL while n is 0 */
 
@@ -29,6 +30,22 @@ typedef struct Option {
     const char *brief;                 /* its line on the screen of --help; NULL: there it is only named */
     const char *help;                  /* sentences for `oneshot help COMMAND` */
 } Option;
+
+/* Rows that commands share. */
+#define FIELD(name) offsetof(Settings, name)
+#define ROW_MODEL_TO_RUN \
+    { "model", 0, OPTION_FILE, FIELD(model), "FILE", NULL, "the ONNX model to run", "The ONNX model to run." }
+#define ROW_THREADS \
+    { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." }
+#define ROW_LIMITS \
+    { "memory-limit", 0, OPTION_SIZE, FIELD(memory_limit), "SIZE", NULL, "default: three quarters of the machine's", \
+      "How much memory the model may take, such as 500M or 8G; what needs more is refused before it is allocated. Default: three quarters of the machine's." }, \
+    { "time-limit", 0, OPTION_SECONDS, FIELD(time_limit), "S", NULL, "per sample; default: none", \
+      "How many seconds a sample may take. The clock is looked at before each operator and each turn of a loop. Default: no limit." }
+#define ROW_QUIET \
+    { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing", "Print nothing; warnings and errors remain." }
+#define ROW_HELP \
+    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." }
 
 typedef struct Command {
     const char *name;

@@ -1,18 +1,15 @@
 /* `oneshot run`: the model's outputs for samples. */
 #include "engine/list.h"
-#include "engine/cli/progress.h"
+#include "engine/cli/sample_loop.h"
 #include "engine/plan_cache.h"
 #include "onnx/file.h"
 #include "recipes/digest.h"
-#include "recipes/samples.h"
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
-    { "model", 0, OPTION_FILE, FIELD(model), "FILE", NULL, "the ONNX model to run", "The ONNX model to run." },
+    ROW_MODEL_TO_RUN,
     { "data", 0, OPTION_FILE, FIELD(data), "DIR", NULL, "samples: .npz, .npy, or test_data_set_N/input_0.pb",
       "One sample file or a folder of them: .npz (arrays named like the inputs, or arr_0, arr_1 ...), .npy (models with one input), or folders test_data_set_N "
       "with input_0.pb, input_1.pb ... The batch dimension may be missing." },
@@ -20,16 +17,13 @@ static const Option options[] = {
     { "format", 0, OPTION_CHOICE, FIELD(format), "FORM", "npz|pb", "npz: out-0000.npz (default); pb: output_0.pb ...",
       "npz: one file out-0000.npz a sample, arrays named like the outputs (NAME/0, NAME/1 ... of a sequence, NAME/keys and "
       "NAME/values of a map). pb: one folder test_data_set_0 a sample, with output_0.pb, output_1.pb ..." },
-    { "threads", 0, OPTION_COUNT, FIELD(threads), "N", NULL, "default: one for each processor", "How many threads to use. Default: one for each processor." },
-    { "memory-limit", 0, OPTION_SIZE, FIELD(memory_limit), "SIZE", NULL, "default: three quarters of the machine's",
-      "How much memory the model may take, such as 500M or 8G; what needs more is refused before it is allocated. Default: three quarters of the machine's." },
-    { "time-limit", 0, OPTION_SECONDS, FIELD(time_limit), "S", NULL, "per sample; default: none",
-      "How many seconds a sample may take. The clock is looked at before each operator and each turn of a loop. Default: no limit." },
-    { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "print nothing", "Print nothing; warnings and errors remain." },
-    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+    ROW_THREADS,
+    ROW_LIMITS,
+    ROW_QUIET,
+    ROW_HELP,
 };
 
-typedef struct Job { Model *m; const Settings *s; const Value **input; int n_input; PlanCache *plans; Plan *plan; Arena *scratch; bool samples_failed; } Job;
+typedef struct Job { Model *m; const Settings *s; PlanCache *plans; Plan *plan; Arena *scratch; SampleLoop loop; } Job;
 
 static Err make_folder(const char *path)
 {
@@ -117,44 +111,23 @@ static Err write_outputs(const Job *j, int sample)
     return OK;
 }
 
-static Err run_sample(Job *j, const char *path, int number)
+static Err run_sample(void *user, const Tensor *in, const char *path, int number)
 {
-    Tensor *in = arena_array(j->scratch, (size_t)j->n_input + 1, sizeof *in);
-    if (!in) return err_set(ERR_NOMEM, "out of memory");
-    Err e = sample_read(j->scratch, path, j->input, j->n_input, in);
-    j->samples_failed = e != OK && e != ERR_NOMEM;
-    TRY(e);
-    e = plan_cache_get(j->plans, in, &j->plan);
-    if (e == OK) e = plan_run(j->plan, in, j->n_input);
+    Job *j = user;
+    Err e = plan_cache_get(j->plans, in, &j->plan);
+    if (e == OK) e = plan_run(j->plan, in, j->loop.n_input);
     return e == OK ? write_outputs(j, number) : err_in(e, "sample '%s'", path);
-}
-
-static Err run_samples(Job *j, const Samples *samples, ProgressLine *progress)
-{
-    for (int i = 0; i < samples->n; i++) {
-        ArenaMark mark = arena_mark(j->scratch);
-        progress_show(progress, samples->path[i], i, samples->n);
-        TRY(run_sample(j, samples->path[i], i));
-        arena_reset(j->scratch, mark);
-    }
-    return OK;
 }
 
 static Err run_all(Job *j, Arena *arena)
 {
-    Samples samples;
-    Err e = samples_list(arena, j->s->data, &samples);
-    j->samples_failed = e == ERR_IO || e == ERR_ARG;
-    TRY(e);
-    TRY(check_outputs(j, samples.n));
+    TRY(samples_find(&j->loop, arena));
+    const int n = j->loop.samples.n;
+    TRY(check_outputs(j, n));
     TRY(make_folder(j->s->output));
-    ProgressLine progress = progress_start(j->s);
-    e = run_samples(j, &samples, &progress);
-    double seconds = seconds_now() - progress.start;
-    progress_end(&progress);
-    TRY(e);
+    TRY(samples_each(&j->loop, run_sample, j));
     Text t = { .arena = arena };
-    text_add(&t, "%d sample%s, %s each, outputs in %s\n", samples.n, samples.n == 1 ? "" : "s", seconds_short(seconds / samples.n).at, name_shown(arena, j->s->output));
+    text_add(&t, "%d sample%s, %s each, outputs in %s\n", n, n == 1 ? "" : "s", seconds_short(j->loop.seconds / n).at, name_shown(arena, j->s->output));
     return j->s->quiet ? OK : console_print(&t);
 }
 
@@ -164,13 +137,14 @@ static Err start(Job *j)
     PlanOptions o = { .threads = j->s->threads, .memory_limit = j->s->memory_limit, .seconds_limit = j->s->time_limit };
     TRY(ops_bind(j->m));
     TRY(plan_check(j->m));
-    TRY(plan_inputs(j->m, &j->input, &j->n_input));
-    return plan_cache_new(j->m, j->input, j->n_input, 0, &o, &j->plans);
+    TRY(plan_inputs(j->m, &j->loop.input, &j->loop.n_input));
+    return plan_cache_new(j->m, j->loop.input, j->loop.n_input, 0, &o, &j->plans);
 }
 
 static int run(Arena *arena, const Settings *s)
 {
     Job j = { .s = s, .scratch = arena_new() };
+    j.loop = (SampleLoop){ .s = s, .scratch = j.scratch };
     int code = EXIT_DONE;
     Err e = OK;
     if (!j.scratch) return console_error(arena, err_set(ERR_NOMEM, "out of memory"), false);
@@ -181,7 +155,7 @@ static int run(Arena *arena, const Settings *s)
         e = start(&j);
         if (e == OK) e = run_all(&j, arena);
         if (e != OK) code = console_error(arena, e, false);
-        if (e != OK && j.samples_failed) code = EXIT_SAMPLES;
+        if (e != OK && j.loop.failed) code = EXIT_SAMPLES;
     }
     plan_cache_free(j.plans);
     if (j.m) model_free(j.m);

@@ -4,12 +4,10 @@
 #include "recipes/report.h"
 #include "recipes/stamp.h"
 #include <omp.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
     { "model", 0, OPTION_FILE, FIELD(model), "FILE", NULL, "the ONNX model to prune",
       "The ONNX model to read. A file of another framework is answered with the lines that export it." },

@@ -4,9 +4,7 @@
 #include "recipes/report_table.h"
 #include <math.h>
 #include <omp.h>
-#include <stddef.h>
 
-#define FIELD(name) offsetof(Settings, name)
 static const Option options[] = {
     { "dry-run", 0, OPTION_FLAG, FIELD(dry_run), NULL, NULL, "measure and print, write nothing", "Measure and print, but do not keep the result." },
     { "output", 'o', OPTION_FILE, FIELD(output), "FILE", NULL, "default: below the user's cache folder",
@@ -14,7 +12,7 @@ static const Option options[] = {
     { "verbose", 'v', OPTION_FLAG, FIELD(verbose), NULL, NULL, "list every product that was timed",
       "List every product that was timed, and what the result says of it." },
     { "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL, "no text", "Print no text; warnings and errors remain." },
-    { "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this", "Print one screen of help and exit." },
+    ROW_HELP,
 };
 
 static void show_step(void *user, int done, int of) { progress_show(user, "Measuring products", done, of); }
