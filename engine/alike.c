@@ -113,7 +113,7 @@ int rows_order(const Weights *w, int k, void *memory, uint16_t *order)
 Err rows_alike(Plan *plan, Multiply *m, int *shared)
 {
     Packed *p = &m->packed;
-    const int rows = p->weights.rows, part_rows = m->part_chunks * p->chunk_rows;
+    const int rows = p->weights.rows, part_rows = m->shape.part_rows ? p->chunk_rows : m->part_chunks * p->chunk_rows;    /* areas begin at any chunk */
     uint16_t *order;
     void *memory;
     *shared = 0;

@@ -120,7 +120,10 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
 {
     const Packed *w = &m->packed;
     int k = packed_block_end(w, b) - b * w->block, rows = packed_chunk_rows(w, it->first_chunk + chunk);
-    size_t first = w->order ? 0 : (size_t)chunk * (size_t)w->chunk_rows, y = first * o->ld;
+    size_t first = (size_t)chunk * (size_t)w->chunk_rows;
+    if (w->order)                          /* heads count from the part's first row */
+        first -= ((size_t)it->first_row + first) % (size_t)w->part_rows;
+    size_t y = first * o->ld;
     const char *unit = packed_unit(w, (int)(it->group % w->groups), b, it->first_chunk + chunk);
     PanelOutput part = *o;
     part.bias = o->bias ? o->bias + first : NULL;

@@ -82,26 +82,46 @@ static void run(Model *m, const PlanInput *input, const Tensor *x, const PlanOpt
     if (plan_build(m, input, 1, options, plan) != OK || plan_run(*plan, x, 1) != OK) fail_msg("%s", err_text());
 }
 
-/* groups * rows channels of `size` x `size` pixels. */
-static void check_conv(int groups, int channels, int rows, int size, Random *r)
+/* groups * rows channels of `size` x `size` pixels out of a kernel of `width` x `width`; depthwise: such a convolution follows. */
+typedef struct Layer { int groups, channels, rows, size, width; double density; bool depthwise; } Layer;
+
+static void add_layers(Build *b, const Layer *l, const float *w, Random *r)
 {
-    const int outputs = groups * rows, k = channels * 9;
-    int *kind = calloc((size_t)outputs, sizeof *kind);
-    float *w = calloc((size_t)outputs * (size_t)k, sizeof *w), *data = calloc((size_t)(groups * channels * size * size), sizeof *data);
-    char in[64], weight[64], out[64], attributes[64];
-    for (int m = 0; m < outputs; m++) kind[m] = m / 4;
-    for (int g = 0; g < groups; g++) shuffle(kind + g * rows, rows, r);
-    fill(w, kind, outputs, k, 0.15, r);
-    for (int i = 0; i < groups * channels * size * size; i++) data[i] = random_float(r);
-    snprintf(in, sizeof in, "1,%d,%d,%d", groups * channels, size, size);
-    snprintf(weight, sizeof weight, "%d,%d,3,3", outputs, channels);
-    snprintf(out, sizeof out, "1,%d,%d,%d", outputs, size, size);
-    snprintf(attributes, sizeof attributes, "pads:is=1,1,1,1 group:i=%d", groups);
-    Build *b = build_new();
-    build_input(b, "x", DT_F32, in);
+    char weight[64], attributes[128], behind[64];
+    int outputs = l->groups * l->rows;
+    float *own = calloc((size_t)outputs * 9, sizeof *own);
+    for (int i = 0; i < outputs * 9; i++) own[i] = random_float(r);
+    snprintf(weight, sizeof weight, "%d,%d,%d,%d", outputs, l->channels, l->width, l->width);
+    snprintf(attributes, sizeof attributes, "pads:is=%d,%d,%d,%d group:i=%d", l->width / 2, l->width / 2, l->width / 2, l->width / 2, l->groups);
     build_init(b, "w", DT_F32, weight, w);
     build_node(b, "Conv", "x,w", "c", attributes);
-    build_node(b, "Sigmoid", "c", "y", NULL);
+    if (l->depthwise) {
+        snprintf(weight, sizeof weight, "%d,1,3,3", outputs);
+        snprintf(behind, sizeof behind, "pads:is=1,1,1,1 group:i=%d", outputs);
+        build_init(b, "own", DT_F32, weight, own);
+        build_node(b, "Conv", "c,own", "d", behind);
+    }
+    build_node(b, "Sigmoid", l->depthwise ? "d" : "c", "y", NULL);
+    free(own);
+}
+
+/* Whether a depthwise convolution took it over. */
+static bool check_layer(const Layer *l, Random *r)
+{
+    bool joined = false;
+    const int groups = l->groups, channels = l->channels, rows = l->rows, size = l->size, outputs = groups * rows, k = channels * l->width * l->width;
+    int *kind = calloc((size_t)outputs, sizeof *kind);
+    float *w = calloc((size_t)outputs * (size_t)k, sizeof *w), *data = calloc((size_t)(groups * channels * size * size), sizeof *data);
+    char in[64], out[64];
+    for (int m = 0; m < outputs; m++) kind[m] = m / 4;
+    for (int g = 0; g < groups; g++) shuffle(kind + g * rows, rows, r);
+    fill(w, kind, outputs, k, l->density, r);
+    for (int i = 0; i < groups * channels * size * size; i++) data[i] = random_float(r);
+    snprintf(in, sizeof in, "1,%d,%d,%d", groups * channels, size, size);
+    snprintf(out, sizeof out, "1,%d,%d,%d", outputs, size, size);
+    Build *b = build_new();
+    build_input(b, "x", DT_F32, in);
+    add_layers(b, l, w, r);
     build_output(b, "y", DT_F32, out);
     Bytes bytes = build_finish(b, 8, 20);
     Model *m;
@@ -113,7 +133,8 @@ static void check_conv(int groups, int channels, int rows, int size, Random *r)
     for (int threads = 1; threads <= 3; threads++) {
         Plan *plan;
         run(m, &input, &x, &(PlanOptions){ .threads = threads }, &plan);
-        assert_non_null(strstr(plan->step[0]->variant, "rows share theirs"));
+        assert_true(l->depthwise || strstr(plan->step[0]->variant, "rows share theirs"));
+        joined |= plan->step[0]->joined != NULL;
         const float *is = plan->out[0]->data, *wanted = dense->out[0]->data;
         for (int64_t i = 0; i < plan->out[0]->count; i++) assert_true(fabsf(is[i] - wanted[i]) <= 1e-5f);
         plan_free(plan);
@@ -124,19 +145,36 @@ static void check_conv(int groups, int channels, int rows, int size, Random *r)
     free(kind);
     free(w);
     free(data);
+    return joined;
 }
 
 static void test_products(void **state)
 {
     (void)state;
     Random r = { 9 };
-    check_conv(1, 40, 256, 14, &r);                            /* several panels */
-    check_conv(1, 64, 200, 7, &r);                             /* one: rows are cut into parts for threads */
-    check_conv(2, 40, 96, 9, &r);
+    const Layer layers[] = {
+        { 1, 40, 256, 14, 3, 0.15, false },                    /* several panels */
+        { 1, 64, 200, 7, 3, 0.15, false },                     /* one: rows are cut into parts for threads */
+        { 2, 40, 96, 9, 3, 0.15, false },
+    };
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) check_layer(&layers[i], &r);
+}
+
+/* What follows takes the rows in parts of its own. */
+static void test_joined(void **state)
+{
+    (void)state;
+    Random r = { 10 };
+    int joined = 0;
+    for (int rows = 128; rows <= 256; rows += 64)
+        for (int size = 40; size <= 64; size += 8)
+            for (int fifths = 1; fifths <= 3; fifths++) joined += check_layer(&(Layer){ 1, 32, rows, size, 1, fifths / 5.0, true }, &r);
+    assert_true(joined > 0);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_found), cmocka_unit_test(test_nothing_to_find), cmocka_unit_test(test_products) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_found), cmocka_unit_test(test_nothing_to_find), cmocka_unit_test(test_products),
+                                        cmocka_unit_test(test_joined) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
