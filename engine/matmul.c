@@ -29,7 +29,7 @@ void matmul_pack(const Matmul *p, const float *b, const PanelPart *part, float *
         p->kernels->transpose_f32(b + (size_t)part->n0 * p->b_column + (size_t)part->k0, p->b_column, part->n, rows, panel, (size_t)part->width);
         return;
     }
-    PanelWindow matrix = { p->b_row, 0, { 1, p->n }, { 1, p->n }, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0 } };
+    const PanelWindow matrix = panel_matrix(p->n, p->b_row);
     p->kernels->pack_f32(&matrix, b, part, panel);
 }
 

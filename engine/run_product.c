@@ -161,8 +161,7 @@ static Err left_prep(Plan *plan, Step *s, const MatMul *mm)
 {
     Columns *c;
     MultiplyShape shape = { .batch = (int)mm->products, .groups = 1, .k = (int)mm->k, .columns = mm->n, .weights = { s->in[0]->data, (size_t)mm->k, 1, (int)mm->m } };
-    shape.window = (PanelWindow){ .plane = (size_t)mm->n, .in = { 1, (int)mm->n }, .out = { 1, (int)mm->n }, .kernel = { 1, 1 }, .stride = { 1, 1 },
-                                  .dilation = { 1, 1 } };
+    shape.window = panel_matrix((int)mm->n, (size_t)mm->n);
     TRY(plan_array(plan, 1, sizeof *c, &c));
     TRY(columns_prepare(plan, s, &shape, c));
     s->state = c;

@@ -2,11 +2,11 @@
  * a row is 8 loads under a mask that is 0 where a tap leaves the image. Otherwise the columns are cut into runs that lie in one output row. */
 #include "kernels/lanes_avx2.inc"
 #include "kernels/levels.h"
+#include "kernels/runs.h"
 
 enum { MOST_TAPS = 64 };
 
 typedef struct Range { int lo, hi; } Range;
-typedef struct Run { int64_t image; int y, x, at, n; } Run;    /* n pixels from (y, x) of an image on are columns at ... of the panel */
 typedef struct Tap { int64_t shift; uint64_t mask; } Tap;      /* input - output position; the columns for which it lies inside the image */
 
 /* The lanes whose bit is set in the low byte of `bits`. */
@@ -14,21 +14,6 @@ static inline __m256i lanes_of(uint64_t bits)
 {
     const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     return _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), lane), lane);
-}
-
-static int runs_of(const PanelWindow *g, const PanelPart *p, Run *run)
-{
-    int64_t pixels = (int64_t)g->out[0] * g->out[1], image = p->n0 / pixels, pixel = p->n0 % pixels;
-    int count = 0, y = (int)(pixel / g->out[1]), x = (int)(pixel % g->out[1]);
-    for (int at = 0; at < p->n; at += run[count++].n, y++, x = 0) {
-        if (y == g->out[0]) {
-            y = 0;
-            image++;
-        }
-        int n = g->out[1] - x < p->n - at ? g->out[1] - x : p->n - at;
-        run[count] = (Run) { image, y, x, at, n };
-    }
-    return count;
 }
 
 static inline int64_t ceil_divide(int64_t a, int b)

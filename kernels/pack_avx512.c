@@ -5,27 +5,15 @@
  * output as wide as the input, all columns of an image have one distance and are one run. */
 #include "kernels/lanes_avx512.inc"
 #include "kernels/levels.h"
+#include "kernels/runs.h"
 #include <string.h>
 
 enum { VECTORS = PANEL_COLUMNS / LANES, MOST_TAPS = 64, WIDEST = 16, MOST_LOADS = VECTORS + PANEL_COLUMNS, GROUP = 6 };
 
-/* Columns at ... at + n - 1 of the panel: pixels from (y, x) on. first: where column 0 would read tap (0, 0), if it lay in this row. */
-typedef struct Run { int at, n, y, x; int64_t first; } Run;
-
-static int runs_of(const PanelWindow *g, const PanelPart *p, Run *run)
+/* Where column 0 of the panel would read tap (0, 0), if it lay in the run's row. */
+static int64_t first_of(const PanelWindow *g, const Run *r)
 {
-    int64_t pixels = (int64_t)g->out[0] * g->out[1], image = p->n0 / pixels, pixel = p->n0 % pixels;
-    int count = 0, y = (int)(pixel / g->out[1]), x = (int)(pixel % g->out[1]);
-    for (int at = 0; at < p->n; at += run[count++].n, x = 0, y++) {
-        if (y == g->out[0]) {
-            y = 0;
-            image++;
-        }
-        int n = g->out[1] - x < p->n - at ? g->out[1] - x : p->n - at;
-        run[count] = (Run) { at, n, y, x, 0 };
-        run[count].first = image * (int64_t)g->image + ((int64_t)y * g->stride[0] - g->pad[0]) * g->in[1] + ((int64_t)x - at) * g->stride[1] - g->pad[1];
-    }
-    return count;
+    return r->image * (int64_t)g->image + ((int64_t)r->y * g->stride[0] - g->pad[0]) * g->in[1] + ((int64_t)r->x - r->at) * g->stride[1] - g->pad[1];
 }
 
 static uint64_t bits(int at, int n)
@@ -167,6 +155,7 @@ INLINE void pack_unit_stride(const Job *j, const int vectors)
 
 static void shifts_of(const PanelWindow *g, const Run *run, int runs, Shifts *s)
 {
+    const int64_t first = first_of(g, run);
     uint64_t rows[MOST_TAPS], columns[MOST_TAPS];
     memset(rows, 0, (size_t)g->kernel[0] * sizeof *rows);
     memset(columns, 0, (size_t)g->kernel[1] * sizeof *columns);
@@ -176,7 +165,7 @@ static void shifts_of(const PanelWindow *g, const Run *run, int runs, Shifts *s)
     }
     for (int t = 0; t < g->kernel[0] * g->kernel[1]; t++) {
         int ky = t / g->kernel[1], kx = t % g->kernel[1];
-        s->at[t] = run->first + (int64_t)ky * g->dilation[0] * g->in[1] + (int64_t)kx * g->dilation[1];
+        s->at[t] = first + (int64_t)ky * g->dilation[0] * g->in[1] + (int64_t)kx * g->dilation[1];
         s->mask[t] = rows[ky] & columns[kx];
     }
 }
@@ -209,7 +198,7 @@ static int loads_of(const PanelWindow *g, const PanelPart *p, const Run *run, Lo
     for (int v = 0, i = 0; v * LANES < p->n; v++) {
         for (; run[i].n && run[i].at < (v + 1) * LANES; i++) {
             Load *l = &load[count++];
-            *l = (Load) { .first = run[i].first + (int64_t)v * LANES * g->stride[1], .vector = v };
+            *l = (Load) { .first = first_of(g, &run[i]) + (int64_t)v * LANES * g->stride[1], .vector = v };
             for (int ky = 0; ky < g->kernel[0]; ky++) l->rows |= (uint64_t)row_inside(g, &run[i], ky) << ky;
             for (int kx = g->kernel[1] - 1; kx >= 0; kx--) {
                 uint32_t inside = (uint16_t)(columns_inside(g, &run[i], kx) >> v * LANES);
@@ -305,7 +294,7 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
     float *to[VECTORS];
     int runs = runs_of(g, p, run);
     bool one = true;
-    for (int i = 1; i < runs; i++) one &= run[i].first == run[0].first;
+    for (int i = 1; i < runs; i++) one &= first_of(g, &run[i]) == first_of(g, run);
     for (int v = 0; v < VECTORS; v++) to[v] = panel + (size_t)(v * LANES / p->width * p->width) * (size_t)(p->k1 - p->k0) + v * LANES % p->width;
     run[runs].n = 0;
     if (g->stride[1] == 2) {

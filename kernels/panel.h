@@ -33,6 +33,12 @@ typedef struct PanelWindow {
     int in[2], out[2], kernel[2], stride[2], dilation[2], pad[2];   /* along height and width; pad before the first pixel, any sign */
 } PanelWindow;
 
+/* The columns of a matrix whose rows are `pitch` apart, or pixels that are not to be told apart. */
+static inline PanelWindow panel_matrix(int columns, size_t pitch)
+{
+    return (PanelWindow) { .plane = pitch, .in = { 1, columns }, .out = { 1, columns }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } };
+}
+
 /* Which part of X to pack: rows k0 ... k1 - 1 of columns n0 ... n0 + n - 1, in tiles of `width` columns. */
 typedef struct PanelPart {
     int k0, k1;

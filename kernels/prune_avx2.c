@@ -1,6 +1,7 @@
 /* Selection and masking of magnitudes with AVX2: 8 elements a step. Magnitudes are below 2^31, so the signed compare of the instruction set serves once
  * "m >= limit" is written "m > limit - 1": limit 0 becomes -1 (all pass), limit 2^31 the largest magnitude (none does). */
 #include "kernels/levels.h"
+#include "kernels/prune.h"
 #include <immintrin.h>
 
 /* compact[mask]: the numbers of the lanes whose bit is set in mask, as nibbles from the low end: the permutation that moves them to the front. */
@@ -119,10 +120,7 @@ static float dot_f32(const float *x, const float *y, size_t n)
     _mm256_storeu_ps(s + 8, b);
     for (; i < n; i++)
         s[i % 16] += x[i] * y[i];
-    for (int half = 8; half > 0; half /= 2)
-        for (int j = 0; j < half; j++)
-            s[j] += s[j + half];
-    return s[0];
+    return sum_of_16(s);
 }
 
 void prune_avx2(Kernels *k)

@@ -1,5 +1,6 @@
 /* Selection and masking of magnitudes with AVX-512: 16 elements a step, compares give masks, compress gives the collected ones in order. */
 #include "kernels/levels.h"
+#include "kernels/prune.h"
 #include <immintrin.h>
 
 static inline __m512i magnitude(__m512i x)
@@ -86,10 +87,7 @@ static float dot_f32(const float *x, const float *y, size_t n)
     }
     float s[16];
     _mm512_storeu_ps(s, sum);
-    for (int half = 8; half > 0; half /= 2)
-        for (int j = 0; j < half; j++)
-            s[j] += s[j + half];
-    return s[0];
+    return sum_of_16(s);
 }
 
 void prune_avx512(Kernels *k)

@@ -1,6 +1,7 @@
 /* Selection and masking of magnitudes with NEON: 4 elements a step. There is no cheap compress, so elements inside the bracket are collected one by one;
  * they are rare by design and most steps see none. */
 #include "kernels/levels.h"
+#include "kernels/prune.h"
 #include <arm_neon.h>
 
 static inline uint32x4_t magnitude(uint32x4_t x)
@@ -77,10 +78,7 @@ static float dot_f32(const float *x, const float *y, size_t n)
         vst1q_f32(s + 4 * j, sum[j]);
     for (; i < n; i++)
         s[i % 16] += x[i] * y[i];
-    for (int half = 8; half > 0; half /= 2)
-        for (int j = 0; j < half; j++)
-            s[j] += s[j + half];
-    return s[0];
+    return sum_of_16(s);
 }
 
 void prune_neon(Kernels *k)

@@ -1,5 +1,6 @@
 /* Selection and masking of magnitudes: the loops that define the entries. */
 #include "kernels/levels.h"
+#include "kernels/prune.h"
 
 static size_t count_below_f32(const uint32_t *x, size_t n, uint32_t limit)
 {
@@ -38,10 +39,7 @@ static float dot_f32(const float *x, const float *y, size_t n)
     float s[16] = { 0 };
     for (size_t i = 0; i < n; i++)
         s[i % 16] += x[i] * y[i];
-    for (int half = 8; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            s[i] += s[i + half];
-    return s[0];
+    return sum_of_16(s);
 }
 
 void prune_scalar(Kernels *k)

@@ -11,6 +11,7 @@ static inline int64_t round_up(int64_t n, int64_t step) { return pieces_in(n, st
 static inline int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
 static inline int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int least(int64_t a, int b) { return (int)lesser(a, b); }
 static inline int64_t bounded(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
 

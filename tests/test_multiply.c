@@ -45,7 +45,7 @@ static void test_choice(void **state)
         float w[100 * 10];
         for (int i = 0; i < 1000; i++)
             w[i] = i % 10 < zeros ? 0 : 1;
-        MultiplyShape s = { .window = { 10, 0, { 1, 10 }, { 1, 10 }, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0 } }, .batch = 1, .groups = 1, .k = 10, .columns = 10,
+        MultiplyShape s = { .window = panel_matrix(10, 10), .batch = 1, .groups = 1, .k = 10, .columns = 10,
                             .weights = { w, 10, 1, 100 } };
         Multiply m;
         multiply_plan(&s, kernels_best(), 1, MULTIPLY_AUTO, &m);
