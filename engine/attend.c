@@ -48,20 +48,8 @@ static void keys_of_block(const Attend *a, const Block *b, int64_t keys[2])
     keys[1] = a->total;
 }
 
-#define REAL float
-#define NAME(x) x##_f32
-#define FN(x) x##f
-#include "engine/loops_attend.inc"
-#undef REAL
-#undef NAME
-#undef FN
-#define REAL double
-#define NAME(x) x##_f64
-#define FN(x) x
-#include "engine/loops_attend.inc"
-#undef REAL
-#undef NAME
-#undef FN
+#define LOOPS "engine/loops_attend.inc"
+#include "engine/reals.inc"
 
 static Layout layout_of(const Attend *a)
 {

@@ -127,8 +127,8 @@ typedef struct Rotary {
 static Err position_of(const Rotary *r, int64_t b, int64_t i, int64_t *at)
 {
     int64_t p = r->positions ? 0 : b * r->size[2] + i;
-    if (r->one_position) { elements_to_i64(r->positions->dtype, r->positions->data, 0, 1, &p); p += i; }
-    else if (r->positions) elements_to_i64(r->positions->dtype, r->positions->data, b * r->size[2] + i, 1, &p);
+    if (r->one_position) { p = whole_at(r->positions, 0); p += i; }
+    else if (r->positions) p = whole_at(r->positions, b * r->size[2] + i);
     int64_t rows = r->cosines->count / (r->turned / 2);
     if (p < 0 || p >= rows) return err_set(ERR_ARG, "Position %lld is beyond the %lld of the tables.", (long long)p, (long long)rows);
     *at = p * (r->turned / 2);

@@ -135,8 +135,7 @@ static void divide_all(const Plan *plan, Buffer *y, int by)
         return;
     }
     for (int64_t i = 0; i < y->count; i++) {
-        double v;
-        elements_to_f64(y->dtype, y->data, i, 1, &v);
+        double v = number_at(y, i);
         v *= scale;
         elements_from_f64(y->dtype, &v, 1, y->data, i);
     }

@@ -39,7 +39,7 @@ static int64_t order(const float *score, int64_t n, double threshold, bool all, 
 static double number(const Step *s, int i, double otherwise)
 {
     double v = otherwise;
-    if (i < s->n_in && s->in[i] && s->in[i]->count) elements_to_f64(s->in[i]->dtype, s->in[i]->data, 0, 1, &v);
+    if (i < s->n_in && s->in[i] && s->in[i]->count) v = number_at(s->in[i], 0);
     return v;
 }
 

@@ -172,7 +172,7 @@ static Err loop_run(Plan *plan, Step *s)
     t->n_grown = t->body->n_out - 1 - t->n_state;
     int64_t limit = INT64_MAX, i = 0, *number;
     uint8_t *condition;
-    if (s->in[0]) elements_to_i64(s->in[0]->dtype, s->in[0]->data, 0, 1, &limit);
+    if (s->in[0]) limit = whole_at(s->in[0], 0);
     TRY(buffer_set(t->in[0], DT_I64, &(Shape){ 0 }));
     TRY(buffer_set(t->in[1], DT_BOOL, &(Shape){ 0 }));
     TRY(plan_array(plan, 1, sizeof *number, &number));

@@ -12,16 +12,8 @@
 #include "engine/widen.h"
 #include "engine/window.h"
 
-#define REAL float
-#define NAME(x) x##_f32
-#include "engine/loops_conv.inc"
-#undef REAL
-#undef NAME
-#define REAL double
-#define NAME(x) x##_f64
-#include "engine/loops_conv.inc"
-#undef REAL
-#undef NAME
+#define LOOPS "engine/loops_conv.inc"
+#include "engine/reals.inc"
 #define REAL int32_t
 #define NAME(x) x##_i32
 #include "engine/loops_conv.inc"

@@ -11,16 +11,8 @@
 #include "engine/widen.h"
 #include "kernels/whole.h"
 
-#define REAL float
-#define NAME(x) x##_f32
-#include "engine/loops_deconv.inc"
-#undef REAL
-#undef NAME
-#define REAL double
-#define NAME(x) x##_f64
-#include "engine/loops_deconv.inc"
-#undef REAL
-#undef NAME
+#define LOOPS "engine/loops_deconv.inc"
+#include "engine/reals.inc"
 
 #define RUN(T, SUFFIX) \
     static Err conv_transpose_run_##SUFFIX(Plan *plan, Step *s) \
@@ -147,8 +139,7 @@ static Err deconv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
         memcpy(copy, w, s->in[1]->bytes);
         d->w = copy;
     } else d->rows = (size_t)c->group * (size_t)rows * (size_t)pixels;
-    MultiplyShape shape = { .window = { (size_t)pixels, .in = { 1, pixels }, .out = { 1, pixels }, .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } },
-                            .batch = 1, .groups = (int)c->group, .k = (int)c->channels, .columns = pixels };
+    MultiplyShape shape = { .window = panel_matrix(pixels, (size_t)pixels), .batch = 1, .groups = (int)c->group, .k = (int)c->channels, .columns = pixels };
     s->scratch_bytes = to_line((d->rows + d->line * (size_t)plan->threads) * sizeof(float));        /* what follows is aligned */
     if (!d->w) {
         TRY(group_weights(plan, c, w, rows, &shape.weights));

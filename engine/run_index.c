@@ -4,12 +4,12 @@
 #include "engine/element.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
+#include "engine/walk.h"
+#include "kernels/whole.h"
 
 static Err index_at(const Buffer *index, int64_t i, int64_t size, int64_t *out)
 {
-    int64_t v;
-    elements_to_i64(index->dtype, index->data, i, 1, &v);
-    return index_of(v, size, out);
+    return index_of(whole_at(index, i), size, out);
 }
 
 static Err whole_indices(const Step *s, const Buffer *b) { return dtype_is_whole(b->dtype) ? OK : step_refuse(s, "indices", b); }
@@ -100,7 +100,7 @@ static Err gather_each_run(Plan *plan, Step *s)
     TRY(rows_of(s, &r));
     for (int64_t row = 0; row < r.rows; row++)
         for (int64_t first = 0; first < r.n; first += CHUNK) {
-            int64_t n = r.n - first < CHUNK ? r.n - first : CHUNK;
+            int64_t n = lesser(r.n - first, CHUNK);
             TRY(row_offsets(&r, row, first, n, at));
             pick_elements(r.x->data, at, n, (char *)s->out[0]->data + (size_t)(row * r.n + first) * size, size);
         }
@@ -137,16 +137,12 @@ static void place(const Buffer *y, const int64_t *at, const Buffer *update, int6
     }
     for (int64_t i = 0; i < n; i++) {
         if (dtype_is_whole(y->dtype)) {
-            int64_t v, u;
-            elements_to_i64(y->dtype, y->data, at[i], 1, &v);
-            elements_to_i64(y->dtype, update->data, first + i, 1, &u);
+            int64_t v = whole_at(y, at[i]), u = whole_at(update, first + i);
             bool above = y->dtype == DT_U64 ? (uint64_t)u > (uint64_t)v : u > v;
             v = how == '+' ? (int64_t)((uint64_t)v + (uint64_t)u) : how == '*' ? (int64_t)((uint64_t)v * (uint64_t)u) : above == (how == '>') ? u : v;
             elements_from_i64(y->dtype, &v, 1, y->data, at[i]);
         } else {
-            double v, u;
-            elements_to_f64(y->dtype, y->data, at[i], 1, &v);
-            elements_to_f64(y->dtype, update->data, first + i, 1, &u);
+            double v = number_at(y, at[i]), u = number_at(update, first + i);
             v = how == '+' ? v + u : how == '*' ? v * u : u != u || (how == '>' ? u > v : u < v) ? u : v;
             elements_from_f64(y->dtype, &v, 1, y->data, at[i]);
         }
@@ -170,7 +166,7 @@ static Err scatter_run(Plan *plan, Step *s)
     memcpy(y->data, s->in[0]->data, y->bytes);
     for (int64_t row = 0; row < r.rows; row++)
         for (int64_t first = 0; first < r.n; first += CHUNK) {
-            int64_t n = r.n - first < CHUNK ? r.n - first : CHUNK;
+            int64_t n = lesser(r.n - first, CHUNK);
             TRY(row_offsets(&r, row, first, n, at));
             place(y, at, s->in[2], row * r.n + first, n, how);
         }
@@ -235,7 +231,7 @@ static Err gather_nd_run(Plan *plan, Step *s)
     TRY(slices_of(s, (int)attr_i(s->node, "batch_dims", 0), &c));
     size_t size = element_size(x->dtype), bytes = (size_t)c.inner * size;
     for (int64_t first = 0; first < c.count; first += CHUNK) {
-        int64_t n = c.count - first < CHUNK ? c.count - first : CHUNK;
+        int64_t n = lesser(c.count - first, CHUNK);
         char *to = (char *)s->out[0]->data + (size_t)first * bytes;
         for (int64_t i = 0; i < n; i++) TRY(slice_at(&c, first + i, &at[i]));
         if (c.inner == 1) pick_elements(x->data, at, n, to, size);
@@ -265,7 +261,7 @@ static Err scatter_nd_run(Plan *plan, Step *s)
         int64_t start, at[CHUNK];
         TRY(slice_at(&c, i, &start));
         for (int64_t first = 0; first < c.inner; first += CHUNK) {
-            int64_t n = c.inner - first < CHUNK ? c.inner - first : CHUNK;
+            int64_t n = lesser(c.inner - first, CHUNK);
             for (int64_t k = 0; k < n; k++) at[k] = start + first + k;
             place(y, at, s->in[2], i * c.inner + first, n, how);
         }
@@ -284,23 +280,16 @@ Err scatter_nd_prep(Plan *plan, Step *s)
 }
 
 /* NonZero: coordinates of the elements that are not 0, one column each. */
-static bool is_zero(const Buffer *x, int64_t i)
-{
-    double v;
-    elements_to_f64(x->dtype, x->data, i, 1, &v);
-    return v == 0;
-}
-
 static Err nonzero_run(Plan *plan, Step *s)
 {
     const Buffer *x = s->in[0];
     int64_t n = 0, column = 0;
-    for (int64_t i = 0; i < x->count; i++) n += !is_zero(x, i);
+    for (int64_t i = 0; i < x->count; i++) n += number_at(x, i) != 0;
     int rank = x->shape.rank;
     TRY(step_output(plan, s, 0, DT_I64, &(Shape){ 2, { rank, n } }));
     int64_t *y = s->out[0]->data;
     for (int64_t i = 0; i < x->count; i++) {
-        if (is_zero(x, i)) continue;
+        if (number_at(x, i) == 0) continue;
         int64_t rest = i;
         for (int k = rank - 1; k >= 0; k--) {
             y[k * n + column] = rest % x->shape.dim[k];
@@ -325,20 +314,21 @@ static Err compress_run(Plan *plan, Step *s)
     const uint8_t *keep = c->data;
     Shape y = { 1, { 0 } };
     int axis = 0;
-    bool flat = !node_attr(s->node, "axis");
-    if (!flat) TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
-    int64_t n = flat ? x->count : x->shape.dim[axis], outer = flat ? 1 : shape_span(&x->shape, 0, axis), taken = 0, at = 0;
-    size_t inner = (size_t)(flat ? 1 : shape_span(&x->shape, axis + 1, x->shape.rank)) * element_size(x->dtype);
-    if (c->count < n) n = c->count;
+    Axis a = { 1, x->count, 1 };
+    if (node_attr(s->node, "axis")) {
+        TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
+        a = axis_around(&x->shape, axis, axis + 1);
+        y = x->shape;
+    }
+    int64_t n = lesser(a.n, c->count), taken = 0, at = 0;
+    size_t inner = (size_t)a.inner * element_size(x->dtype);
     for (int64_t i = 0; i < n; i++) taken += keep[i] != 0;
-    int64_t size = flat ? x->count : x->shape.dim[axis];
-    if (!flat) y = x->shape;
-    y.dim[flat ? 0 : axis] = taken;
+    y.dim[axis] = taken;
     TRY(step_output(plan, s, 0, x->dtype, &y));
     for (int64_t i = 0; i < n; i++) {
         if (!keep[i]) continue;
-        for (int64_t o = 0; o < outer; o++)
-            memcpy((char *)s->out[0]->data + (size_t)(o * taken + at) * inner, (const char *)x->data + (size_t)(o * size + i) * inner, inner);
+        for (int64_t o = 0; o < a.outer; o++)
+            memcpy((char *)s->out[0]->data + (size_t)(o * taken + at) * inner, (const char *)x->data + (size_t)(o * a.n + i) * inner, inner);
         at++;
     }
     return OK;
@@ -357,9 +347,8 @@ static Err one_hot_run(Plan *plan, Step *s)
 {
     const Buffer *index = s->in[0], *values = s->in[2];
     int axis = 0;
-    double given;
+    double given = number_at(s->in[1], 0);
     size_t size = element_size(values->dtype);
-    elements_to_f64(s->in[1]->dtype, s->in[1]->data, 0, 1, &given);
     Shape y = { .rank = index->shape.rank + 1 };
     if (!(given >= 0 && given < 0x1p40) || y.rank > MAX_RANK) return err_set(ERR_SHAPE, "OneHot has a depth of %g.", given);
     int64_t depth = (int64_t)given;
@@ -369,8 +358,7 @@ static Err one_hot_run(Plan *plan, Step *s)
     int64_t inner = shape_span(&y, axis + 1, y.rank);
     repeat_element(s->out[0]->data, values->data, s->out[0]->count, size);
     for (int64_t i = 0; i < index->count && depth; i++) {
-        double v;
-        elements_to_f64(index->dtype, index->data, i, 1, &v);
+        double v = number_at(index, i);
         int64_t hot = fabs(v) < 0x1p40 ? (int64_t)v : -1 - depth;     /* what is no index is out of range */
         if (hot < 0) hot += depth;
         if (hot >= 0 && hot < depth)
@@ -397,8 +385,7 @@ static Err reverse_sequence_run(Plan *plan, Step *s)
     size_t bytes = (size_t)inner * element_size(x->dtype);
     (void)plan;
     for (int64_t i = 0; i < x->shape.dim[0] * columns; i++) {
-        int64_t at[2] = { i / columns, i % columns }, b = at[batch_axis], t = at[time_axis], length;
-        elements_to_i64(s->in[1]->dtype, s->in[1]->data, b, 1, &length);
+        int64_t at[2] = { i / columns, i % columns }, t = at[time_axis], length = whole_at(s->in[1], at[batch_axis]);
         if (length < 0 || length > x->shape.dim[time_axis]) return err_set(ERR_ARG, "A sequence length of %lld does not fit.", (long long)length);
         at[time_axis] = t < length ? length - 1 - t : t;
         memcpy((char *)s->out[0]->data + (size_t)i * bytes, (const char *)x->data + (size_t)(at[0] * columns + at[1]) * bytes, bytes);

@@ -37,7 +37,7 @@ static Err fetch(Plan *plan, const Node *n, const char *name)
 
 static const Span *string_at(const Column *c, int64_t i) { return c->strings ? &c->strings[i] : (const Span *)c->tensor->data + i; }
 
-static double number_at(const Column *c, int64_t i)
+static double key_number(const Column *c, int64_t i)
 {
     double v = (double)i;
     if (c->ints) return (double)c->ints[i];
@@ -53,9 +53,9 @@ static int64_t find(const Column *key, const Buffer *x, int64_t i)
 {
     double v = 0;
     const Span *text = x->dtype == DT_STRING ? (const Span *)x->data + i : NULL;
-    if (!text) elements_to_f64(x->dtype, x->data, i, 1, &v);
+    if (!text) v = number_at(x, i);
     for (int64_t k = 0; k < key->n; k++) {
-        if (text ? same_string(text, string_at(key, k)) : number_at(key, k) == v || (v != v && number_at(key, k) != number_at(key, k))) return k;
+        if (text ? same_string(text, string_at(key, k)) : key_number(key, k) == v || (v != v && key_number(key, k) != key_number(key, k))) return k;
     }
     return -1;
 }
@@ -70,7 +70,7 @@ static Err label_run(Plan *plan, Step *s)
         int64_t at = find(&t->key, x, i);
         const Column *from = at < 0 ? &t->otherwise : &t->value;
         if (y->dtype == DT_STRING) { ((Span *)y->data)[i] = *string_at(from, at < 0 ? 0 : at); continue; }
-        double v = number_at(from, at < 0 ? 0 : at);
+        double v = key_number(from, at < 0 ? 0 : at);
         elements_from_f64(y->dtype, &v, 1, y->data, i);
     }
     return OK;

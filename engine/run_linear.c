@@ -8,13 +8,6 @@
 #include "engine/run_ops.h"
 #include "engine/walk.h"
 
-static double number(const Buffer *b, int64_t i)
-{
-    double v;
-    elements_to_f64(b->dtype, b->data, i, 1, &v);
-    return v;
-}
-
 static Err all_float(const Step *s)
 {
     for (int i = 0; i < s->n_in; i++) if (s->in[i] && !dtype_is_float(s->in[i]->dtype)) return step_refuse(s, "input", s->in[i]);
@@ -36,26 +29,26 @@ static void linear_token(const Step *s, const Linear *l, const int64_t at[3], do
     int64_t token = at[0] * l->length + at[1], g = at[2];
     for (int64_t d = 0; d < l->size && l->gated; d++) {
         bool each = l->decays != l->kv_heads;
-        double decay = exp(number(s->in[4], token * l->decays + (each ? g * l->size + d : g)));
+        double decay = exp(number_at(s->in[4], token * l->decays + (each ? g * l->size + d : g)));
         for (int64_t m = 0; m < l->value_size; m++) state[d * l->value_size + m] *= decay;
     }
     const int64_t k = (token * l->kv_heads + g) * l->size;
     for (int64_t m = 0; m < l->value_size; m++) {
-        v[m] = number(s->in[2], (token * l->kv_heads + g) * l->value_size + m);
+        v[m] = number_at(s->in[2], (token * l->kv_heads + g) * l->value_size + m);
         if (!l->delta) continue;
-        double seen = 0, beta = number(s->in[5], token * l->betas + (l->betas > 1 ? g : 0));
-        for (int64_t d = 0; d < l->size; d++) seen += state[d * l->value_size + m] * number(s->in[1], k + d);
+        double seen = 0, beta = number_at(s->in[5], token * l->betas + (l->betas > 1 ? g : 0));
+        for (int64_t d = 0; d < l->size; d++) seen += state[d * l->value_size + m] * number_at(s->in[1], k + d);
         v[m] = beta * (v[m] - seen);
     }
     for (int64_t d = 0; d < l->size; d++) {
-        double key = number(s->in[1], k + d);
+        double key = number_at(s->in[1], k + d);
         for (int64_t m = 0; m < l->value_size; m++) state[d * l->value_size + m] += key * v[m];
     }
     int64_t share = l->heads / l->kv_heads;
     for (int64_t h = g * share; h < (g + 1) * share; h++)
         for (int64_t m = 0; m < l->value_size; m++) {
             double sum = 0;
-            for (int64_t d = 0; d < l->size; d++) sum += number(s->in[0], (token * l->heads + h) * l->size + d) * state[d * l->value_size + m];
+            for (int64_t d = 0; d < l->size; d++) sum += number_at(s->in[0], (token * l->heads + h) * l->size + d) * state[d * l->value_size + m];
             sum *= l->scale;
             elements_from_f64(s->out[0]->dtype, &sum, 1, s->out[0]->data, (token * l->heads + h) * l->value_size + m);
         }
@@ -114,8 +107,8 @@ Err linear_attention_prep(Plan *plan, Step *s)
 /* Element i of channel c, state first. */
 static double causal_at(const Step *s, int64_t c, int64_t i, int64_t taps)
 {
-    if (i >= taps - 1) return number(s->in[0], c * s->in[0]->shape.dim[2] + i - taps + 1);
-    return s->in[3] ? number(s->in[3], c * (taps - 1) + i) : 0;
+    if (i >= taps - 1) return number_at(s->in[0], c * s->in[0]->shape.dim[2] + i - taps + 1);
+    return s->in[3] ? number_at(s->in[3], c * (taps - 1) + i) : 0;
 }
 
 static Err causal_run(Plan *plan, Step *s)
@@ -127,8 +120,8 @@ static Err causal_run(Plan *plan, Step *s)
     for (int64_t c = 0; c < channels; c++) {
         int64_t w = c % x->dim[1];
         for (int64_t i = 0; i < length; i++) {
-            double sum = s->in[2] ? number(s->in[2], w) : 0;
-            for (int64_t k = 0; k < taps; k++) sum += number(s->in[1], w * taps + k) * causal_at(s, c, i + k, taps);
+            double sum = s->in[2] ? number_at(s->in[2], w) : 0;
+            for (int64_t k = 0; k < taps; k++) sum += number_at(s->in[1], w * taps + k) * causal_at(s, c, i + k, taps);
             if (silu) sum /= 1 + exp(-sum);
             elements_from_f64(s->out[0]->dtype, &sum, 1, s->out[0]->data, c * length + i);
         }
@@ -208,7 +201,7 @@ static Err cache_run(Plan *plan, Step *s)
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < n; i++) {
             int64_t at = 0;
-            if (index) elements_to_i64(index->dtype, index->data, o / (outer / samples), 1, &at);
+            if (index) at = whole_at(index, o / (outer / samples));
             at += i;
             if (attr_s_is(s->node, "mode", "circular", false)) at = (at % size + size) % size;
             if (at < 0 || at >= size) return err_set(ERR_ARG, "Row %lld is beyond the %lld of the cache.", (long long)at, (long long)size);

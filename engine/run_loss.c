@@ -6,19 +6,12 @@
 #include "engine/run_ops.h"
 #include "engine/walk.h"
 
-static double load(const Buffer *x, int64_t i)
-{
-    double v;
-    elements_to_f64(x->dtype, x->data, i, 1, &v);
-    return v;
-}
-
 /* max + log(sum exp(x - max)) over the classes of one row */
 static double log_sum(const Buffer *x, int64_t at, int64_t classes, int64_t inner)
 {
     double most = -INFINITY, sum = 0;
-    for (int64_t c = 0; c < classes; c++) most = fmax(most, load(x, at + c * inner));
-    for (int64_t c = 0; c < classes; c++) sum += exp(load(x, at + c * inner) - most);
+    for (int64_t c = 0; c < classes; c++) most = fmax(most, number_at(x, at + c * inner));
+    for (int64_t c = 0; c < classes; c++) sum += exp(number_at(x, at + c * inner) - most);
     return most + log(sum);
 }
 
@@ -34,15 +27,15 @@ static Err loss_run(Plan *plan, Step *s)
         int64_t t, at = i / inner * classes * inner + i % inner;
         double shift = softmax ? log_sum(x, at, classes, inner) : 0;
         for (int64_t c = 0; log_p && c < classes; c++) {
-            double v = load(x, at + c * inner) - shift;
+            double v = number_at(x, at + c * inner) - shift;
             elements_from_f64(log_p->dtype, &v, 1, log_p->data, at + c * inner);
         }
-        elements_to_i64(target->dtype, target->data, i, 1, &t);
+        t = whole_at(target, i);
         double loss = 0;
         if (t != ignored) {
             if (t < 0 || t >= classes) return err_set(ERR_ARG, "The class %lld does not exist among %lld.", (long long)t, (long long)classes);
-            double w = weight ? load(weight, t) : 1;
-            loss = -w * (load(x, at + t * inner) - shift);
+            double w = weight ? number_at(weight, t) : 1;
+            loss = -w * (number_at(x, at + t * inner) - shift);
             weights += w;
         }
         total += loss;

@@ -96,8 +96,7 @@ static void linear_scores(const Linear *l, const Buffer *x, int64_t row, float *
 {
     for (int64_t t = 0; t < l->targets; t++) s[t] = l->bias ? l->bias[t] : 0;
     for (int64_t k = 0; k < l->columns; k++) {
-        double v;
-        elements_to_f64(x->dtype, x->data, row * l->columns + k, 1, &v);
+        double v = number_at(x, row * l->columns + k);
         for (int64_t t = 0; t < l->targets; t++) s[t] += (float)v * l->weight[t * l->columns + k];
     }
 }
@@ -177,7 +176,7 @@ static Err scaler_run(Plan *plan, Step *s)
     for (int64_t i = 0; i < x->count; i++) {
         double v;
         int64_t c = i % columns;
-        elements_to_f64(x->dtype, x->data, i, 1, &v);
+        v = number_at(x, i);
         ((float *)s->out[0]->data)[i] = ((float)v - (n_offset ? offset[n_offset > 1 ? c : 0] : 0)) * (n_scale ? scale[n_scale > 1 ? c : 0] : 1);
     }
     return OK;
@@ -206,8 +205,7 @@ static Err normalizer_run(Plan *plan, Step *s)
     for (int64_t r = 0; r < rows; r++) {
         float *y = (float *)s->out[0]->data + r * n, norm = l1 || l2 ? 0 : -INFINITY;
         for (int64_t i = 0; i < n; i++) {
-            double v;
-            elements_to_f64(x->dtype, x->data, r * n + i, 1, &v);
+            double v = number_at(x, r * n + i);
             y[i] = (float)v;
             if (l1) norm += fabsf(y[i]);
             else if (l2) norm += y[i] * y[i];
@@ -233,8 +231,7 @@ static Err binarizer_run(Plan *plan, Step *s)
     const Buffer *x = s->in[0];
     (void)plan;
     for (int64_t i = 0; i < x->count; i++) {
-        double v;
-        elements_to_f64(x->dtype, x->data, i, 1, &v);
+        double v = number_at(x, i);
         v = v > (double)attr_f(s->node, "threshold", 0);
         elements_from_f64(x->dtype, &v, 1, s->out[0]->data, i);
     }
@@ -261,8 +258,7 @@ static Err imputer_run(Plan *plan, Step *s)
     (void)plan;
     if (n < 1 || (n > 1 && n != columns)) return err_set(ERR_SHAPE, "An Imputer has %lld numbers for %lld columns.", (long long)n, (long long)columns);
     for (int64_t i = 0; i < x->count; i++) {
-        double v;
-        elements_to_f64(x->dtype, x->data, i, 1, &v);
+        double v = number_at(x, i);
         int64_t c = n > 1 ? i % columns : 0;
         if (v == replaced || (v != v && replaced != replaced)) v = whole ? (double)wholes[c] : (double)reals[c];
         elements_from_f64(x->dtype, &v, 1, s->out[0]->data, i);
@@ -285,8 +281,7 @@ static Err extract_run(Plan *plan, Step *s)
     size_t size = element_size(x->dtype);
     (void)plan;
     for (int64_t i = 0; i < n; i++) {
-        int64_t c;
-        elements_to_i64(index->dtype, index->data, i, 1, &c);
+        int64_t c = whole_at(index, i);
         if (c < 0 || c >= columns) return err_set(ERR_ARG, "Column %lld is beyond the %lld of '%s'.", (long long)c, (long long)columns, x->name);
         for (int64_t r = 0; r < rows; r++)
             memcpy((char *)s->out[0]->data + (size_t)(r * n + i) * size, (const char *)x->data + (size_t)(r * columns + c) * size, size);
@@ -312,8 +307,7 @@ static Err vectorizer_run(Plan *plan, Step *s)
         const Buffer *x = s->in[k];
         int64_t n = x->shape.dim[x->shape.rank - 1];
         for (int64_t i = 0; i < rows * n; i++) {
-            double v;
-            elements_to_f64(x->dtype, x->data, i, 1, &v);
+            double v = number_at(x, i);
             ((float *)s->out[0]->data)[i / n * width + at + i % n] = (float)v;
         }
         at += n;

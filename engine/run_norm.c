@@ -17,16 +17,8 @@ typedef struct Norm {
     void   *mean, *rstd;           /* NULL, or where to leave them */
 } Norm;
 
-#define REAL float
-#define NAME(x) x##_f32
-#include "engine/loops_norm.inc"
-#undef REAL
-#undef NAME
-#define REAL double
-#define NAME(x) x##_f64
-#include "engine/loops_norm.inc"
-#undef REAL
-#undef NAME
+#define LOOPS "engine/loops_norm.inc"
+#include "engine/reals.inc"
 
 static Err float_only(const Step *s)
 {
@@ -80,7 +72,7 @@ static Err hardmax_run(Plan *plan, Step *s)
         double most = 0;
         for (int64_t i = 0; i < a->n; i++) {
             double v, zero = 0;
-            elements_to_f64(x->dtype, x->data, at + i * a->inner, 1, &v);
+            v = number_at(x, at + i * a->inner);
             if (!i || v > most) { most = v; best = i; }
             elements_from_f64(x->dtype, &zero, 1, s->out[0]->data, at + i * a->inner);
         }
@@ -114,7 +106,7 @@ static Err batch_norm_run(Plan *plan, Step *s)
     double *factor = (double *)s->scratch, *offset = factor + a->n, epsilon = (double)attr_f(s->node, "epsilon", 1e-5f);
     for (int64_t c = 0; c < a->n; c++) {
         double v[5];
-        for (int i = 1; i < 5; i++) elements_to_f64(s->in[i]->dtype, s->in[i]->data, c, 1, &v[i]);
+        for (int i = 1; i < 5; i++) v[i] = number_at(s->in[i], c);
         factor[c] = v[1] / sqrt(v[4] + epsilon);
         offset[c] = v[2] - v[3] * factor[c];
     }

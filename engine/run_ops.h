@@ -1,6 +1,7 @@
 /* How operators are prepared: the `prep` column of the operator table. Each function checks the types of this step (ERR_UNSUPPORTED names what it does not run),
  * works out whatever depends on shapes and sets Step.run. Grouped by the file that holds them. */
 #pragma once
+#include "engine/element.h"
 #include "engine/plan.h"
 
 typedef struct Kernels Kernels;                /* kernels/kernels.h */
@@ -10,6 +11,21 @@ Err find_kernels(const Kernels **out);
 int conv_fuses(const Step *s), conv_transpose_fuses(const Step *s), matmul_fuses(const Step *s), gemm_fuses(const Step *s);
 /* An operand of com.microsoft's FusedMatMul with transBatchA or transBatchB: axis 0 stands behind the other leading axes. */
 Shape leading_behind(const Shape *s);
+
+/* Element i of a buffer, see engine/element.h. */
+static inline double number_at(const Buffer *b, int64_t i)
+{
+    double v;
+    if (b->dtype == DT_F32) return (double)((const float *)b->data)[i];
+    elements_to_f64(b->dtype, b->data, i, 1, &v);
+    return v;
+}
+static inline int64_t whole_at(const Buffer *b, int64_t i)
+{
+    int64_t v;
+    elements_to_i64(b->dtype, b->data, i, 1, &v);
+    return v;
+}
 
 Err unary_prep(Plan *plan, Step *s), is_what_prep(Plan *plan, Step *s), clip_prep(Plan *plan, Step *s);            /* run_unary.c */
 Err binary_prep(Plan *plan, Step *s), where_prep(Plan *plan, Step *s);                                             /* run_binary.c */

@@ -18,14 +18,6 @@ typedef struct Pool {
     float *count;                  /* of averages in kernels: what the sum of each window is divided by */
 } Pool;
 
-static double load(const Buffer *x, int64_t i)
-{
-    double v;
-    if (x->dtype == DT_F32) return (double)((const float *)x->data)[i];
-    elements_to_f64(x->dtype, x->data, i, 1, &v);
-    return v;
-}
-
 typedef struct Sum { double value; int64_t count, at; } Sum;
 
 static void take(const Pool *p, double v, int64_t at, Sum *s)
@@ -68,7 +60,7 @@ static Sum pool_window(const Pool *p, const Buffer *x, int64_t plane, const int6
             int64_t d = start[0] + kd * p->dilation[0], h = start[1] + kh * p->dilation[1], row = (d * p->in[1] + h) * p->in[2] + start[2];
             for (int64_t kw = lo[2]; kw < hi[2]; kw++) {
                 int64_t at = row + kw * p->dilation[2];
-                take(p, load(x, plane + at), at, &s);
+                take(p, number_at(x, plane + at), at, &s);
             }
         }
     return s;

@@ -12,7 +12,7 @@ typedef struct Pair { Walk walk; bool multiply; } Pair;
 static float zero_at(const Buffer *zero)
 {
     double v = 0;
-    if (zero && zero->count) elements_to_f64(zero->dtype, zero->data, 0, 1, &v);
+    if (zero && zero->count) v = number_at(zero, 0);
     return (float)v;
 }
 

@@ -13,8 +13,7 @@ static void minus_run(const Buffer *x, int64_t at, int64_t n, int64_t zero, int3
     if (x->dtype == DT_U8) for (int64_t i = 0; i < n; i++) y[i] = u[i] - (int32_t)zero;
     else if (x->dtype == DT_I8) for (int64_t i = 0; i < n; i++) y[i] = i8[i] - (int32_t)zero;
     else for (int64_t i = 0; i < n; i++) {
-        int64_t v;
-        elements_to_i64(x->dtype, x->data, at + i, 1, &v);
+        int64_t v = whole_at(x, at + i);
         y[i] = (int32_t)((uint64_t)v - (uint64_t)zero);
     }
 }
@@ -32,7 +31,7 @@ Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
     if (count <= 1) inner = x->count;
     for (int64_t at = 0; at < x->count; at += inner) {
         int64_t z = 0;
-        if (count) elements_to_i64(zero->dtype, zero->data, count > 1 ? at / inner % size : 0, 1, &z);
+        if (count) z = whole_at(zero, count > 1 ? at / inner % size : 0);
         minus_run(x, at, inner, z, y + at);
     }
     return OK;
@@ -40,8 +39,7 @@ Err minus_zero(const Buffer *x, const Buffer *zero, int axis, int32_t *y)
 
 float scale_at(const Buffer *scale, int64_t i)
 {
-    double v;
-    elements_to_f64(scale->dtype, scale->data, i, 1, &v);
+    double v = number_at(scale, i);
     return (float)v;
 }
 
@@ -57,7 +55,7 @@ void put_saturated(Buffer *y, int64_t i, double v, const Buffer *zero, int64_t z
     double lo, hi;
     int64_t z = 0, q;
     whole_range(y->dtype, &lo, &hi);
-    if (zero) elements_to_i64(zero->dtype, zero->data, zi, 1, &z);
+    if (zero) z = whole_at(zero, zi);
     v += (double)z;
     q = v != v ? 0 : v >= 0x1p63 && hi >= 0x1p63 ? INT64_MAX : (int64_t)(v < lo ? lo : v > hi ? hi : v);
     elements_from_i64(y->dtype, &q, 1, y->data, i);
@@ -108,10 +106,10 @@ static Err quantize_run(Plan *plan, Step *s)
     for (int64_t i = 0; i < x->count; i++) {
         int64_t k = block_at(&b, i);
         double v, z = 0;
-        elements_to_f64(x->dtype, x->data, i, 1, &v);
+        v = number_at(x, i);
         v = dtype_is_float(x->dtype) && x->dtype != DT_F64 ? (double)((float)v / scale_at(scale, k)) : v / (double)scale_at(scale, k);
         if (!mini) { put_saturated(y, i, nearbyint(v), zero, k); continue; }
-        if (zero) elements_to_f64(zero->dtype, zero->data, k, 1, &z);
+        if (zero) z = number_at(zero, k);
         unsigned bits = mini_encode(mini, v + z, saturate);
         if (dtype_bits(y->dtype) == 8) ((uint8_t *)y->data)[i] = (uint8_t)bits;
         else { v = mini_decode(mini, bits); elements_from_f64(y->dtype, &v, 1, y->data, i); }
@@ -138,8 +136,8 @@ static Err dequantize_run(Plan *plan, Step *s)
     for (int64_t i = 0; i < x->count; i++) {
         int64_t k = block_at(&b, i);
         double v, z = 0;
-        elements_to_f64(x->dtype, x->data, i, 1, &v);
-        if (zero) elements_to_f64(zero->dtype, zero->data, k, 1, &z);
+        v = number_at(x, i);
+        if (zero) z = number_at(zero, k);
         v = (double)((float)(v - z) * scale_at(scale, k));
         elements_from_f64(y->dtype, &v, 1, y->data, i);
     }

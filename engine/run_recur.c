@@ -28,16 +28,8 @@ static double activate(const Cell *c, int which, double x)
     }
 }
 
-#define REAL float
-#define NAME(x) x##_f32
-#include "engine/loops_recur.inc"
-#undef REAL
-#undef NAME
-#define REAL double
-#define NAME(x) x##_f64
-#include "engine/loops_recur.inc"
-#undef REAL
-#undef NAME
+#define LOOPS "engine/loops_recur.inc"
+#include "engine/reals.inc"
 
 static bool same_name(const Span *s, const char *name)
 {
@@ -82,8 +74,7 @@ static Err recur_run(Plan *plan, Step *s)
     const Recur *u = s->state;
     if (s->in[4])
         for (int64_t b = 0; b < u->batch; b++) {
-            int64_t length;
-            elements_to_i64(s->in[4]->dtype, s->in[4]->data, b, 1, &length);
+            int64_t length = whole_at(s->in[4], b);
             if (length < 0 || length > u->length) return err_set(ERR_ARG, "A sequence length of %lld does not fit.", (long long)length);
         }
     #pragma omp parallel for num_threads(plan->threads)

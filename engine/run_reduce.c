@@ -75,14 +75,6 @@ static double join(ReduceKind k, double sum, double v)
     }
 }
 
-static double load(const Buffer *x, int64_t i)
-{
-    double v;
-    if (x->dtype == DT_F32) return (double)((const float *)x->data)[i];
-    elements_to_f64(x->dtype, x->data, i, 1, &v);
-    return v;
-}
-
 static double reduce_real(const Reduce *r, const Buffer *x, int64_t base)
 {
     int last = r->n_gone - 1;
@@ -91,14 +83,14 @@ static double reduce_real(const Reduce *r, const Buffer *x, int64_t base)
     for (int pass = r->kind == LOG_SUM_EXP ? 0 : 1; pass < 2; pass++)
         for (int64_t row = 0; row < rows; row++) {
             int64_t at = base + offset_of(row, last, r->gone, r->gone_stride);
-            if (!pass) { for (int64_t i = 0; i < inner; i++) most = join(MOST, most, load(x, at + i * step)); continue; }
-            if (r->kind == LOG_SUM_EXP) { for (int64_t i = 0; i < inner; i++) sum += exp(load(x, at + i * step) - (isinf(most) ? 0 : most)); continue; }
+            if (!pass) { for (int64_t i = 0; i < inner; i++) most = join(MOST, most, number_at(x, at + i * step)); continue; }
+            if (r->kind == LOG_SUM_EXP) { for (int64_t i = 0; i < inner; i++) sum += exp(number_at(x, at + i * step) - (isinf(most) ? 0 : most)); continue; }
             if (x->dtype == DT_F32 && (r->kind == SUM || r->kind == MEAN)) {
                 const float *v = (const float *)x->data + at;
                 for (int64_t i = 0; i < inner; i++) sum += (double)v[i * step];
                 continue;
             }
-            for (int64_t i = 0; i < inner; i++) sum = join(r->kind, sum, load(x, at + i * step));
+            for (int64_t i = 0; i < inner; i++) sum = join(r->kind, sum, number_at(x, at + i * step));
         }
     if (r->kind == MEAN) return sum / (double)r->count;
     if (r->kind == L2) return sqrt(sum);
@@ -114,8 +106,7 @@ static int64_t reduce_whole(const Reduce *r, const Buffer *x, int64_t base)
     int64_t highest = dtype_is_unsigned(x->dtype) ? (int64_t)(UINT64_MAX >> (64 - bits)) : ~lowest;
     int64_t sum = r->kind == PROD ? 1 : r->kind == MOST ? lowest : r->kind == LEAST ? highest : 0;
     for (int64_t i = 0; i < r->count; i++) {
-        int64_t v;
-        elements_to_i64(x->dtype, x->data, base + offset_of(i, r->n_gone, r->gone, r->gone_stride), 1, &v);
+        int64_t v = whole_at(x, base + offset_of(i, r->n_gone, r->gone, r->gone_stride));
         bool above = is_unsigned ? (uint64_t)v > (uint64_t)sum : v > sum, below = is_unsigned ? (uint64_t)v < (uint64_t)sum : v < sum;
         uint64_t u = (uint64_t)v, t = (uint64_t)sum;
         if (r->kind == MOST) sum = above ? v : sum;
@@ -221,10 +212,10 @@ static void args_of_columns(const float *x, const Axis *a, int columns, bool lea
 
 static int64_t arg_of_any(const Buffer *x, int64_t at, const Axis *a, bool least, bool last)
 {
-    double extreme = load(x, at);
+    double extreme = number_at(x, at);
     int64_t best = 0;
     for (int64_t i = 1; i < a->n; i++) {
-        double v = load(x, at + i * a->inner);
+        double v = number_at(x, at + i * a->inner);
         if ((least ? v < extreme : v > extreme) || (last && v == extreme)) { extreme = v; best = i; }
     }
     return best;

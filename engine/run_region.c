@@ -8,13 +8,6 @@
 #include "engine/walk.h"
 #include "engine/window.h"
 
-static double number(const Buffer *b, int64_t i)
-{
-    double v;
-    elements_to_f64(b->dtype, b->data, i, 1, &v);
-    return v;
-}
-
 static void put(Buffer *y, int64_t i, double v) { elements_from_f64(y->dtype, &v, 1, y->data, i); }
 
 static Err all_float(const Step *s, int n)
@@ -47,7 +40,7 @@ static Roi roi_of(const Step *s, int64_t r)
     double scale = (double)attr_f(s->node, "spatial_scale", 1), v[4];
     bool half = s->opset >= 16 && attr_s_is(s->node, "coordinate_transformation_mode", "half_pixel", true);
     int64_t ratio = attr_i(s->node, "sampling_ratio", 0);
-    for (int i = 0; i < 4; i++) v[i] = number(s->in[1], r * 4 + i) * scale - (half ? 0.5 : 0);
+    for (int i = 0; i < 4; i++) v[i] = number_at(s->in[1], r * 4 + i) * scale - (half ? 0.5 : 0);
     double width = v[2] - v[0], height = v[3] - v[1];
     if (!half && width < 1) width = 1;
     if (!half && height < 1) height = 1;
@@ -69,7 +62,7 @@ static double roi_bin(const Buffer *x, int64_t plane, const Roi *roi, const int6
         Around a = { 0 };
         around(y, u, x->shape.dim[2], x->shape.dim[3], &a);
         for (int k = 0; k < 4; k++) {
-            double v = a.weight[k] * number(x, plane + a.at[k]);
+            double v = a.weight[k] * number_at(x, plane + a.at[k]);
             if (!largest) sum += v;
             else if (!any || v > sum) { sum = v; any = true; }
         }
@@ -85,8 +78,7 @@ static Err roi_align_run(Plan *plan, Step *s)
     const int64_t *d = y->shape.dim, plane = x->shape.dim[2] * x->shape.dim[3];
     bool largest = attr_s_is(s->node, "mode", "max", false);
     for (int64_t r = 0; r < d[0]; r++) {
-        int64_t sample;
-        elements_to_i64(s->in[2]->dtype, s->in[2]->data, r, 1, &sample);
+        int64_t sample = whole_at(s->in[2], r);
         if (sample < 0 || sample >= x->shape.dim[0]) return err_set(ERR_ARG, "A region belongs to sample %lld of %lld.", (long long)sample, (long long)x->shape.dim[0]);
         Roi roi = roi_of(s, r);
         #pragma omp parallel for num_threads(plan->threads)
@@ -116,7 +108,7 @@ static double roi_largest(const Buffer *x, int64_t plane, const int64_t from[2],
     bool any = false;
     for (int64_t h = from[0]; h < to[0]; h++)
         for (int64_t w = from[1]; w < to[1]; w++) {
-            double v = number(x, plane + h * x->shape.dim[3] + w);
+            double v = number_at(x, plane + h * x->shape.dim[3] + w);
             if (!any || v > most) most = v;
             any = true;
         }
@@ -140,7 +132,7 @@ static Err roi_pool_run(Plan *plan, Step *s)
     (void)plan;
     for (int64_t r = 0; r < d[0]; r++) {
         double v[5];
-        for (int i = 0; i < 5; i++) v[i] = number(s->in[1], r * 5 + i) * (i ? scale : 1);
+        for (int i = 0; i < 5; i++) v[i] = number_at(s->in[1], r * 5 + i) * (i ? scale : 1);
         if (!(v[0] >= 0 && v[0] < (double)x->shape.dim[0])) return err_set(ERR_ARG, "A region belongs to sample %g of %lld.", v[0], (long long)x->shape.dim[0]);
         for (int64_t i = 0; i < d[1] * d[2] * d[3]; i++) {
             int64_t from[2], to[2], plane = ((int64_t)v[0] * d[1] + i / d[3] / d[2]) * x->shape.dim[2] * x->shape.dim[3];
@@ -172,7 +164,7 @@ static double bilinear(const Buffer *x, int64_t plane, double y, double u)
     for (int k = 0; k < 4; k++) {
         int64_t h = top + k / 2, w = left + k % 2;
         double weight = (k / 2 ? down : 1 - down) * (k % 2 ? over : 1 - over);
-        if (h >= 0 && h < height && w >= 0 && w < width && weight != 0) sum += weight * number(x, plane + h * width + w);
+        if (h >= 0 && h < height && w >= 0 && w < width && weight != 0) sum += weight * number_at(x, plane + h * width + w);
     }
     return sum;
 }
@@ -184,14 +176,15 @@ static double deform_at(const Step *s, const Deform *d, const int64_t o[4])
     const Buffer *x = s->in[0], *w = s->in[1], *offset = s->in[2], *mask = s->in[4];
     const int64_t *k = d->window.kernel, *y = s->out[0]->shape.dim, pixels = y[2] * y[3], pixel = o[2] * y[3] + o[3], taps = k[0] * k[1];
     int64_t all = x->shape.dim[1], first = o[1] / (y[1] / d->group) * d->channels;
-    double sum = s->in[3] ? number(s->in[3], o[1]) : 0;
+    double sum = s->in[3] ? number_at(s->in[3], o[1]) : 0;
     for (int64_t c = 0; c < d->channels; c++) {
         int64_t g = (first + c) / (all / d->offset_groups), plane = (o[0] * all + first + c) * x->shape.dim[2] * x->shape.dim[3];
         for (int64_t t = 0; t < taps; t++) {
             int64_t at = (o[0] * d->offset_groups + g) * taps + t;
-            double h = (double)(o[2] * d->window.stride[0] - d->window.pad_begin[0] + t / k[1] * d->window.dilation[0]) + number(offset, 2 * at * pixels + pixel);
-            double v = (double)(o[3] * d->window.stride[1] - d->window.pad_begin[1] + t % k[1] * d->window.dilation[1]) + number(offset, (2 * at + 1) * pixels + pixel);
-            sum += number(w, (o[1] * d->channels + c) * taps + t) * bilinear(x, plane, h, v) * (mask ? number(mask, at * pixels + pixel) : 1);
+            double h = (double)(o[2] * d->window.stride[0] - d->window.pad_begin[0] + t / k[1] * d->window.dilation[0]) + number_at(offset, 2 * at * pixels + pixel);
+            double v = (double)(o[3] * d->window.stride[1] - d->window.pad_begin[1] + t % k[1] * d->window.dilation[1])
+                      + number_at(offset, (2 * at + 1) * pixels + pixel);
+            sum += number_at(w, (o[1] * d->channels + c) * taps + t) * bilinear(x, plane, h, v) * (mask ? number_at(mask, at * pixels + pixel) : 1);
         }
     }
     return sum;
@@ -249,7 +242,7 @@ static Err affine_run(Plan *plan, Step *s)
         at[k] = 1;
         for (int r = 0; r < k; r++) {
             double sum = 0;
-            for (int c = 0; c <= k; c++) sum += number(s->in[0], (i / places * k + r) * (k + 1) + c) * at[c];
+            for (int c = 0; c <= k; c++) sum += number_at(s->in[0], (i / places * k + r) * (k + 1) + c) * at[c];
             put(s->out[0], i * k + r, sum);
         }
     }
@@ -297,7 +290,7 @@ static Err col_run(Plan *plan, Step *s)
         int64_t place = i % c->places, tap = i / c->places % c->taps, at = col_pixel(c, tap, place);
         if (at < 0) continue;
         at += i / c->places / c->taps * plane;
-        put(s->out[0], at, number(s->out[0], at) + number(s->in[0], i));
+        put(s->out[0], at, number_at(s->out[0], at) + number_at(s->in[0], i));
     }
     return OK;
 }

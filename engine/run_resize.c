@@ -4,6 +4,7 @@
 #include <math.h>
 #include <omp.h>
 #include <string.h>
+#include "engine/cubic.h"
 #include "engine/element.h"
 #include "engine/move.h"
 #include "engine/run_ops.h"
@@ -45,13 +46,6 @@ static double coordinate(const Resize *r, int axis, int64_t i, int64_t in, int64
     }
 }
 
-static double cubic_weight(double d, double a)
-{
-    d = fabs(d);
-    if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
-    return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
-}
-
 static double filter(const Resize *r, double d) { return r->mode == CUBIC ? cubic_weight(d, r->cubic) : fabs(d) < 1 ? 1 - fabs(d) : 0; }
 
 static int64_t nearest(const Resize *r, double x)
@@ -70,8 +64,8 @@ static Err taps_of(const Resize *r, int axis, int64_t i, int64_t in, int64_t out
         return OK;
     }
     double shrink = r->antialias && r->scale[axis] < 1 ? r->scale[axis] : 1, reach = (r->mode == CUBIC ? 2 : 1) / shrink;
-    if (!(reach < MAX_TAPS)) return err_set(ERR_UNSUPPORTED, "Resize by a factor of %g with antialias cannot be run.", r->scale[axis]);
-    int64_t first = (int64_t)floor(x) + (int64_t)floor(-reach) + 1, last = (int64_t)floor(x) + 1 - ((int64_t)floor(-reach) + 1);
+    double below = fmax(floor(-reach), -MAX_TAPS) + 1;
+    int64_t first = (int64_t)(floor(x) + below), last = (int64_t)(floor(x) + 1 - below);
     if (last - first >= MAX_TAPS) return err_set(ERR_UNSUPPORTED, "Resize by a factor of %g with antialias cannot be run.", r->scale[axis]);
     t->n = 0;
     for (int64_t k = first; k <= last; k++) {
@@ -200,7 +194,7 @@ static int64_t plane_room(const Resize *r, const Shape *x, const Shape *y)
     int64_t room = 1;
     int a = 0;
     while (a < x->rank && unchanged(r, a, x->dim[a], y->dim[a])) a++;
-    for (; a < x->rank; a++) room *= x->dim[a] > y->dim[a] ? x->dim[a] : y->dim[a];
+    for (; a < x->rank; a++) room *= greater(x->dim[a], y->dim[a]);
     return room;
 }
 
@@ -316,13 +310,12 @@ static Err read_scales(const Step *s, Resize *r)
         int a = 0;
         double v = 1;
         TRY(axis_of(axes[k], x->rank, &a));
-        if (scales && scales->count == n) elements_to_f64(scales->dtype, scales->data, k, 1, &v);
+        if (scales && scales->count == n) v = number_at(scales, k);
         else if (!scales && list && list->kind == ATTR_FS && list->n == n) v = (double)list->fs[k];
         else if (given) return err_set(ERR_SHAPE, "%s has scales for another number of axes.", s->op->type);
         else v = x->dim[a] ? (double)y->dim[a] / (double)x->dim[a] : 1;
         if (!given && keep && sizes && sizes->count == n) {
-            double size;
-            elements_to_f64(sizes->dtype, sizes->data, k, 1, &size);
+            double size = number_at(sizes, k);
             v = size / (double)x->dim[a];
             bool larger = attr_s_is(s->node, "keep_aspect_ratio_policy", "not_smaller", false);
             chosen = !k || (larger ? v > chosen : v < chosen) ? v : chosen;
@@ -370,7 +363,7 @@ static Err interpolation_room(const Plan *plan, const Step *s, Resize *r, size_t
     for (int i = 1; i < s->n_in; i++) known = known && (!s->in[i] || s->in[i]->constant);
     if (known) TRY(read_scales(s, r));
     for (int i = 0; i < x->rank; i++) {
-        if (__builtin_mul_overflow(room, x->dim[i] > y->dim[i] ? x->dim[i] : y->dim[i], &room) || __builtin_add_overflow(outputs, y->dim[i], &outputs) ||
+        if (__builtin_mul_overflow(room, greater(x->dim[i], y->dim[i]), &room) || __builtin_add_overflow(outputs, y->dim[i], &outputs) ||
             room > INT64_MAX / 64 || outputs > INT64_MAX / 64 / MAX_TAPS) return err_set(ERR_NOMEM, "%s needs more memory than there is.", s->op->type);
     }
     if (known && room) {

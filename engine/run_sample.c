@@ -2,6 +2,7 @@
  * https://onnx.ai/onnx/operators/onnx__GridSample.html */
 #include <math.h>
 #include <string.h>
+#include "engine/cubic.h"
 #include "engine/element.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
@@ -35,14 +36,6 @@ static int64_t pixel(const Sampler *g, int axis, double i)
 
 typedef struct Taps { int n; int64_t at[4]; double weight[4]; } Taps;
 
-static double cubic(double d)
-{
-    const double a = -0.75;
-    d = fabs(d);
-    if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
-    return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
-}
-
 static void taps_of(const Sampler *g, int axis, double v, Taps *t)
 {
     double size = (double)g->size[axis], x = g->align ? (v + 1) / 2 * (size - 1) : ((v + 1) * size - 1) / 2, last = size - 1;
@@ -58,7 +51,7 @@ static void taps_of(const Sampler *g, int axis, double v, Taps *t)
     for (int k = 0; k < t->n; k++) {
         double i = base + first + k;
         t->at[k] = pixel(g, axis, i);
-        t->weight[k] = g->mode == NEAREST ? 1 : g->mode == BICUBIC ? cubic(x - i) : 1 - fabs(x - i);
+        t->weight[k] = g->mode == NEAREST ? 1 : g->mode == BICUBIC ? cubic_weight(x - i, -0.75) : 1 - fabs(x - i);
     }
 }
 
@@ -73,8 +66,7 @@ static void points_of(const Sampler *g, const Buffer *grid, int64_t first, int64
     for (int64_t i = 0; i < n; i++) {
         Taps t[3] = { { 1, { 0 }, { 1 } }, { 0 }, { 0 } };
         for (int a = 0; a < g->axes; a++) {
-            double v;
-            elements_to_f64(grid->dtype, grid->data, (first + i) * g->axes + a, 1, &v);
+            double v = number_at(grid, (first + i) * g->axes + a);
             taps_of(g, 2 - a, v, &t[2 - a]);
         }
         int taps = 0;
@@ -86,14 +78,6 @@ static void points_of(const Sampler *g, const Buffer *grid, int64_t first, int64
         }
         p->of[i].n = taps;
     }
-}
-
-static double load(const Buffer *x, int64_t i)
-{
-    double v;
-    if (x->dtype == DT_F32) return (double)((const float *)x->data)[i];
-    elements_to_f64(x->dtype, x->data, i, 1, &v);
-    return v;
 }
 
 static Err grid_run(Plan *plan, Step *s)
@@ -113,7 +97,7 @@ static Err grid_run(Plan *plan, Step *s)
             int64_t from = (sample * channels + c) * plane;
             for (int64_t k = 0; k < p.n; k++) {
                 sum[k] = 0;
-                for (int t = 0; t < p.of[k].n; t++) sum[k] += load(x, from + p.of[k].at[t]) * p.of[k].weight[t];
+                for (int t = 0; t < p.of[k].n; t++) sum[k] += number_at(x, from + p.of[k].at[t]) * p.of[k].weight[t];
             }
             elements_from_f64(y->dtype, sum, p.n, y->data, (sample * channels + c) * points + first);
         }

@@ -54,7 +54,7 @@ static Err insert_run(Plan *plan, Step *s)
     TRY(list_of(s, 0, LIST_SEQUENCE, &l));
     at = l->n;
     if (s->in[2]) {
-        elements_to_i64(s->in[2]->dtype, s->in[2]->data, 0, 1, &at);
+        at = whole_at(s->in[2], 0);
         if (at < 0) at += l->n;
         if (at < 0 || at > l->n) return err_set(ERR_ARG, "A position is beyond the %lld items of a sequence.", (long long)l->n);
     }
@@ -114,14 +114,14 @@ static Err split_run(Plan *plan, Step *s)
     int axis = 0;
     TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
     int64_t size = x->shape.dim[axis], one = 1, at = 0;
-    if (sizes && !sizes->shape.rank) elements_to_i64(sizes->dtype, sizes->data, 0, 1, &one);
+    if (sizes && !sizes->shape.rank) one = whole_at(sizes, 0);
     if (one < 1) return err_set(ERR_SHAPE, "A piece should have at least one slice, not %lld.", (long long)one);
     bool listed = sizes && sizes->shape.rank;
     int64_t n = listed ? sizes->count : (size + one - 1) / one;
     TRY(list_new(plan, LIST_SEQUENCE, n, &l));
     for (int64_t i = 0; i < n; i++) {
         int64_t length = one;
-        if (listed) elements_to_i64(sizes->dtype, sizes->data, i, 1, &length);
+        if (listed) length = whole_at(sizes, i);
         else if (length > size - at) length = size - at;
         if (length < 0 || length > size - at) return err_set(ERR_SHAPE, "The pieces do not add up to the axis.");
         TRY(piece(plan, s, axis, (int64_t[]){ at, at + length }, &l->item[i]));

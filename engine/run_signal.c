@@ -7,6 +7,7 @@
 #include "engine/move.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
+#include "kernels/whole.h"
 
 typedef struct Complex { double re, im; } Complex;
 
@@ -69,7 +70,7 @@ static void load_line(const Buffer *x, int64_t start, int64_t step, int64_t n, i
     if (step > 1) return;
     if (parts == 2) elements_to_f64(x->dtype, x->data, start * 2, n * 2, &line->re);
     else for (int64_t first = 0; first < n; first += CHUNK) {
-        int64_t some = n - first < CHUNK ? n - first : CHUNK;
+        int64_t some = lesser(n - first, CHUNK);
         elements_to_f64(x->dtype, x->data, start + first, some, v);
         for (int64_t i = 0; i < some; i++) line[first + i] = (Complex){ v[i], 0 };
     }
@@ -98,7 +99,7 @@ typedef struct Dft { int64_t outer, in, inner, out, length, parts_in, parts_out;
 static void dft_line(const Dft *d, const Buffer *x, int64_t start, Complex *line)
 {
     bool mirror = d->inverse && d->half;
-    int64_t wanted = mirror ? d->length / 2 + 1 : d->length, given = d->in < wanted ? d->in : wanted;
+    int64_t wanted = mirror ? d->length / 2 + 1 : d->length, given = lesser(d->in, wanted);
     load_line(x, start, d->inner, given, d->parts_in, line);
     memset(line + given, 0, (size_t)(d->length - given) * sizeof *line);
     for (int64_t i = wanted; i < d->length; i++) line[i] = (Complex){ line[d->length - i].re, -line[d->length - i].im };
@@ -126,7 +127,7 @@ Err dft_prep(Plan *plan, Step *s)
     TRY(float_signal(s));
     const Shape *x = &s->in[0]->shape, *y = &s->out[0]->shape;
     int64_t at = attr_i(s->node, "axis", s->opset < 20 ? 1 : -2);
-    if (s->in[2]) elements_to_i64(s->in[2]->dtype, s->in[2]->data, 0, 1, &at);
+    if (s->in[2]) at = whole_at(s->in[2], 0);
     TRY(axis_of(at, x->rank, &axis));
     if (axis == x->rank - 1) return err_set(ERR_SHAPE, "A DFT cannot run along the axis of real and imaginary parts.");
     TRY(plan_array(plan, 1, sizeof *d, &d));
@@ -191,18 +192,11 @@ Err stft_prep(Plan *plan, Step *s)
 
 /* MelWeightMatrix: triangles over the bins of a spectrum, evenly spaced on the mel scale ---------------------------------------------------------------- */
 
-static double real_at(const Buffer *b)
-{
-    double v;
-    elements_to_f64(b->dtype, b->data, 0, 1, &v);
-    return v;
-}
-
 static int64_t mel_edge(const Step *s, int64_t i, int64_t bands)
 {
-    double low = 2595 * log10(1 + real_at(s->in[3]) / 700), high = 2595 * log10(1 + real_at(s->in[4]) / 700);
+    double low = 2595 * log10(1 + number_at(s->in[3], 0) / 700), high = 2595 * log10(1 + number_at(s->in[4], 0) / 700);
     double hertz = 700 * (pow(10, ((double)i * (high - low) / (double)(bands + 2) + low) / 2595) - 1);
-    return (int64_t)floor((real_at(s->in[1]) + 1) * hertz / real_at(s->in[2]));
+    return (int64_t)floor((number_at(s->in[1], 0) + 1) * hertz / number_at(s->in[2], 0));
 }
 
 static Err mel_run(Plan *plan, Step *s)
@@ -227,7 +221,7 @@ Err mel_prep(Plan *plan, Step *s)
 {
     (void)plan;
     for (int i = 0; i < 5; i++) if (s->in[i]->count != 1 || !dtype_is_real(s->in[i]->dtype)) return err_set(ERR_SHAPE, "MelWeightMatrix needs single numbers.");
-    if (real_at(s->in[2]) <= 0) return err_set(ERR_ARG, "MelWeightMatrix needs a sample rate above 0.");
+    if (number_at(s->in[2], 0) <= 0) return err_set(ERR_ARG, "MelWeightMatrix needs a sample rate above 0.");
     if (s->out[0]->shape.rank != 2 || !dtype_is_real(s->out[0]->dtype)) return step_refuse(s, "output", s->out[0]);
     s->run = mel_run;
     return OK;

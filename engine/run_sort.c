@@ -5,6 +5,7 @@
 #include "engine/move.h"
 #include "engine/run_ops.h"
 #include "engine/walk.h"
+#include "kernels/whole.h"
 
 /* Sorts idx[0..n) by `before`, keeping the order of equals; spare has room for n. */
 typedef bool Before(const void *data, int64_t a, int64_t b);
@@ -69,7 +70,7 @@ static void topk_fill(const TopK *t, int64_t at, Entry *heap)
     uint64_t key[CHUNK];
     int64_t step = t->axis.inner, each = step == 1 ? CHUNK : 1;
     for (int64_t first = 0, n; first < t->k; first += n) {
-        n = t->k - first < each ? t->k - first : each;
+        n = lesser(t->k - first, each);
         keys_of(t->x, at + first * step, n, t->least, key);
         for (int64_t i = 0; i < n; i++) heap[first + i] = (Entry){ key[i], first + i };
     }
@@ -101,7 +102,7 @@ static void topk_others(const TopK *t, int64_t at, Entry *heap)
     uint64_t key[CHUNK];
     int64_t step = t->axis.inner, each = step == 1 ? CHUNK : 1;
     for (int64_t first = t->k, n; first < t->axis.n; first += n) {
-        n = t->axis.n - first < each ? t->axis.n - first : each;
+        n = lesser(t->axis.n - first, each);
         keys_of(t->x, at + first * step, n, t->least, key);
         for (int64_t i = 0; i < n; i++) topk_offer(t, (Entry){ key[i], first + i }, heap);
     }
@@ -168,25 +169,22 @@ Err topk_prep(Plan *plan, Step *s)
 }
 
 /* Unique: slices along an axis, or elements of the flat tensor. ------------------------------------------------------------------------- */
-typedef struct Slices { const Buffer *x; int64_t n, outer, inner; } Slices;
+typedef struct Slices { const Buffer *x; Axis axis; } Slices;
 
 static int compare_slices(const Slices *u, int64_t a, int64_t b)
 {
     const Buffer *x = u->x;
-    for (int64_t o = 0; o < u->outer; o++)
-        for (int64_t i = 0; i < u->inner; i++) {
-            int64_t at = (o * u->n + a) * u->inner + i, bt = (o * u->n + b) * u->inner + i;
-            if (dtype_is_whole(x->dtype) && x->dtype != DT_U64) {
-                int64_t v, w;
-                elements_to_i64(x->dtype, x->data, at, 1, &v);
-                elements_to_i64(x->dtype, x->data, bt, 1, &w);
+    bool whole = dtype_is_whole(x->dtype) && x->dtype != DT_U64;
+    for (int64_t o = 0; o < u->axis.outer; o++)
+        for (int64_t i = 0; i < u->axis.inner; i++) {
+            int64_t at = (o * u->axis.n + a) * u->axis.inner + i, bt = (o * u->axis.n + b) * u->axis.inner + i;
+            if (whole) {
+                int64_t v = whole_at(x, at), w = whole_at(x, bt);
                 if (v != w) return v < w ? -1 : 1;
-                continue;
+            } else {
+                double v = number_at(x, at), w = number_at(x, bt);
+                if (v != w) return v < w ? -1 : 1;
             }
-            double v, w;
-            elements_to_f64(x->dtype, x->data, at, 1, &v);
-            elements_to_f64(x->dtype, x->data, bt, 1, &w);
-            if (v != w) return v < w ? -1 : 1;
         }
     return 0;
 }
@@ -197,7 +195,7 @@ static bool index_before(const void *data, int64_t a, int64_t b) { return ((cons
 /* group[g]: first member of group g, in the order of the output; inverse[i]: group of slice i; count[g] */
 static int64_t group_slices(const Slices *u, bool sorted, int64_t *memory, int64_t **group, int64_t **inverse, int64_t **count)
 {
-    int64_t n = u->n, groups = 0, *idx = memory, *spare = idx + n, *first = spare + n, *number = first + n, *of = number + n, *size = of + n, *order = size + n;
+    int64_t n = u->axis.n, groups = 0, *idx = memory, *spare = idx + n, *first = spare + n, *number = first + n, *of = number + n, *size = of + n, *order = size + n;
     for (int64_t i = 0; i < n; i++) idx[i] = i;
     merge_sort(idx, spare, n, slice_before, u);
     for (int64_t i = 0; i < n; i++) {
@@ -213,22 +211,33 @@ static int64_t group_slices(const Slices *u, bool sorted, int64_t *memory, int64
     return groups;
 }
 
-static Err unique_run(Plan *plan, Step *s)
+/* The axis, or all elements where there is none; *axis is 0 then. */
+static Err unique_axis(const Step *s, int *axis, Axis *a)
 {
     const Buffer *x = s->in[0];
-    bool flat = !node_attr(s->node, "axis");
-    int axis = 0;
-    if (!flat) TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, &axis));
-    Slices u = { x, flat ? x->count : x->shape.dim[axis], flat ? 1 : shape_span(&x->shape, 0, axis), flat ? 1 : shape_span(&x->shape, axis + 1, x->shape.rank) };
+    *axis = 0;
+    *a = (Axis){ 1, x->count, 1 };
+    if (!node_attr(s->node, "axis")) return OK;
+    TRY(axis_of(attr_i(s->node, "axis", 0), x->shape.rank, axis));
+    *a = axis_around(&x->shape, *axis, *axis + 1);
+    return OK;
+}
+
+static Err unique_run(Plan *plan, Step *s)
+{
+    Slices u = { .x = s->in[0] };
+    const Buffer *x = u.x;
+    int axis;
+    TRY(unique_axis(s, &axis, &u.axis));
     int64_t *group, *inverse, *count, groups = group_slices(&u, attr_i(s->node, "sorted", 1), (int64_t *)s->scratch, &group, &inverse, &count);
-    Shape y = flat ? (Shape){ 1, { groups } } : x->shape, list = { 1, { groups } }, all = { 1, { u.n } };
-    if (!flat) y.dim[axis] = groups;
+    Shape list = { 1, { groups } }, all = { 1, { u.axis.n } }, y = node_attr(s->node, "axis") ? x->shape : list;
+    y.dim[axis] = groups;
     TRY(step_output(plan, s, 0, x->dtype, &y));
     for (int i = 1; i < 4; i++) TRY(step_output(plan, s, i, DT_I64, i == 2 ? &all : &list));
-    size_t bytes = (size_t)u.inner * element_size(x->dtype);
-    for (int64_t o = 0; o < u.outer; o++)
+    size_t bytes = (size_t)u.axis.inner * element_size(x->dtype);
+    for (int64_t o = 0; o < u.axis.outer; o++)
         for (int64_t g = 0; g < groups; g++)
-            memcpy((char *)s->out[0]->data + (size_t)(o * groups + g) * bytes, (const char *)x->data + (size_t)(o * u.n + group[g]) * bytes, bytes);
+            memcpy((char *)s->out[0]->data + (size_t)(o * groups + g) * bytes, (const char *)x->data + (size_t)(o * u.axis.n + group[g]) * bytes, bytes);
     if (s->out[1]) memcpy(s->out[1]->data, group, s->out[1]->bytes);
     if (s->out[2]) memcpy(s->out[2]->data, inverse, s->out[2]->bytes);
     if (s->out[3]) memcpy(s->out[3]->data, count, s->out[3]->bytes);
@@ -237,11 +246,12 @@ static Err unique_run(Plan *plan, Step *s)
 
 Err unique_prep(Plan *plan, Step *s)
 {
+    int axis;
+    Axis a;
     (void)plan;
     if (!dtype_is_real(s->in[0]->dtype)) return step_refuse(s, "input", s->in[0]);
-    s->scratch_bytes = (size_t)s->in[0]->count * 7 * sizeof(int64_t) + 7 * sizeof(int64_t);
-    if (s->in[0]->shape.rank && node_attr(s->node, "axis")) for (int i = 0; i < s->in[0]->shape.rank; i++)
-        if ((size_t)s->in[0]->shape.dim[i] * 7 * sizeof(int64_t) > s->scratch_bytes) s->scratch_bytes = (size_t)s->in[0]->shape.dim[i] * 7 * sizeof(int64_t);
+    TRY(unique_axis(s, &axis, &a));
+    s->scratch_bytes = (size_t)a.n * 7 * sizeof(int64_t);
     s->run = unique_run;
     return OK;
 }

@@ -203,7 +203,7 @@ static bool word_is(const Grams *g, const Buffer *x, int64_t i, int64_t word)
 {
     int64_t v;
     if (g->strings) return same((const Span *)x->data + i, &g->strings[word]);
-    elements_to_i64(x->dtype, x->data, i, 1, &v);
+    v = whole_at(x, i);
     return v == g->ints[word];
 }
 

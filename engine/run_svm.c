@@ -48,8 +48,7 @@ static Err read_machine(Step *s, Svm *m)
 static void load_row(const Svm *m, const Buffer *x, int64_t row, float *to)
 {
     for (int64_t i = 0; i < m->columns; i++) {
-        double v;
-        elements_to_f64(x->dtype, x->data, row * m->columns + i, 1, &v);
+        double v = number_at(x, row * m->columns + i);
         to[i] = (float)v;
     }
 }

@@ -174,8 +174,7 @@ static Err is_what_run(Plan *plan, Step *s)
     bool nan = !strcmp(s->op->type, "IsNaN");
     bool positive = attr_i(s->node, "detect_positive", 1), negative = attr_i(s->node, "detect_negative", 1);
     for (int64_t i = 0; i < x->count; i++) {
-        double v;
-        elements_to_f64(x->dtype, x->data, i, 1, &v);
+        double v = number_at(x, i);
         y[i] = nan ? v != v : isinf(v) && (v > 0 ? positive : negative);
     }
     return OK;
