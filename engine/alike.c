@@ -1,6 +1,7 @@
 #include "engine/alike.h"
 #include <stdlib.h>
 #include <string.h>
+#include "kernels/pack_rows.h"
 
 enum { SAMPLE = 512, HASHES = 16, ROUNDS = 4, FEWEST = 4, COMPARED = 16, NONE = -1 };
 
@@ -12,8 +13,6 @@ struct Likeness {
     int row, like, next;       /* like: the first one found of those that share its zeros; next: of them */
 };
 
-static float weight_at(const Weights *w, int m, int k) { return w->w[(size_t)m * w->row + (size_t)k * w->column]; }
-
 /* Permutations of SAMPLE numbers: products with odd numbers and shifts that are added, modulo a power of 2. */
 static void hash_columns(Hashes *hash)
 {
@@ -23,7 +22,7 @@ static void hash_columns(Hashes *hash)
             for (int turn = 0; turn < 2; turn++) {
                 x %= SAMPLE;
                 x ^= x >> 5;
-                x *= 2 * (i * 53 + k / SAMPLE) + 157;
+                x *= 2 * i * 53 + 157;
             }
             hash[k][i] = (int16_t)(x % SAMPLE);
         }
@@ -35,7 +34,7 @@ static void look_at(const Weights *w, int m, int columns, const Hashes *hash, Li
     least += INT16_MAX;
     *out = (Likeness){ .row = m, .like = NONE, .next = NONE };
     for (int k = 0; k < columns; k++) {
-        if (weight_at(w, m, k) == 0) continue;
+        if (weight(w, m, k) == 0) continue;
         Hashes less = hash[k] < least;
         least = (hash[k] & less) | (least & ~less);
         out->count++;
@@ -47,7 +46,7 @@ static void look_at(const Weights *w, int m, int columns, const Hashes *hash, Li
 static bool alike(const Weights *w, int columns, const Likeness *a, const Likeness *b)
 {
     int shared = 0;
-    for (int k = 0; k < columns; k++) shared += weight_at(w, a->row, k) != 0 && weight_at(w, b->row, k) != 0;
+    for (int k = 0; k < columns; k++) shared += weight(w, a->row, k) != 0 && weight(w, b->row, k) != 0;
     double mean = (a->count + b->count) / 2.0;
     return shared >= mean * (1 + mean / columns) / 2;
 }
