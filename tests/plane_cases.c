@@ -6,9 +6,9 @@
 /* Usual windows half of the time, anything otherwise. The image ends at a forbidden page and begins behind guard bytes. */
 static PanelWindow draw_window(Random *r)
 {
-    static const int usual[] = { 2, 3, 3, 5 };
+    static const int usual[] = { 1, 2, 3, 3, 3, 3, 5, 7 };
     PanelWindow g = { 0 };
-    int kernel = usual[random_below(r, 4)], stride = 1 + (int)random_below(r, 2);
+    int kernel = usual[random_below(r, 8)], stride = 1 + (int)random_below(r, 2);
     bool odd = random_below(r, 2);
     for (int a = 0; a < 2; a++) {
         g.kernel[a] = odd ? 1 + (int)random_below(r, random_below(r, 4) ? 7 : 12) : kernel;
