@@ -8,6 +8,7 @@
 typedef struct Inference Inference;            /* engine/infer.h */
 typedef struct Plan Plan; typedef struct Step Step;    /* engine/plan.h */
 typedef struct Expand Expand;                  /* engine/expand.h */
+typedef struct PanelWindow PanelWindow;        /* kernels/panel.h */
 
 typedef struct AttrSpec { const char *name; AttrKind kind; bool required; } AttrSpec;
 
@@ -41,6 +42,8 @@ typedef struct Op {
     Err (*macs)(const Node *n, const Fact *const *in, const Fact *const *out, int64_t *macs);
     /* Whether prep will apply what engine/fuse.h lets the step take over: the axis of the output's channels, or -1. NULL: never. */
     int (*fuses)(const Step *s);
+    /* Whether prep will make a step of engine/planes.h, and with which window. NULL: never. */
+    bool (*planes)(const Step *s, PanelWindow *window);
     const QuantSpec *quant;                    /* ends with data -1; NULL: none */
     bool lists;                                /* may read values that are no tensors; what does not is refused before it sees one */
     bool passes_weight;                        /* out[0] holds in[0]'s elements, moved or converted: Transpose, Reshape, Cast, DequantizeLinear ... */

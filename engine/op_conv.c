@@ -120,7 +120,7 @@ static const QuantSpec LINEAR[] = { { 3, 4, 5 }, { -1, -1, -1 } };
 
 const Op op_CausalConvWithState = { "CausalConvWithState", "", 27, 2, 4, 2, 2, .infer = causal_infer, .prep = causal_conv_prep };
 const Op op_Conv = { "Conv", "", 1, 2, 3, 1, 1, .infer = conv_infer, .prep = conv_prep, .roles = conv_roles, .macs = conv_macs,
-    .fuses = conv_fuses };
+    .fuses = conv_fuses, .planes = conv_planes };
 const Op op_ConvInteger = { "ConvInteger", "", 10, 2, 4, 1, 1, .infer = conv_infer, .prep = conv_integer_prep,
     .roles = conv_roles, .macs = conv_macs, .quant = INTEGER };
 const Op op_ConvTranspose = { "ConvTranspose", "", 1, 2, 3, 1, 1, .infer = conv_transpose_infer, .prep = conv_transpose_prep,

@@ -79,13 +79,13 @@ static Err roi_pool_infer(Inference *x, const Node *n, const Fact *const *in, Fa
 
 static const AttrSpec POOL_ATTRS[] = { { "kernel_shape", ATTR_IS, true }, { 0 } };
 
-const Op op_AveragePool = { "AveragePool", "", 1, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
+const Op op_AveragePool = { "AveragePool", "", 1, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, .planes = pool_planes };
 const Op op_GlobalAveragePool = { "GlobalAveragePool", "", 1, 1, 1, 1, 1, .infer = global_infer, .prep = pool_prep, };
 const Op op_GlobalLpPool = { "GlobalLpPool", "", 1, 1, 1, 1, 1, .infer = global_infer, .prep = pool_prep, };
 const Op op_GlobalMaxPool = { "GlobalMaxPool", "", 1, 1, 1, 1, 1, .infer = global_infer, .prep = pool_prep, };
 /* Opset 1 could leave kernel_shape out and had p as a float. */
 const Op op_LpPool = { "LpPool", "", 2, 1, 1, 1, 1, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
-const Op op_MaxPool = { "MaxPool", "", 1, 1, 1, 1, 2, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, };
+const Op op_MaxPool = { "MaxPool", "", 1, 1, 1, 1, 2, .attrs = POOL_ATTRS, .infer = pool_infer, .prep = pool_prep, .planes = pool_planes };
 const Op op_MaxRoiPool = { "MaxRoiPool", "", 1, 2, 2, 1, 1, .infer = roi_pool_infer, .prep = roi_pool_prep };
 const Op op_MaxUnpool = { "MaxUnpool", "", 9, 2, 3, 1, 1, .attrs = POOL_ATTRS, .infer = unpool_infer, .prep = unpool_prep, };
 const Op op_RoiAlign = { "RoiAlign", "", 10, 3, 3, 1, 1, .infer = roi_align_infer, .prep = roi_align_prep };

@@ -10,33 +10,33 @@ enum {
     PACK = 6,                      /* rows of a product that take as long as packing its input */
     LINE = 16,                     /* floats */
 };
-static const double WORTH = 1.2;  /* what cutting may add to a product's time */
+static const double TRIP = 8;     /* multiplications that take as long as writing an element to memory and reading it back */
 
 typedef struct Pair {
     const Multiply *product;
-    const DepthwiseConv *depthwise;
+    const Planes *planes;
     MultiplyRun run;               /* of the product, but for x */
     int bands, parts, part_chunks;
     size_t plane, own;             /* floats: from plane to plane of a band, and the scratch of a thread */
 } Pair;
 
-static int band_start(const ConvShape *c, int band, int bands) { return (int)(c->out[1] * band / bands); }
+static int band_start(const PanelWindow *w, int band, int bands) { return (int)((int64_t)w->out[0] * band / bands); }
 
 /* Rows of the input that the rows first ... end - 1 of the output see: from *top on, so many. */
-static int rows_seen(const ConvShape *c, int first, int end, int *top)
+static int rows_seen(const PanelWindow *w, int first, int end, int *top)
 {
-    int64_t from = first * c->stride[1] - c->pad[1], to = (end - 1) * c->stride[1] - c->pad[1] + (c->kernel[1] - 1) * c->dilation[1] + 1;
+    int64_t from = (int64_t)first * w->stride[0] - w->pad[0], to = (int64_t)(end - 1) * w->stride[0] - w->pad[0] + (int64_t)(w->kernel[0] - 1) * w->dilation[0] + 1;
     if (from < 0) from = 0;
-    if (to > c->in[1]) to = c->in[1];
+    if (to > w->in[0]) to = w->in[0];
     *top = (int)from;
     return to > from ? (int)(to - from) : 0;
 }
 
-static int highest_band(const ConvShape *c, int bands)
+static int highest_band(const PanelWindow *w, int bands)
 {
     int most = 0, top;
     for (int i = 0; i < bands; i++) {
-        int height = rows_seen(c, band_start(c, i, bands), band_start(c, i + 1, bands), &top);
+        int height = rows_seen(w, band_start(w, i, bands), band_start(w, i + 1, bands), &top);
         most = height > most ? height : most;
     }
     return most;
@@ -44,19 +44,20 @@ static int highest_band(const ConvShape *c, int bands)
 
 /* Floats from plane to plane of a band, with room for what is computed on either side. An odd number of lines: what lies a power of two apart shares few sets of a
  * cache. */
-static size_t plane_of(const ConvShape *c, int height) { return (size_t)(ceil_div(height * c->in[2] + 2 * PANEL_COLUMNS, LINE) | 1) * LINE; }
+static size_t plane_of(const PanelWindow *w, int height) { return (size_t)(ceil_div(height * w->in[1] + 2 * PANEL_COLUMNS, LINE) | 1) * LINE; }
 
-/* The cut that should take the slowest thread the least time. Parts have a multiple of `unit` rows. */
-static PairCut choose_cut(const ConvShape *c, int rows, double density, int threads, int unit)
+/* The cut that should take the slowest thread the least time, unless what is computed twice takes more than is saved. Parts have a multiple of `unit` rows. */
+static PairCut choose_cut(const PanelWindow *w, const MultiplyShape *product, double density, int threads, int unit)
 {
     PairCut best = { .density = density };
-    double least_cost = WORTH * (double)(c->in[1] * c->in[2]) * (rows * density + PACK) * (double)c->batch / threads;
-    for (int bands = 1; bands <= c->out[1] && bands <= 64; bands++) {
-        int height = highest_band(c, bands);
+    const int rows = product->weights.rows;
+    double least_cost = (double)w->in[0] * w->in[1] * (rows * (density + TRIP / product->k) + PACK) * product->batch / threads;
+    for (int bands = 1; bands <= w->out[0] && bands <= 64; bands++) {
+        int height = highest_band(w, bands);
         for (int part = ceil_div(rows, unit) * unit; part > 0; part -= unit) {
-            int64_t items = (int64_t)bands * ceil_div(rows, part) * c->batch;
-            double cost = (double)ceil_div(items, threads) * (double)(height * c->in[2] + (bands > 1) * PANEL_COLUMNS) * (least(rows, part) * density + PACK);
-            if (cost >= least_cost || (size_t)part * plane_of(c, height) * sizeof(float) > BUFFER) continue;
+            int64_t items = (int64_t)bands * ceil_div(rows, part) * product->batch;
+            double cost = (double)ceil_div(items, threads) * (double)(height * w->in[1] + (bands > 1) * PANEL_COLUMNS) * (least(rows, part) * density + PACK);
+            if (cost >= least_cost || (size_t)part * plane_of(w, height) * sizeof(float) > BUFFER) continue;
             least_cost = cost;
             best = (PairCut){ part, bands, height, density };
         }
@@ -64,31 +65,43 @@ static PairCut choose_cut(const ConvShape *c, int rows, double density, int thre
     return best;
 }
 
-/* The depthwise convolution that alone reads what s writes. */
-static Step *depthwise_behind(const Plan *p, const Step *s, ConvShape *c)
+/* The step of planes that alone reads what s writes. */
+static Step *planes_behind(const Plan *p, const Step *s, PanelWindow *w)
 {
     Step *d = s->late || p->options.keep || p->options.tap || fused_combines(s) ? NULL : only_reader(p, s->out[0]);
-    if (!d || d->late || !is_type(d, "Conv") || !d->in[1]->constant || (s->in[2] && !s->in[2]->constant) || conv_shape(d, d->in[0], d->in[1], c) != OK) return NULL;
-    return c->channels == 1 && c->group == c->outputs && c->in[0] == 1 && c->out[0] == 1 && c->kernel[0] == 1 && !c->pad[0] ? d : NULL;
+    bool reads_once = d && !d->late && d->op->planes && (!s->in[2] || s->in[2]->constant);
+    return reads_once && d->op->planes(d, w) ? d : NULL;
 }
 
 PairCut pair_cut(const Plan *p, const Step *s, const MultiplyShape *shape)
 {
-    ConvShape c;
+    PanelWindow w;
     const Kernels *kernels;
-    if (shape->groups != 1 || winograd_choose(shape) || find_kernels(&kernels) != OK || !depthwise_behind(p, s, &c)) return (PairCut){ 0 };
+    if (shape->groups != 1 || winograd_choose(shape) || find_kernels(&kernels) != OK || !planes_behind(p, s, &w)) return (PairCut){ 0 };
     double all = (double)shape->weights.rows * shape->k, nonzeros = p->options.dense ? all : (double)packed_nonzeros(&shape->weights, 1, shape->k, p->threads);
-    return choose_cut(&c, shape->weights.rows, nonzeros / all, p->threads, kernels->sizes.strip);
+    return choose_cut(&w, shape, nonzeros / all, p->threads, kernels->sizes.strip);
 }
 
-static void run_item(const Pair *pair, const MultiplyRun *product, const MultiplyRun *depthwise, int64_t item, float *scratch)
+PanelWindow planes_window(const Planes *p, const PlaneArea *a, size_t *y)
+{
+    PanelWindow g = p->window;
+    *y = ((size_t)(a->image * p->outputs + a->m) * (size_t)g.out[0] + (size_t)a->first) * (size_t)g.out[1];
+    g.plane = a->plane;
+    g.in[0] = a->height;
+    g.out[0] = a->end - a->first;
+    g.pad[0] += a->top - a->first * g.stride[0];
+    return g;
+}
+
+static void run_item(const Pair *pair, const MultiplyRun *product, const MultiplyRun *second, int64_t item, float *scratch)
 {
     const Multiply *m = pair->product;
-    const DepthwiseConv *d = pair->depthwise;
-    int band = (int)(item / pair->parts % pair->bands), chunk = (int)(item % pair->parts) * pair->part_chunks, width = d->window.in[1];
-    DepthwiseArea a = { .w = d->w, .plane = pair->plane, .first = band_start(&d->shape, band, pair->bands), .end = band_start(&d->shape, band + 1, pair->bands),
-                        .image = item / pair->parts / pair->bands };
-    a.height = rows_seen(&d->shape, a.first, a.end, &a.top);
+    const Planes *planes = pair->planes;
+    const PanelWindow *w = &planes->window;
+    int band = (int)(item / pair->parts % pair->bands), chunk = (int)(item % pair->parts) * pair->part_chunks, width = w->in[1];
+    PlaneArea a = { .plane = pair->plane, .first = band_start(w, band, pair->bands), .end = band_start(w, band + 1, pair->bands),
+                    .image = item / pair->parts / pair->bands };
+    a.height = rows_seen(w, a.first, a.end, &a.top);
     MultiplyArea area = { .image = a.image, .n0 = (int64_t)a.top * width, .n = (int64_t)a.height * width, .first_chunk = chunk,
                           .chunks = least(m->packed.chunks - chunk, pair->part_chunks), .y = scratch + PANEL_COLUMNS, .ld = pair->plane };
     area.scratch = scratch + (size_t)(pair->part_chunks * m->packed.chunk_rows) * pair->plane;
@@ -96,22 +109,22 @@ static void run_item(const Pair *pair, const MultiplyRun *product, const Multipl
     for (int i = 0, rows = multiply_area_rows(m, &area); i < rows; i += a.n) {
         a.x = area.y + (size_t)i * pair->plane;
         a.m = chunk * m->packed.chunk_rows + i;
-        a.n = least(rows - i, d->together);
-        posts_apply(d->kernels, &product->posts, &(PostArea){ area.y, (size_t)i * pair->plane, pair->plane, a.n, (int)area.n });
-        depthwise_area(d, depthwise, &a);
+        a.n = least(rows - i, planes->together);
+        posts_apply(m->packed.kernels, &product->posts, &(PostArea){ area.y, (size_t)i * pair->plane, pair->plane, a.n, (int)area.n });
+        planes->area(planes, second, &a);
     }
 }
 
 static Err run_pair(Plan *plan, Step *s)
 {
     const Pair *pair = s->state;
-    MultiplyRun product = pair->run, depthwise = conv_operands_of(s, pair->depthwise->bias, true);
+    MultiplyRun product = pair->run, second = conv_operands_of(s, pair->planes->bias, true);
     Share share;
     product.x = s->in[0]->data;
     share_start(&share, pair->product->shape.batch * pair->bands * pair->parts, plan->threads);
     #pragma omp parallel num_threads(plan->threads) if (plan->threads > 1)
     for (int64_t i, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); )
-        run_item(pair, &product, &depthwise, i, (float *)(void *)s->scratch + pair->own * (size_t)thread);
+        run_item(pair, &product, &second, i, (float *)(void *)s->scratch + pair->own * (size_t)thread);
     return OK;
 }
 
@@ -122,10 +135,10 @@ static Err join(Plan *p, Step *first, Step *second, const PairCut *cut)
     const Multiply *m = &product->columns.multiply;
     Pair *pair;
     TRY(plan_array(p, 1, sizeof *pair, &pair));
-    *pair = (Pair){ .product = m, .depthwise = conv_depthwise(second), .bands = cut->bands, .part_chunks = cut->part_rows / m->packed.chunk_rows };
+    *pair = (Pair){ .product = m, .planes = second->planes, .bands = cut->bands, .part_chunks = cut->part_rows / m->packed.chunk_rows };
     pair->run = conv_operands_of(first, product->bias, false);
     pair->parts = ceil_div(m->packed.chunks, pair->part_chunks);
-    pair->plane = plane_of(&pair->depthwise->shape, cut->height);
+    pair->plane = plane_of(&pair->planes->window, cut->height);
     pair->own = (size_t)cut->part_rows * pair->plane + multiply_area_scratch(m, pair->part_chunks);
     second->in[0] = first->in[0];
     second->state = pair;
@@ -141,13 +154,13 @@ static Err join(Plan *p, Step *first, Step *second, const PairCut *cut)
 Err pairs_join(Plan *p)
 {
     for (int i = 0; i < p->n_step; i++) {
-        ConvShape c;
+        PanelWindow w;
         const PanelConv *product = conv_panels(p->step[i]);
         const Multiply *m = product ? &product->columns.multiply : NULL;
         if (!product || !product->cut.part_rows || variant_is_winograd(product->columns.variant) || m->together > 1) continue;
-        Step *second = depthwise_behind(p, p->step[i], &c);
-        if (!second || !conv_depthwise(second)) continue;
-        const PairCut cut = choose_cut(&c, m->shape.weights.rows, product->cut.density, p->threads, m->packed.chunk_rows);
+        Step *second = planes_behind(p, p->step[i], &w);
+        if (!second || !second->planes) continue;
+        const PairCut cut = choose_cut(&second->planes->window, &m->shape, product->cut.density, p->threads, m->packed.chunk_rows);
         if (cut.part_rows) TRY(join(p, p->step[i--], second, &cut));
     }
     return OK;

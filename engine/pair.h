@@ -1,13 +1,13 @@
-/* Products and the depthwise convolutions behind them as one step: what lies between the two, often the largest values of a network, stays in the L2 cache of the thread
- * that makes and reads it.
+/* Products and the depthwise convolutions or pools behind them as one step: what lies between the two, often the largest values of a network, stays in the L2 cache of
+ * the thread that makes and reads it.
  *
- * An item is some rows of the product (channels) for the pixels that a band of rows of the depthwise result sees. The border between bands is computed twice, and
+ * An item is some rows of the product (channels) for the pixels that a band of rows of the second result sees. The border between bands is computed twice, and
  * each part of the rows reads the product's input again. */
 #pragma once
 #include "engine/choose.h"
-#include "engine/conv.h"
+#include "engine/planes.h"
 
-/* Rows of the product in a part, bands of the depthwise result, and rows of its input that a band sees at most. part_rows 0: the two stay apart. */
+/* Rows of the product in a part, bands of the second result, and rows of its input that a band sees at most. part_rows 0: the two stay apart. */
 typedef struct PairCut { int part_rows, bands, height; double density; } PairCut;      /* density: of the product's weights */
 
 /* How the product of step s and the step behind it should be cut, if they can join and that should not take longer. */
@@ -17,13 +17,6 @@ Err pairs_join(Plan *plan);
 
 /* Of run_conv.c: what prep made of a convolution by kernels; NULL: it runs in another way. */
 typedef struct PanelConv { Columns columns; const float *bias; PairCut cut; } PanelConv;
-typedef struct DepthwiseConv { PanelWindow window; const Kernels *kernels; ConvShape shape; const float *w, *bias; int together; } DepthwiseConv;
 const PanelConv *conv_panels(const Step *s);
-const DepthwiseConv *conv_depthwise(const Step *s);
-/* What a product of the step reads and writes, see fused_run. bias: a folded one; NULL: that of the step. */
+/* What a step reads and writes, see fused_run. bias: a folded one; NULL: that of the step. */
 MultiplyRun conv_operands_of(const Step *s, const float *bias, bool adds);
-
-/* Rows first ... end - 1 of the outputs m ... m + n - 1 of an image, at their place in run->y. x: row `top` of the first input plane, of which `height` rows are there,
- * `plane` elements apart; w: weights of output 0. */
-typedef struct DepthwiseArea { const float *x, *w; size_t plane; int top, height, first, end, m, n; int64_t image; } DepthwiseArea;
-void depthwise_area(const DepthwiseConv *c, const MultiplyRun *run, const DepthwiseArea *a);

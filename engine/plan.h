@@ -14,6 +14,7 @@
 #include "engine/infer.h"
 
 typedef struct Buffer Buffer; typedef struct Fused Fused;      /* engine/fuse.h */
+typedef struct Planes Planes;                  /* engine/planes.h */
 typedef Err StepRun(Plan *plan, Step *step);
 
 typedef struct List List;                      /* engine/list.h */
@@ -54,6 +55,7 @@ struct Step {
     size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
     bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
     Buffer *over;              /* an input of out[0]'s size that run may write out[0] over, element by element; NULL: none */
+    const Planes *planes;      /* how to run a part of it; NULL: not possible */
     const Step *joined;        /* a product that became part of this step after prep; NULL: none */
     const char *variant;       /* what prep chose and why, for reports; NULL: nothing to choose */
     /* Set by the plan: */

@@ -110,20 +110,20 @@ static PanelWindow window_of(const ConvShape *c)
 
 MultiplyRun conv_operands_of(const Step *s, const float *bias, bool adds)
 {
-    MultiplyRun run = { .x = s->in[0]->data, .bias = bias ? bias : s->in[2] ? s->in[2]->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
+    const Buffer *own = s->n_in > 2 ? s->in[2] : NULL;
+    MultiplyRun run = { .x = s->in[0]->data, .bias = bias ? bias : own ? own->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
     fused_run(s, adds, &run);
     return run;
 }
 
-void depthwise_area(const DepthwiseConv *c, const MultiplyRun *run, const DepthwiseArea *a)
+typedef struct DepthwiseConv { Planes planes; const Kernels *kernels; int64_t batch, per_group; const float *w; } DepthwiseConv;      /* w NULL: not constant */
+
+static void depthwise_area(const Planes *planes, const MultiplyRun *run, const PlaneArea *a)
 {
-    PanelWindow g = c->window;
-    size_t plane = (size_t)g.out[0] * (size_t)g.out[1], at = ((size_t)(a->image * c->shape.outputs) + (size_t)a->m) * plane + (size_t)a->first * (size_t)g.out[1];
-    g.plane = a->plane;
-    g.in[0] = a->height;
-    g.out[0] = a->end - a->first;
-    g.pad[0] += a->top - a->first * g.stride[0];
-    const Depthwise d = { .planes = a->n, .x = a->x, .w = a->w + a->m * g.kernel[0] * g.kernel[1], .y = run->y + at, .y_plane = plane,
+    const DepthwiseConv *c = (const DepthwiseConv *)planes;
+    size_t plane = (size_t)planes->window.out[0] * (size_t)planes->window.out[1], at;
+    const PanelWindow g = planes_window(planes, a, &at);
+    const Depthwise d = { .planes = a->n, .x = a->x, .w = (c->w ? c->w : a->w) + a->m * g.kernel[0] * g.kernel[1], .y = run->y + at, .y_plane = plane,
                           .bias = run->bias ? run->bias + a->m : NULL, .residual = run->residual ? run->residual + at : NULL, .lo = run->lo, .hi = run->hi };
     c->kernels->depthwise_f32(&g, &d);
     posts_apply(c->kernels, &run->posts, &(PostArea){ run->y, at, plane, a->n, g.out[0] * g.out[1] });
@@ -132,22 +132,21 @@ void depthwise_area(const DepthwiseConv *c, const MultiplyRun *run, const Depthw
 static Err conv_run_depthwise(Plan *plan, Step *s)
 {
     const DepthwiseConv *c = s->state;
-    int64_t outputs = c->shape.outputs, per_group = outputs / c->shape.group, runs = (outputs + c->together - 1) / c->together;
-    const MultiplyRun run = conv_operands_of(s, c->bias, true);
-    const DepthwiseArea whole = { .w = c->w ? c->w : s->in[1]->data, .plane = c->window.plane, .height = c->window.in[0], .end = c->window.out[0] };
+    const Planes *p = &c->planes;
+    int64_t outputs = p->outputs, runs = (outputs + p->together - 1) / p->together;
+    const MultiplyRun run = conv_operands_of(s, p->bias, true);
+    const PlaneArea whole = { .w = s->in[1]->data, .plane = p->window.plane, .height = p->window.in[0], .end = p->window.out[0] };
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
-    for (int64_t i = 0; i < c->shape.batch * runs; i++) {
-        DepthwiseArea a = whole;
+    for (int64_t i = 0; i < c->batch * runs; i++) {
+        PlaneArea a = whole;
         a.image = i / runs;
-        a.m = (int)(i % runs) * c->together;
-        a.n = outputs - a.m < c->together ? (int)outputs - a.m : c->together;
-        a.x = run.x + (size_t)((a.image * outputs + a.m) / per_group) * a.plane;
-        depthwise_area(c, &run, &a);
+        a.m = (int)(i % runs) * p->together;
+        a.n = outputs - a.m < p->together ? (int)outputs - a.m : p->together;
+        a.x = run.x + (size_t)((a.image * outputs + a.m) / c->per_group) * a.plane;
+        depthwise_area(p, &run, &a);
     }
     return OK;
 }
-
-const DepthwiseConv *conv_depthwise(const Step *s) { return s->run == conv_run_depthwise ? s->state : NULL; }
 
 /* So many planes that follow each other go to one call that inputs and outputs stay in the L1 cache; 1 where several outputs read one plane. */
 static int planes_together(const ConvShape *c)
@@ -164,16 +163,17 @@ static Err conv_prep_depthwise(Plan *plan, Step *s, const ConvShape *shape)
     const float *w;
     TRY(plan_array(plan, 1, sizeof *c, &c));
     TRY(find_kernels(&c->kernels));
-    c->window = window_of(shape);
-    c->shape = *shape;
-    c->together = planes_together(shape);
+    c->planes = (Planes){ .window = window_of(shape), .outputs = (int)shape->outputs, .together = planes_together(shape), .area = depthwise_area };
+    c->batch = shape->batch;
+    c->per_group = shape->outputs / shape->group;
     if (s->in[1]->constant) {
         float *own;
         TRY(fused_weights(plan, s, 0, &w));
         TRY(plan_array(plan, s->in[1]->count, sizeof *own, &own));
         memcpy(own, w, s->in[1]->bytes);
         c->w = own;
-        if (s->fused) TRY(fused_bias(plan, s, s->in[2], shape->outputs, &c->bias));
+        if (s->fused) TRY(fused_bias(plan, s, s->in[2], shape->outputs, &c->planes.bias));
+        if (c->per_group == 1) s->planes = &c->planes;
     }
     s->state = c;
     s->run = conv_run_depthwise;
@@ -256,6 +256,15 @@ int conv_fuses(const Step *s)
     if (conv_shape(s, s->in[0], s->in[1], &c) != OK || conv_operands(s, &c) != OK) return -1;
     flatten_pointwise(&c);
     return fits_panels(s, &c) || fits_depthwise(s, &c) ? 1 : -1;
+}
+
+bool conv_planes(const Step *s, PanelWindow *w)
+{
+    ConvShape c;
+    if (!s->in[1]->constant || conv_shape(s, s->in[0], s->in[1], &c) != OK || c.group != c.outputs) return false;
+    flatten_pointwise(&c);
+    *w = window_of(&c);
+    return fits_depthwise(s, &c);
 }
 
 Err conv_prep(Plan *plan, Step *s)

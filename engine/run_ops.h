@@ -9,6 +9,8 @@ typedef struct Kernels Kernels;                /* kernels/kernels.h */
 Err find_kernels(const Kernels **out);
 /* Whether a product's prep applies what was fused into the step: Op.fuses. */
 int conv_fuses(const Step *s), conv_transpose_fuses(const Step *s), matmul_fuses(const Step *s), gemm_fuses(const Step *s);
+/* Whether prep makes a step of planes: Op.planes. */
+bool conv_planes(const Step *s, PanelWindow *window), pool_planes(const Step *s, PanelWindow *window);
 /* An operand of com.microsoft's FusedMatMul with transBatchA or transBatchB: axis 0 stands behind the other leading axes. */
 Shape leading_behind(const Shape *s);
 

@@ -5,12 +5,14 @@
 #include <omp.h>
 #include "engine/element.h"
 #include "engine/floats.h"
+#include "engine/planes.h"
 #include "engine/run_ops.h"
 #include "engine/slide.h"
 #include "engine/walk.h"
 #include "engine/window.h"
 
 typedef struct Pool {
+    Planes planes;                 /* of those in kernels */
     enum { POOL_MAX, POOL_AVERAGE, POOL_LP } kind;
     bool count_pads, column_major;
     double p;
@@ -140,18 +142,29 @@ static Err pool_slide_run(Plan *plan, Step *s)
     return OK;
 }
 
+static void pool_area(const Planes *planes, const MultiplyRun *run, const PlaneArea *a)
+{
+    const Pool *p = (const Pool *)planes;
+    const Kernels *k = kernels_best();
+    size_t at;
+    const PanelWindow w = planes_window(planes, a, &at);
+    for (int i = 0; i < a->n; i++) {
+        float *y = run->y + at + (size_t)i * (size_t)plane_of(p->out);
+        k->pool_f32(&w, a->x + (size_t)i * a->plane, p->kind == POOL_MAX ? POOLING_MAX : POOLING_SUM, y);
+        if (p->kind == POOL_AVERAGE) k->combine_f32(&(Combine){ ARITHMETIC_DIV, 1, 1 }, y, p->count + a->first * w.out[1], y, (size_t)w.out[0] * (size_t)w.out[1]);
+    }
+}
+
 static Err pool_planes_run(Plan *plan, Step *s)
 {
     const Pool *p = s->state;
-    const Kernels *k = kernels_best();
-    int64_t planes = s->in[0]->shape.dim[0] * s->in[0]->shape.dim[1], in = plane_of(p->in), out = plane_of(p->out);
-    const PanelWindow w = pool_plane(p);
+    const PanelWindow *w = &p->planes.window;
+    const MultiplyRun run = { .y = s->out[0]->data };
+    int64_t planes = s->in[0]->shape.dim[0] * p->planes.outputs;
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count * p->kernel[1] * p->kernel[2] > PARALLEL_WORK)
-    for (int64_t c = 0; c < planes; c++) {
-        float *y = (float *)s->out[0]->data + c * out;
-        k->pool_f32(&w, (const float *)s->in[0]->data + c * in, p->kind == POOL_MAX ? POOLING_MAX : POOLING_SUM, y);
-        if (p->kind == POOL_AVERAGE) k->combine_f32(&(Combine){ ARITHMETIC_DIV, 1, 1 }, y, p->count, y, (size_t)out);
-    }
+    for (int64_t i = 0; i < planes; i++)
+        pool_area(&p->planes, &run, &(PlaneArea){ .x = (const float *)s->in[0]->data + (size_t)i * w->plane, .plane = w->plane, .height = w->in[0], .end = w->out[0],
+                                                  .m = (int)(i % p->planes.outputs), .n = 1, .image = i / p->planes.outputs });
     return OK;
 }
 
@@ -189,20 +202,21 @@ static bool fits_planes(const Step *s, const Pool *p)
     return fits && plane_of(p->in) > 0 && plane_of(p->in) < INT32_MAX && plane_of(p->out) < INT32_MAX;
 }
 
-/* Chooses a loop that fits, if one does. */
-static Err choose_planes(Plan *plan, Step *s, Pool *p, bool *chosen)
+/* The loop that fits, if one does. */
+static StepRun *loop_of(const Step *s, const Pool *p)
 {
-    bool whole = plane_of(p->out) == 1;
-    *chosen = fits_planes(s, p);
-    if (!*chosen) return OK;
+    if (!fits_planes(s, p)) return pool_run;
+    bool whole = plane_of(p->out) == 1, slides = p->kind == POOL_MAX && p->kernel[1] * p->kernel[2] > 9;
     for (int i = 0; i < 3; i++) whole = whole && p->kernel[i] == p->in[i] && !p->pad[i] && p->dilation[i] == 1;
-    const PanelWindow w = pool_plane(p);
-    bool slides = p->kind == POOL_MAX && p->kernel[1] * p->kernel[2] > 9;
     for (int i = 1; i < 3; i++) slides = slides && p->stride[i] == 1 && p->dilation[i] == 1;
-    s->run = whole ? pool_whole_run : slides ? pool_slide_run : pool_planes_run;
-    if (slides) s->scratch_bytes = slide_scratch(&w) * sizeof(float) * (size_t)plan->threads;
-    if (p->kind == POOL_AVERAGE && !whole) TRY(count_windows(plan, p));
-    return floats_ready();
+    return whole ? pool_whole_run : slides ? pool_slide_run : pool_planes_run;
+}
+
+static Err prepare_planes(Plan *plan, Step *s, Pool *p)
+{
+    p->planes = (Planes){ .window = pool_plane(p), .outputs = (int)s->in[0]->shape.dim[1], .together = 1, .area = pool_area };
+    s->planes = &p->planes;
+    return p->kind == POOL_AVERAGE ? count_windows(plan, p) : OK;
 }
 
 static Err pool_geometry(const Step *s, Pool *p)
@@ -229,21 +243,38 @@ static Err pool_geometry(const Step *s, Pool *p)
     return OK;
 }
 
+static Err pool_read(const Step *s, Pool *p)
+{
+    p->kind = strstr(s->op->type, "Max") ? POOL_MAX : strstr(s->op->type, "Average") ? POOL_AVERAGE : POOL_LP;
+    p->count_pads = attr_i(s->node, "count_include_pad", 0);
+    p->column_major = attr_i(s->node, "storage_order", 0);
+    p->p = (double)attr_i(s->node, "p", 2);
+    return pool_geometry(s, p);
+}
+
+bool pool_planes(const Step *s, PanelWindow *w)
+{
+    Pool p = { .p = 0 };
+    if (pool_read(s, &p) != OK || loop_of(s, &p) != pool_planes_run) return false;
+    *w = pool_plane(&p);
+    return true;
+}
+
 Err pool_prep(Plan *plan, Step *s)
 {
     Pool *p;
     DType t = s->in[0]->dtype;
     TRY(plan_array(plan, 1, sizeof *p, &p));
-    TRY(pool_geometry(s, p));
-    p->kind = strstr(s->op->type, "Max") ? POOL_MAX : strstr(s->op->type, "Average") ? POOL_AVERAGE : POOL_LP;
-    p->count_pads = attr_i(s->node, "count_include_pad", 0);
-    p->column_major = attr_i(s->node, "storage_order", 0);
-    p->p = (double)attr_i(s->node, "p", 2);
+    TRY(pool_read(s, p));
     bool fits = t == DT_F32 || t == DT_F64 || t == DT_F16 || t == DT_BF16 || (p->kind == POOL_MAX && (t == DT_U8 || t == DT_I8));
-    bool chosen;
     s->state = p;
-    TRY(choose_planes(plan, s, p, &chosen));
-    if (!chosen) s->run = pool_run;
+    s->run = loop_of(s, p);
+    if (s->run == pool_slide_run) {
+        const PanelWindow w = pool_plane(p);
+        s->scratch_bytes = slide_scratch(&w) * sizeof(float) * (size_t)plan->threads;
+    }
+    if (s->run == pool_planes_run) TRY(prepare_planes(plan, s, p));
+    if (s->run != pool_run) TRY(floats_ready());
     return fits ? OK : step_refuse(s, "input", s->in[0]);
 }
 

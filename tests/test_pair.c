@@ -1,4 +1,4 @@
-/* Products and the depthwise convolutions behind them as one step: results are those of the two steps to the bit, whatever is cut. */
+/* Products and the depthwise convolutions or pools behind them as one step: results are those of the two steps to the bit, whatever is cut. */
 #include "engine/plan.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* x -> 1x1 or strided convolution -> activation -> depthwise -> activation, and what comes beside it. */
+/* x -> 1x1 or strided convolution -> activation -> depthwise or pool -> activation, and what comes beside it. */
 typedef struct Chain {
     int batch, channels, rows, height, width;          /* of x; rows: channels between the two */
     int kernel, stride;                                /* of the product */
-    int tall, wide, step, pad_top, pad_left, pad_bottom, pad_right, dilation;      /* of the depthwise one */
+    int tall, wide, step, pad_top, pad_left, pad_bottom, pad_right, dilation;      /* of what is behind */
+    const char *pool;                                  /* its operator; NULL: depthwise */
+    bool ceil, counts, indices;                        /* of a pool: sizes round up; padding counts; somebody wants the indices */
     int zeros;                                         /* percent of the product's weights */
     bool bias, twice, adds;                            /* twice: somebody else reads what lies between; adds: x is added behind, where it fits */
     const char *activation;
@@ -21,10 +23,10 @@ typedef struct Chain {
 static int64_t sizes(Chain *c)
 {
     int h = (c->height - c->kernel) / c->stride + 1, w = (c->width - c->kernel) / c->stride + 1;
-    c->out[0] = (h + c->pad_top + c->pad_bottom - (c->tall - 1) * c->dilation - 1) / c->step + 1;
-    c->out[1] = (w + c->pad_left + c->pad_right - (c->wide - 1) * c->dilation - 1) / c->step + 1;
-    bool fits = h + c->pad_top + c->pad_bottom > (c->tall - 1) * c->dilation && w + c->pad_left + c->pad_right > (c->wide - 1) * c->dilation;
-    return fits ? (int64_t)c->batch * c->rows * c->out[0] * c->out[1] : 0;
+    int down = h + c->pad_top + c->pad_bottom - (c->tall - 1) * c->dilation - 1, right = w + c->pad_left + c->pad_right - (c->wide - 1) * c->dilation - 1;
+    c->out[0] = down / c->step + 1;
+    c->out[1] = right / c->step + 1;
+    return down >= 0 && right >= 0 ? (int64_t)c->batch * c->rows * c->out[0] * c->out[1] : 0;
 }
 
 static Chain random_chain(Random *r)
@@ -44,6 +46,11 @@ static Chain random_chain(Random *r)
         c.pad_left = random_between(r, 0, c.wide);
         c.pad_right = random_between(r, 0, c.wide);
         c.activation = ACTIVATIONS_OF[random_below(r, 4)];
+        c.pool = random_below(r, 2) ? NULL : random_below(r, 2) ? "MaxPool" : "AveragePool";
+        c.ceil = c.pool && !random_below(r, 3);
+        c.adds = c.adds && !c.ceil;                    /* z has sizes that round down */
+        c.counts = random_below(r, 2);
+        c.indices = c.pool && !strcmp(c.pool, "MaxPool") && !random_below(r, 6);
     } while (sizes(&c) == 0 || c.height < c.kernel || c.width < c.kernel);
     if (!random_below(r, 5)) c.height = random_between(r, 90, 130), c.width = random_between(r, 90, 130);     /* bands */
     sizes(&c);
@@ -57,6 +64,22 @@ static void add_weights(Build *b, const char *name, const char *dims, int n, int
     for (int i = 0; i < n; i++) w[i] = (int)random_below(r, 100) < zeros ? 0 : random_float(r);
     build_init(b, name, DT_F32, dims, w);
     free(w);
+}
+
+static void add_second(Build *b, const Chain *c)
+{
+    char text[256];
+    int n = snprintf(text, sizeof text, "strides:is=%d,%d dilations:is=%d,%d pads:is=%d,%d,%d,%d ", c->step, c->step, c->dilation, c->dilation, c->pad_top, c->pad_left,
+                     c->pad_bottom, c->pad_right);
+    if (!c->pool) {
+        snprintf(text + n, sizeof text - (size_t)n, "group:i=%d", c->rows);
+        build_node(b, "Conv", c->bias ? "q,d" : "q,d,b", "s", text);
+        return;
+    }
+    n += snprintf(text + n, sizeof text - (size_t)n, "kernel_shape:is=%d,%d ceil_mode:i=%d", c->tall, c->wide, c->ceil);
+    if (!strcmp(c->pool, "AveragePool")) snprintf(text + n, sizeof text - (size_t)n, " count_include_pad:i=%d", c->counts);
+    build_node(b, c->pool, "q", c->indices ? "s,index" : "s", text);
+    if (c->indices) build_output(b, "index", DT_I64, "?,?,?,?");
 }
 
 static Build *build_chain(const Chain *c, Random *r)
@@ -76,12 +99,10 @@ static Build *build_chain(const Chain *c, Random *r)
     snprintf(text[0], sizeof text[0], "strides:is=%d,%d", c->stride, c->stride);
     build_node(b, "Conv", c->bias ? "x,w,b" : "x,w", "p", text[0]);
     build_node(b, c->activation, "p", "q", "");
-    snprintf(text[0], sizeof text[0], "group:i=%d strides:is=%d,%d dilations:is=%d,%d pads:is=%d,%d,%d,%d", c->rows, c->step, c->step, c->dilation, c->dilation,
-             c->pad_top, c->pad_left, c->pad_bottom, c->pad_right);
-    build_node(b, "Conv", c->bias ? "q,d" : "q,d,b", "s", text[0]);
+    build_output(b, "y", DT_F32, "?,?,?,?");
+    add_second(b, c);
     if (c->adds) build_node(b, "Add", "s,z", "t", "");
     build_node(b, c->activation, c->adds ? "t" : "s", "y", "");
-    build_output(b, "y", DT_F32, text[3]);
     if (c->twice) build_output(b, "q", DT_F32, "?,?,?,?");
     return b;
 }
@@ -121,7 +142,7 @@ static Tensor random_input(Shape shape, Random *r)
 /* How many of one, two and three threads' plans joined the two. */
 static int check_chain(const Chain *c, Random *r)
 {
-    Bytes bytes = build_finish(build_chain(c, r), 8, 18);
+    Bytes bytes = build_finish(build_chain(c, r), 9, 19);
     Model *m;
     int joined = 0;
     if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK) fail_msg("%s", err_text());
@@ -133,8 +154,8 @@ static int check_chain(const Chain *c, Random *r)
         Plan *p = run_plan(m, c, threads, false, in);
         const float *is = p->out[0]->data, *wanted = apart->out[0]->data;
         for (int64_t i = 0; i < p->out[0]->count; i++)
-            if (is[i] != wanted[i]) fail_msg("%d threads, element %lld: %.9g, apart %.9g", threads, (long long)i, (double)is[i], (double)wanted[i]);
-        assert_false(is_joined(p) && c->twice);
+            if (memcmp(&is[i], &wanted[i], sizeof *is)) fail_msg("%d threads, element %lld: %.9g, apart %.9g", threads, (long long)i, (double)is[i], (double)wanted[i]);
+        assert_false(is_joined(p) && (c->twice || c->indices));
         joined += is_joined(p);
         plan_free(p);
     }
@@ -148,7 +169,7 @@ static int check_chain(const Chain *c, Random *r)
 static void test_random_chains(void **state)
 {
     (void)state;
-    int joined = 0, rounds = 80;
+    int joined = 0, rounds = 160;
     Random r = { 3 };
     for (int i = 0; i < rounds; i++) {
         Chain c = random_chain(&r);
@@ -157,25 +178,43 @@ static void test_random_chains(void **state)
     assert_true(joined > rounds / 2);
 }
 
-/* As in MobileNet: two parts of the channels for two threads, bands where planes are large, in one thread the whole. */
+/* As in MobileNet: two parts of the channels for two threads, bands where planes are large, in one thread the whole. And as in DenseNet, and with large pools. */
 static void test_usual(void **state)
 {
     (void)state;
     Random r = { 7 };
-    Chain c = { .batch = 1, .channels = 16, .rows = 96, .height = 112, .width = 112, .kernel = 1, .stride = 1, .tall = 3, .wide = 3, .step = 2, .pad_bottom = 1,
-                .pad_right = 1, .dilation = 1, .activation = "Relu" };
-    for (int side = 112; side >= 7; side /= 4) {
-        c.height = c.width = side;
+    static const char *const POOLS[] = { NULL, "AveragePool", "MaxPool" };
+    for (int i = 0; i < 9; i++) {
+        Chain c = { .batch = 1, .channels = 16, .rows = 96, .kernel = 1, .stride = 1, .tall = 3, .wide = 3, .step = 2, .pad_bottom = 1, .pad_right = 1, .dilation = 1,
+                    .activation = "Relu", .pool = POOLS[i % 3] };
+        c.height = c.width = 112 >> i / 3 * 2;
         sizes(&c);
         assert_int_equal(check_chain(&c, &r), 3);
         c.twice = true;
         assert_int_equal(check_chain(&c, &r), 0);
-        c.twice = false;
+    }
+}
+
+/* Pools of one window, those that slide (engine/slide.h) and those that tell indices run by themselves. */
+static void test_other_pools(void **state)
+{
+    (void)state;
+    Random r = { 8 };
+    const Chain usual = { .batch = 1, .channels = 16, .rows = 32, .height = 28, .width = 28, .kernel = 1, .stride = 1, .tall = 3, .wide = 3, .step = 2, .dilation = 1,
+                          .activation = "Relu", .pool = "MaxPool" };
+    Chain c[4] = { usual, usual, usual, usual };
+    c[1].indices = true;
+    c[2].tall = c[2].wide = 28;
+    c[3].tall = c[3].wide = 5;
+    c[3].step = 1;
+    for (int i = 0; i < 4; i++) {
+        sizes(&c[i]);
+        assert_true((check_chain(&c[i], &r) > 0) == (i == 0));
     }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_chains), cmocka_unit_test(test_usual) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_chains), cmocka_unit_test(test_usual), cmocka_unit_test(test_other_pools) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,8 @@ static int64_t macs_of(Arena *arena, const Step *s)
     int room_in = s->n_in > s->op->max_in ? s->n_in : s->op->max_in, room_out = s->n_out > s->op->max_out ? s->n_out : s->op->max_out;
     const Fact **in = arena_array(arena, (size_t)room_in + 1, sizeof(Fact *)), **out = arena_array(arena, (size_t)room_out + 1, sizeof(Fact *));
     int64_t macs;
-    if (!in || !out || !s->op->macs) return -1;
+    if (!in || !out) return -1;
+    if (!s->op->macs) return s->joined ? joined : -1;
     for (int i = 0; i < s->n_in; i++) in[i] = s->in[i] ? &s->in[i]->fact : NULL;
     for (int i = 0; i < s->n_out; i++) out[i] = s->out[i] ? &s->out[i]->fact : NULL;
     return joined >= 0 && s->op->macs(s->node, in, out, &macs) == OK ? joined + macs : -1;
