@@ -11,7 +11,10 @@ enum {
     PANEL_BUFFER = 96,                     /* floats in a row of a panel, at most: two tiles of 48 */
     MOST_TOGETHER = 1024,                  /* columns of an image, from which images need not share panels */
     MOST_ROWS = 768,                       /* in a part, where results go through a buffer */
+    PHASES_ROWS = 256,                     /* more are worth a packed panel, whose loads cross no lines */
 };
+
+static int channels_of(const MultiplyShape *s) { return s->k / (s->window.kernel[0] * s->window.kernel[1]); }
 
 /* Panels of all groups and images. */
 static int64_t items_of(const Multiply *m)
@@ -38,7 +41,7 @@ static void plan_panels(Multiply *m)
     const MultiplyShape *s = &m->shape;
     const PanelSizes *sizes = &m->packed.kernels->sizes;
     m->together = s->columns < MOST_TOGETHER ? s->batch : 1;
-    m->shape.window.image = (size_t)s->groups * (size_t)(s->k / (s->window.kernel[0] * s->window.kernel[1])) * s->window.plane;
+    m->shape.window.image = (size_t)s->groups * (size_t)channels_of(s) * s->window.plane;
     int64_t columns = s->columns * m->together;
     int left = (int)(columns % DENSE_PANEL);
     m->panels = ceil_div(columns, m->packed.form == MULTIPLY_SPARSE ? sizes->sparse : DENSE_PANEL);
@@ -60,6 +63,12 @@ static int dense_chunk(const Multiply *m)
     return ceil_div(ceil_div(s->weights.rows, chunks), strip) * strip;
 }
 
+/* What the scratch memory of a thread begins with: a block of a panel, or the inputs of several. */
+static size_t panel_floats(const Multiply *m)
+{
+    return m->phases.rows ? m->phases.floats : (size_t)m->packed.block * PANEL_BUFFER;
+}
+
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyChoice choice, Multiply *out)
 {
     Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .nonzeros = shape->nonzeros,
@@ -74,8 +83,10 @@ void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threa
     }
     packed_plan(w);
     plan_parts(&m);
-    size_t part_rows = (size_t)m.part_chunks * (size_t)w->chunk_rows, rows = (size_t)w->block + (w->blocks > 1 ? part_rows : 0) + (m.together > 1 ? part_rows : 0);
-    m.scratch = (size_t)threads * rows * PANEL_BUFFER * sizeof(float);
+    if (w->form == MULTIPLY_DENSE && w->blocks == 1 && m.together == 1 && shape->weights.rows <= PHASES_ROWS)
+        m.phases = phases_plan(&m.shape.window, channels_of(shape), kernels);
+    size_t part_rows = (size_t)m.part_chunks * (size_t)w->chunk_rows, rows = (w->blocks > 1 ? part_rows : 0) + (m.together > 1 ? part_rows : 0);
+    m.scratch = (size_t)threads * (panel_floats(&m) + rows * PANEL_BUFFER) * sizeof(float);
     *out = m;
 }
 
@@ -86,7 +97,10 @@ typedef struct Item {
     int64_t n0;                            /* first column */
     int n;                                 /* columns */
     const float *x;
+    PhasesHeld *held;
     float *panel, *partial;
+    const float *at[PANEL_COLUMNS / PANEL_VECTOR];     /* with phases, instead of a panel */
+    const int32_t *offset;
     const float *matrix;                   /* where the columns of the current block lie, if the first chunk packs them while it multiplies */
     PanelAhead ahead;                      /* what is packed after the current block */
 } Item;
@@ -100,6 +114,7 @@ static void run_dense(const Multiply *m, const Item *it, const DensePart *chunk,
         d.panel = it->panel + (size_t)j * (size_t)d.k;
         d.fill = d.x ? it->panel + (size_t)j * (size_t)d.k : NULL;
         d.x = d.x ? d.x + j : NULL;
+        d.at = it->offset ? it->at + j / PANEL_VECTOR : NULL;
         tile.columns = least(width, it->n - j);
         tile.residual = o->residual ? o->residual + j : NULL;
         tile.y = o->y + j;
@@ -133,7 +148,7 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     const PanelAhead ahead = ahead_of(it, chunk);
     if (w->form == MULTIPLY_DENSE) {
         run_dense(m, it, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .x = chunk ? NULL : it->matrix,
-                                        .ldx = m->shape.window.plane, .ahead = ahead }, &part);
+                                        .ldx = m->shape.window.plane, .offset = it->offset, .ahead = ahead }, &part);
         return;
     }
     SparsePart s = packed_sparse(unit, rows, it->panel);
@@ -184,7 +199,9 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
         PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n = it->n, .n0 = it->n0 };
         p.width = w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
         it->matrix = matrix ? it->x + (size_t)p.k0 * m->shape.window.plane + (size_t)it->n0 : NULL;
-        if (!matrix)
+        if (m->phases.rows)
+            it->offset = phases_hold(&m->phases, it->x, it->n0, it->n, it->held, it->at);
+        else if (!matrix)
             w->kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);
         it->ahead = b + 1 < w->blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + it->n);
         o->first = b == 0;
@@ -229,16 +246,16 @@ static void run_pieces(const Multiply *m, const MultiplyRun *run, Item *it, Pane
     }
 }
 
-static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, float *scratch)
+static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, PhasesHeld *held)
 {
     const MultiplyShape *s = &m->shape;
-    int part = (int)(item % m->parts), channels = s->k / (s->window.kernel[0] * s->window.kernel[1]);
-    Item it = { .panel = scratch, .partial = scratch + (size_t)m->packed.block * PANEL_BUFFER, .first_chunk = part * m->part_chunks };
+    int part = (int)(item % m->parts);
+    Item it = { .held = held, .panel = held->memory, .partial = held->memory + panel_floats(m), .first_chunk = part * m->part_chunks };
     it.group = item / m->parts / m->panels;
     it.chunks = least(m->part_chunks, m->packed.chunks - it.first_chunk);
     it.first_row = it.first_chunk * m->packed.chunk_rows;
     it.rows = least(it.chunks * m->packed.chunk_rows, s->weights.rows - it.first_row);
-    it.x = run->x + (size_t)it.group * (size_t)channels * s->window.plane;
+    it.x = run->x + (size_t)it.group * (size_t)channels_of(s) * s->window.plane;
     set_columns(m, (int)(item / m->parts % m->panels), &it);
     size_t rows = (size_t)s->weights.rows, y = ((size_t)it.group * rows + (size_t)it.first_row) * (size_t)s->columns + (size_t)it.n0;
     PanelOutput o = { .columns = it.n, .bias = run->bias ? run->bias + (size_t)(it.group % s->groups) * rows + (size_t)it.first_row : NULL,
@@ -261,8 +278,12 @@ void multiply_run(const Multiply *m, const MultiplyRun *run)
     Share share;
     share_start(&share, items, m->packed.threads);
     #pragma omp parallel num_threads(m->packed.threads) if (m->packed.threads > 1)
-    for (int64_t i, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); )
-        run_item(m, run, i, (float *)run->scratch + own * (size_t)thread);
+    {
+        int thread = omp_get_thread_num();
+        PhasesHeld held = { .memory = (float *)run->scratch + own * (size_t)thread };
+        for (int64_t i; share_next(&share, thread, &i); )
+            run_item(m, run, i, &held);
+    }
 }
 
 int multiply_area_rows(const Multiply *m, const MultiplyArea *a)
@@ -272,15 +293,15 @@ int multiply_area_rows(const Multiply *m, const MultiplyArea *a)
 
 size_t multiply_area_scratch(const Multiply *m, int chunks)
 {
-    return ((size_t)m->packed.block + (m->packed.blocks > 1 ? (size_t)chunks * (size_t)m->packed.chunk_rows : 0)) * PANEL_BUFFER;
+    return panel_floats(m) + (m->packed.blocks > 1 ? (size_t)chunks * (size_t)m->packed.chunk_rows * PANEL_BUFFER : 0);
 }
 
 void multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea *a)
 {
     const MultiplyShape *s = &m->shape;
-    size_t channels = (size_t)(s->k / (s->window.kernel[0] * s->window.kernel[1]));
-    Item it = { .panel = a->scratch, .partial = a->scratch + (size_t)m->packed.block * PANEL_BUFFER, .first_chunk = a->first_chunk, .chunks = a->chunks,
-                .group = a->image, .x = run->x + (size_t)a->image * channels * s->window.plane };
+    PhasesHeld held = { .memory = a->scratch };
+    Item it = { .held = &held, .panel = a->scratch, .partial = a->scratch + panel_floats(m), .first_chunk = a->first_chunk, .chunks = a->chunks,
+                .group = a->image, .x = run->x + (size_t)a->image * (size_t)channels_of(s) * s->window.plane };
     it.first_row = a->first_chunk * m->packed.chunk_rows;
     it.rows = multiply_area_rows(m, a);
     const float *bias = run->bias ? run->bias + (size_t)(a->image % s->groups) * (size_t)s->weights.rows + (size_t)it.first_row : NULL;

@@ -8,6 +8,7 @@
  * the number of threads: only panels, row parts, images and groups are distributed, never sums. */
 #pragma once
 #include "engine/packed.h"
+#include "engine/phases.h"
 #include "engine/post.h"
 
 /* What to multiply. Weights of group g start at w.w + g * w.rows * w.row; its input channels follow those of group g - 1. */
@@ -27,6 +28,7 @@ typedef struct Multiply {
     int     together;          /* images whose columns share panels: all or 1 */
     int     parts, part_chunks;        /* chunks of a group are cut into parts, one for each thread where panels are few */
     int     panels;
+    Phases  phases;            /* with rows: what is read instead of panels */
     size_t  scratch;           /* bytes that multiply_run needs, for all threads */
 } Multiply;
 

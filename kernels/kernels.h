@@ -43,6 +43,8 @@ typedef struct Kernels {
     /*   gather_f32, bitmap_f32: sums[t * FEW_ROWS + m] += w * x[t][k] for every weight of row m, for each token t; see kernels/few.h. Rows beyond the last: anything */
     void (*gather_f32)(const FewPart *p, float *sums);
     void (*bitmap_f32)(const FewPart *p, float *sums);
+    /*   split_f32:  for i < n: (i % 2 ? odd : even)[i / 2] = x[i] */
+    void (*split_f32)(const float *x, size_t n, float *even, float *odd);
     /*   transpose_f32: for r < rows, c < columns: y[c * ldy + r] = x[r * ldx + c] */
     void (*transpose_f32)(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy);
     /*   depthwise_f32: y[i][n] = clamp(bias[i] + sum over the taps k of w[i][k] * X[i][k][n] + residual[i][n]), X[i] as in pack_f32 with one channel, for i < planes.

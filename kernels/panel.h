@@ -75,6 +75,9 @@ typedef struct DensePart {
                                 * whole vectors then. */
     const float *x;
     size_t ldx;
+    const float *const *at;    /* NULL, or instead of a panel: row k of the columns from PANEL_VECTOR * i on is at[i] + offset[k]. W is packed, columns are whole vectors
+                                * then. */
+    const int32_t *offset;
     PanelAhead ahead;          /* where packed */
 } DensePart;
 

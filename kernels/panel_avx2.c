@@ -19,6 +19,7 @@ INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
     DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(1, 2) DENSE(2, 2) DENSE(3, 2) DENSE(4, 2) DENSE(5, 2) DENSE(6, 2) \
     FILL(1) FILL(2) FEWER(1) FEWER(2) FEWER(3) FEWER(4) \
     static Dense *const packed_tiles[STRIP][2] = { ROW(packed, 1), ROW(packed, 2), ROW(packed, 3), ROW(packed, 4), ROW(packed, 5), ROW(packed, 6) }; \
+    static Dense *const apart_tiles[STRIP][2] = { ROW(apart, 1), ROW(apart, 2), ROW(apart, 3), ROW(apart, 4), ROW(apart, 5), ROW(apart, 6) }; \
     static Dense *const plain_tiles[STRIP][2] = { ROW(plain, 1), ROW(plain, 2), ROW(plain, 3), ROW(plain, 4), ROW(plain, 5), ROW(plain, 6) }; \
     static Dense *const filling_tiles[] = { filling_1, filling_2 }; \
     static Dense *const few_tiles[FEW] = { few_1, few_2, few_3, few_4 };

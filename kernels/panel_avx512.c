@@ -23,6 +23,8 @@ INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w));
     FEWER(1) FEWER(2) FEWER(3) FEWER(4) FEWER(5) FEWER(6) FEWER(7) FEWER(8) \
     static Dense *const packed_tiles[STRIP][3] = { \
         ROW(packed, 1), ROW(packed, 2), ROW(packed, 3), ROW(packed, 4), ROW(packed, 5), ROW(packed, 6), ROW(packed, 7), ROW(packed, 8) }; \
+    static Dense *const apart_tiles[STRIP][3] = { \
+        ROW(apart, 1), ROW(apart, 2), ROW(apart, 3), ROW(apart, 4), ROW(apart, 5), ROW(apart, 6), ROW(apart, 7), ROW(apart, 8) }; \
     static Dense *const plain_tiles[STRIP][3] = { \
         ROW(plain, 1), ROW(plain, 2), ROW(plain, 3), ROW(plain, 4), ROW(plain, 5), ROW(plain, 6), ROW(plain, 7), ROW(plain, 8) }; \
     static Dense *const filling_tiles[] = { filling_1, filling_2, filling_3 }; \

@@ -55,7 +55,7 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
         for (int j = 0; j < o->columns; j++) {
             float sum = start(o, TILE, (size_t)m, j);
             for (int k = 0; k < d->k; k++)
-                sum += w[(size_t)k * step] * d->panel[k * TILE + j];
+                sum += w[(size_t)k * step] * (d->at ? d->at[j / PANEL_VECTOR][d->offset[k] + j % PANEL_VECTOR] : d->panel[k * TILE + j]);
             finish(o, TILE, (size_t)m, j, sum);
         }
     }
@@ -103,6 +103,12 @@ static void sparse_f32(const SparsePart *s, const PanelOutput *o)
     }
 }
 
+static void split_f32(const float *x, size_t n, float *even, float *odd)
+{
+    for (size_t i = 0; i < n; i++)
+        (i % 2 ? odd : even)[i / 2] = x[i];
+}
+
 static void transpose_f32(const float *x, size_t ldx, int rows, int columns, float *y, size_t ldy)
 {
     for (int r = 0; r < rows; r++)
@@ -133,6 +139,7 @@ void panel_scalar(Kernels *k)
     k->sizes = (PanelSizes) { TILE, STRIP, 0, SPARSE };
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
+    k->split_f32 = split_f32;
     k->transpose_f32 = transpose_f32;
     k->depthwise_f32 = depthwise_f32_scalar;
 }

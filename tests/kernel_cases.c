@@ -105,6 +105,7 @@ const KernelCase kernel_cases[] = {
     CASE(sparse_f32, compare_sparse),
     CASE(gather_f32, compare_gather),
     CASE(bitmap_f32, compare_bitmap),
+    CASE(split_f32, compare_split),
     CASE(transpose_f32, compare_transpose),
     CASE(interleave_f32, compare_interleave),
     CASE(winograd_input_f32, compare_winograd_input),

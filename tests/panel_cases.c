@@ -166,6 +166,25 @@ static void run_filling(const Kernels *k, const Case *c)
     guard_free(&x);
 }
 
+/* The panel's columns lie elsewhere, vectors and rows in the opposite order. */
+static void run_apart(const Kernels *k, const Case *c)
+{
+    const float *at[PANEL_COLUMNS / PANEL_VECTOR];
+    int32_t offset[40];
+    const int ldx = 70;
+    Guard x = guard_new(matrix_floats(c->k, c->columns, (size_t)ldx) * sizeof(float), 0);
+    for (int i = 0; i < c->k; i++)
+        offset[i] = (c->k - 1 - i) * ldx;
+    for (int j = 0; j < c->columns; j += PANEL_VECTOR) {
+        float *to = (float *)x.data + c->columns - PANEL_VECTOR - j;
+        at[j / PANEL_VECTOR] = to;
+        for (int i = 0; i < c->k; i++)
+            memcpy(to + offset[i], (float *)c->panel.data + i * c->width + j, PANEL_VECTOR * sizeof(float));
+    }
+    k->dense_f32(&(DensePart) { .w = c->w.data, .packed = true, .rows = c->rows, .k = c->k, .at = at, .offset = offset }, &c->o);
+    guard_free(&x);
+}
+
 /* Levels differ in their sizes, so each has operands of its own; both are checked against sums in double. */
 void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
 {
@@ -184,8 +203,8 @@ void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
             weights_pack_dense(&weights, 0, c.k, strip, c.w.data);
         else
             memcpy(c.w.data, w, c.w.bytes);
-        bool fills = packed && c.columns % PANEL_VECTOR == 0 && c.rows >= strip && c.k && random_between(r, 0, 1);
-        run_case(&c, w, fills ? run_filling : packed ? run_packed : run_plain, both[i]);
+        int form = packed && c.columns % PANEL_VECTOR == 0 && c.k ? random_between(r, 0, 2) : 0;
+        run_case(&c, w, form == 2 ? run_apart : form && c.rows >= strip ? run_filling : packed ? run_packed : run_plain, both[i]);
         free_case(&c);
     }
 }
@@ -294,6 +313,24 @@ void check_few_bytes(void)
         assert_true((double)weights_pack_bitmap(&weights, 0, layers[i].k, NULL) <= layers[i].bitmap * (double)nonzeros);
         guard_free(&w);
     }
+}
+
+void compare_split(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    size_t n = random_below(r, 150);
+    Guard x = guard_floats(n, 10, r), even[2], odd[2];
+    for (int i = 0; i < 2; i++) {
+        even[i] = guard_new((n + 1) / 2 * sizeof(float), 0);
+        odd[i] = guard_new(n / 2 * sizeof(float), 0);
+        (i ? level : scalar)->split_f32(x.data, n, even[i].data, odd[i].data);
+    }
+    assert_memory_equal(even[0].data, even[1].data, even[0].bytes);
+    assert_memory_equal(odd[0].data, odd[1].data, odd[0].bytes);
+    for (int i = 0; i < 2; i++) {
+        guard_free(&even[i]);
+        guard_free(&odd[i]);
+    }
+    guard_free(&x);
 }
 
 void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r)

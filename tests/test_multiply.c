@@ -15,12 +15,54 @@ static void draw_columns(ProductCase *c, Random *r)
     s->weights = (Weights) { NULL, (size_t)s->k, 1, random_between(r, 1, random_between(r, 0, 2) ? 20 : 150) };
 }
 
-static const ProductTest dense = { draw_columns, VARIANT_DENSE, VARIANT_DENSE, product_error }, sparse = { draw_columns, VARIANT_SPARSE, VARIANT_SPARSE, product_error };
+/* Few channels, rows of whole vectors: no panels are packed where a few rows of the output fit. */
+static void draw_phases(ProductCase *c, Random *r)
+{
+    draw_columns(c, r);
+    MultiplyShape *s = &c->shape;
+    PanelWindow *g = &s->window;
+    g->stride[0] = random_between(r, 1, 3);
+    g->stride[1] = random_between(r, 1, 2);
+    g->kernel[1] = random_between(r, 2, 4);
+    for (int i = 0, pads; i < 2; i++) {
+        int reach = (g->kernel[i] - 1) * g->dilation[i] + 1;
+        g->out[i] = i ? PANEL_VECTOR * random_between(r, 1, 4) : random_between(r, 1, 40);
+        g->pad[i] = random_between(r, 0, reach - 1);
+        pads = g->pad[i] + random_between(r, 0, g->pad[i]);
+        g->in[i] = (g->out[i] - 1) * g->stride[i] + random_between(r, 0, g->stride[i] - 1) + reach - pads;
+        if (g->in[i] < 1) g->in[i] = 1;
+    }
+    g->plane = (size_t)(g->in[0] * g->in[1]);
+    s->batch = g->out[0] * g->out[1] < 1024 ? 1 : s->batch;
+    s->k = random_between(r, 1, random_below(r, 2) ? 4 : 40) * g->kernel[0] * g->kernel[1];
+    s->columns = g->out[0] * g->out[1];
+    s->weights.row = (size_t)s->k;
+}
+
+static void test_phases(void **state)
+{
+    (void)state;
+    int held = 0, parts = 0;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        Random r = random_of(seed);
+        ProductCase c = { 0 };
+        draw_phases(&c, &r);
+        product_make(&c, VARIANT_DENSE, 1, &r);
+        held += c.trial.columns.multiply.phases.rows > 0;
+        parts += c.trial.columns.multiply.phases.rows > 0 && c.trial.columns.multiply.phases.rows < c.shape.window.out[0];
+        product_free(&c);
+    }
+    assert_true(held >= 90 && parts >= 5);
+}
+
+static const ProductTest dense = { draw_columns, VARIANT_DENSE, VARIANT_DENSE, product_error }, phases = { draw_phases, VARIANT_DENSE, VARIANT_DENSE, product_error },
+                         sparse = { draw_columns, VARIANT_SPARSE, VARIANT_SPARSE, product_error };
 
 static void test_random(void **state)
 {
     (void)state;
     product_test_random(&dense, 125);
+    product_test_random(&phases, 125);
     product_test_random(&sparse, 125);
 }
 
@@ -35,6 +77,7 @@ static void test_threads_agree(void **state)
 {
     (void)state;
     product_test_threads(&dense, 20);
+    product_test_threads(&phases, 20);
     product_test_threads(&sparse, 20);
 }
 
@@ -60,6 +103,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_threads_agree),
+        cmocka_unit_test(test_phases),
         cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

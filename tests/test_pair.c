@@ -195,6 +195,20 @@ static void test_usual(void **state)
     }
 }
 
+/* First layers, whose inputs lie in phases (engine/phases.h). */
+static void test_first_layers(void **state)
+{
+    (void)state;
+    Random r = { 9 };
+    Chain c = { .batch = 1, .channels = 3, .rows = 32, .height = 225, .width = 225, .kernel = 3, .stride = 2, .tall = 3, .wide = 3, .step = 2, .pad_bottom = 1,
+                .pad_right = 1, .dilation = 1, .activation = "Relu" };
+    for (int i = 0; i < 2; i++) {
+        c.pool = i ? "MaxPool" : NULL;
+        sizes(&c);
+        assert_int_equal(check_chain(&c, &r), 3);
+    }
+}
+
 /* Pools of one window, those that slide (engine/slide.h) and those that tell indices run by themselves. */
 static void test_other_pools(void **state)
 {
@@ -215,6 +229,7 @@ static void test_other_pools(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_chains), cmocka_unit_test(test_usual), cmocka_unit_test(test_other_pools) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_chains), cmocka_unit_test(test_usual), cmocka_unit_test(test_first_layers),
+                                        cmocka_unit_test(test_other_pools) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
