@@ -79,7 +79,7 @@ static size_t prepare_tokens(const Kernels *kernels, int threads, int v, Case *c
 {
     Tokens *t = &c->product[v];
     *t = (Tokens) { .tokens = c->n, .packed = { .weights = { c->w[v], (size_t)c->k, 1, c->m }, .k = c->k, .kernels = kernels, .threads = threads } };
-    MultiplyChoice few = v && sparsity[v - 1] < 0.75 ? MULTIPLY_BITMAP : MULTIPLY_GATHER;      /* what a plan would choose */
+    MultiplyForm few = v && sparsity[v - 1] < 0.75 ? MULTIPLY_BITMAP : MULTIPLY_GATHER;      /* what a plan would choose */
     tokens_plan(t, !v ? MULTIPLY_DENSE : c->n <= FEW_TOKENS ? few : MULTIPLY_SPARSE);
     c->packed[v] = zeroed(t->packed.bytes);
     packed_fill(&t->packed, c->packed[v]);

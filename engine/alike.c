@@ -7,11 +7,11 @@ enum { SAMPLE = 512, HASHES = 16, ROUNDS = 4, FEWEST = 4, COMPARED = 16, NONE = 
 
 typedef int16_t Hashes __attribute__((vector_size(HASHES * sizeof(int16_t))));
 
-struct Likeness {
+typedef struct Likeness {
     uint64_t key[ROUNDS];      /* the smallest of each hash over the weights that are not 0, four in one */
     int count;                 /* of those weights in the sample */
     int row, like, next;       /* like: the first one found of those that share its zeros; next: of them */
-};
+} Likeness;
 
 /* Permutations of SAMPLE numbers: products with odd numbers and shifts that are added, modulo a power of 2. */
 static void hash_columns(Hashes *hash)

@@ -3,9 +3,7 @@
 #include "engine/multiply.h"
 #include "engine/plan.h"
 
-/* What rows_order needs for each row. */
-typedef struct Likeness Likeness;
-size_t rows_order_bytes(int rows);
+size_t rows_order_bytes(int rows);             /* of memory for rows_order */
 /* The numbers of all rows in order[], those that share most of their zeros one after the other; returns how many do with another one. They are found by their smallest
  * hashes, which two sets have in common as often as places (Broder 1997, On the resemblance and containment of documents); only the first columns are looked at. */
 int rows_order(const Weights *w, int k, void *memory, uint16_t *order);

@@ -19,6 +19,8 @@ typedef struct Choice {
     ProductSize size;
     Candidate candidate[MOST];
     int n;
+    Trial sparse;              /* of columns, once it is planned */
+    int shared;                /* rows that rows_alike brought together for it */
 } Choice;
 
 static void stand(Choice *c, Variant v)
@@ -37,22 +39,25 @@ static const Candidate *fastest(const Choice *c, const Candidate *except)
     return best;
 }
 
-/* *shared: rows that rows_alike brought together. */
-static Err plan_candidate(const Choice *c, Variant v, Trial *t, int *shared)
+static Err plan_candidate(Choice *c, Variant v, Trial *t)
 {
-    trial_plan(&c->product, v, t);
-    *shared = 0;
-    if (v != VARIANT_SPARSE) return OK;
-    TRY(rows_alike(c->plan, &t->columns.multiply, shared));
-    t->bytes = t->columns.multiply.packed.bytes;
+    if (v != VARIANT_SPARSE) {
+        trial_plan(&c->product, v, t);
+        return OK;
+    }
+    if (!c->sparse.bytes) {
+        trial_plan(&c->product, v, &c->sparse);
+        TRY(rows_alike(c->plan, &c->sparse.columns.multiply, &c->shared));
+        c->sparse.bytes = c->sparse.columns.multiply.packed.bytes;
+    }
+    *t = c->sparse;
     return OK;
 }
 
-static Err prepare_trial(const Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
+static Err prepare_trial(Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
 {
     void *packed;
-    int shared;
-    TRY(plan_candidate(c, candidate->variant, t, &shared));
+    TRY(plan_candidate(c, candidate->variant, t));
     TRY(plan_temporary(c->plan, t->bytes, &packed));
     TRY(plan_temporary(c->plan, t->scratch, &run->scratch));
     trial_pack(t, packed);
@@ -95,7 +100,7 @@ static bool is_contested(const Choice *c)
 }
 
 /* "sparse (70 % zeros, 64 rows share theirs, dense takes 2.1 times as long)" */
-static Err explain(const Choice *c, Step *s, int shared)
+static Err explain(const Choice *c, Step *s)
 {
     enum { ROOM = 150 };
     char *text;
@@ -103,7 +108,7 @@ static Err explain(const Choice *c, Step *s, int shared)
     double zeros = 100 * (1 - c->size.nonzeros / (c->size.rows * c->size.k));
     TRY(plan_array(c->plan, ROOM, 1, &text));
     int n = snprintf(text, ROOM, "%s (%.0f %% zeros", variant_name(best->variant), zeros);
-    if (shared) n += snprintf(text + n, ROOM - (size_t)n, ", %d rows share theirs", shared);
+    if (best->variant == VARIANT_SPARSE && c->shared) n += snprintf(text + n, ROOM - (size_t)n, ", %d rows share theirs", c->shared);
     if (next && next->seconds < INFINITY)
         n += snprintf(text + n, ROOM - (size_t)n, ", %s takes %.2f times as long", variant_name(next->variant), next->seconds / best->seconds);
     snprintf(text + n, ROOM - (size_t)n, ")");
@@ -114,10 +119,9 @@ static Err explain(const Choice *c, Step *s, int shared)
 static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
 {
     void *packed;
-    int shared = 0;
     if (is_contested(c)) TRY(measure(c, in, out));
-    TRY(plan_candidate(c, fastest(c, NULL)->variant, winner, &shared));
-    TRY(explain(c, s, shared));
+    TRY(plan_candidate(c, fastest(c, NULL)->variant, winner));
+    TRY(explain(c, s));
     TRY(plan_alloc(c->plan, winner->bytes, &packed));
     trial_pack(winner, packed);
     s->scratch_bytes += winner->scratch;
@@ -133,7 +137,7 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     double groups = shape->groups, columns = (double)shape->columns * shape->batch;
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
     TRY(find_kernels(&c.product.kernels));
-    counted.nonzeros = packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads);
+    if (!counted.nonzeros) counted.nonzeros = packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads);
     c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)counted.nonzeros, shape->batch, shape->window.out[0], shape->window.out[1], false };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);

@@ -47,7 +47,10 @@ void fused_run(const Step *s, bool adds, MultiplyRun *run)
     run->lo = -INFINITY;
     run->hi = INFINITY;
     const Buffer *residual = adds ? fused_residual(s) : NULL;
-    if (residual) run->residual = residual->data, i++;
+    if (residual) {
+        run->residual = residual->data;
+        i++;
+    }
     if (i < posts->n && !posts->post[i].combines && posts->post[i].activate.kind == ACTIVATION_CLAMP) {
         run->lo = posts->post[i].activate.alpha;
         run->hi = posts->post[i++].activate.beta;

@@ -69,12 +69,12 @@ static size_t panel_floats(const Multiply *m)
     return m->phases.rows ? m->phases.floats : (size_t)m->packed.block * PANEL_BUFFER;
 }
 
-void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyChoice choice, Multiply *out)
+void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyForm form, Multiply *out)
 {
     Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .nonzeros = shape->nonzeros,
                                               .kernels = kernels, .threads = threads } };
     Packed *w = &m.packed;
-    packed_choose(w, choice);
+    packed_form(w, form);
     w->width = kernels->sizes.strip;
     plan_panels(&m);
     if (w->form == MULTIPLY_DENSE) {

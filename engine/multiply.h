@@ -33,7 +33,7 @@ typedef struct Multiply {
 } Multiply;
 
 /* Decides form, blocks and parts. The caller checked that all products of sizes fit. */
-void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyChoice choice, Multiply *out);
+void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyForm form, Multiply *out);
 
 /* One call's operands; y (batch, groups * rows, columns) dense. */
 typedef struct MultiplyRun {

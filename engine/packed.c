@@ -1,8 +1,6 @@
 #include "engine/packed.h"
 
-/* Measured: the share of zeros from which the sparse product is the faster one, where nothing better is known; K blocks so that a panel stays in an L1 cache of
- * 32 KiB, the longer the fewer of its rows a row of W reads. */
-static const double SPARSE_FROM = 0.4;
+/* Measured: K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the fewer of its rows a row of W reads. */
 enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 16384 };
 
 /* The rows of the unit; number: which of w they are, NULL: all. */
@@ -55,10 +53,10 @@ static double zeros_of(const Packed *p)
     return 1 - (double)nonzeros / ((double)p->groups * p->weights.rows * p->k);
 }
 
-void packed_choose(Packed *p, MultiplyChoice choice)
+void packed_form(Packed *p, MultiplyForm form)
 {
-    double zeros = choice == MULTIPLY_AUTO || choice == MULTIPLY_SPARSE ? zeros_of(p) : 0;
-    p->form = choice != MULTIPLY_AUTO ? choice : zeros >= SPARSE_FROM ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
+    double zeros = form == MULTIPLY_SPARSE ? zeros_of(p) : 0;
+    p->form = form;
     p->block = packed_few(p) ? FEW_BLOCK : (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * SPARSE_MORE) / p->kernels->sizes.sparse;
     p->chunk_rows = packed_few(p) ? FEW_ROWS : SPARSE_ROWS;
 }

@@ -5,7 +5,7 @@
 #include "kernels/pack.h"
 #include "kernels/whole.h"
 
-typedef enum MultiplyChoice { MULTIPLY_AUTO, MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER, MULTIPLY_BITMAP } MultiplyChoice;      /* the last two: of few tokens */
+typedef enum MultiplyForm { MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER, MULTIPLY_BITMAP } MultiplyForm;      /* the last two: of few tokens */
 
 typedef struct Packed {
     /* Given: */
@@ -13,7 +13,7 @@ typedef struct Packed {
     int     groups, k;         /* columns of W */
     size_t  nonzeros;          /* of all groups; 0: not counted yet */
     const Kernels *kernels;
-    MultiplyChoice form;       /* not AUTO */
+    MultiplyForm form;
     int     threads;           /* to pack and to run with */
     int     width;             /* dense: of strips or tiles */
     int     block;             /* columns of W in a K block, at most */
@@ -31,8 +31,8 @@ static inline bool packed_few(const Packed *p) { return p->form == MULTIPLY_GATH
 /* Weights of all groups other than 0. */
 size_t packed_nonzeros(const Weights *weights, int groups, int k, int threads);
 
-/* Sets form, for AUTO dense or sparse by the share of zeros, and then block and chunk_rows. */
-void packed_choose(Packed *p, MultiplyChoice choice);
+/* Sets form, and block and chunk_rows as sparse forms want them. */
+void packed_form(Packed *p, MultiplyForm form);
 /* Makes blocks equal and computes blocks, chunks and bytes. */
 void packed_plan(Packed *p);
 /* Packs into memory of p->bytes bytes (64-byte aligned), which is used until the last run. */

@@ -78,8 +78,8 @@ PairCut pair_cut(const Plan *p, const Step *s, const MultiplyShape *shape)
     PanelWindow w;
     const Kernels *kernels;
     if (shape->groups != 1 || winograd_choose(shape) || find_kernels(&kernels) != OK || !planes_behind(p, s, &w)) return (PairCut){ 0 };
-    double all = (double)shape->weights.rows * shape->k, nonzeros = p->options.dense ? all : (double)packed_nonzeros(&shape->weights, 1, shape->k, p->threads);
-    return choose_cut(&w, shape, nonzeros / all, p->threads, kernels->sizes.strip);
+    double density = p->options.dense ? 1 : (double)shape->nonzeros / ((double)shape->weights.rows * shape->k);
+    return choose_cut(&w, shape, density, p->threads, kernels->sizes.strip);
 }
 
 PanelWindow planes_window(const Planes *p, const PlaneArea *a, size_t *y)

@@ -202,6 +202,7 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     TRY(fused_weights(plan, s, 0, &w));
     shape.weights = (Weights){ w, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
     TRY(plan_array(plan, 1, sizeof *panels, &panels));
+    shape.nonzeros = packed_nonzeros(&shape.weights, shape.groups, shape.k, plan->threads);
     panels->cut = pair_cut(plan, s, &shape);
     shape.part_rows = panels->cut.part_rows;
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));

@@ -3,8 +3,8 @@
 #include <omp.h>
 #include <string.h>
 
-/* As in engine/multiply.c: blocks, tokens and features at once for L2. With fewer tokens than a register holds, sparse products waste most of it. */
-enum { DENSE_BLOCK = 1024, DENSE_TOKENS = 96, SPARSE_FEATURES = 384, SPARSE_TOKENS = 12 };
+/* As in engine/multiply.c: blocks, tokens and features at once for L2. */
+enum { DENSE_BLOCK = 1024, DENSE_TOKENS = 96, SPARSE_FEATURES = 384 };
 /* K of which a thread keeps the whole transposed panel for all parts of the same tokens. */
 enum { KEPT = 1024 };
 
@@ -19,12 +19,12 @@ static void plan_few(Tokens *t)
     t->scratch = (size_t)w->threads * (size_t)(FEW_ROWS + (pairs ? w->k : 0)) * FEW_TOKENS * sizeof(float);
 }
 
-void tokens_plan(Tokens *t, MultiplyChoice choice)
+void tokens_plan(Tokens *t, MultiplyForm form)
 {
     Packed *w = &t->packed;
     const PanelSizes *sizes = &w->kernels->sizes;
     w->groups = 1;
-    packed_choose(w, choice == MULTIPLY_AUTO && t->tokens < SPARSE_TOKENS ? MULTIPLY_DENSE : choice);
+    packed_form(w, form);
     if (w->form == MULTIPLY_DENSE) {
         w->width = w->chunk_rows = sizes->tile;
         w->block = DENSE_BLOCK;

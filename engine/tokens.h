@@ -18,6 +18,6 @@ typedef struct Tokens {
 } Tokens;
 
 /* tokens and weights, k, kernels and threads of packed are set; computes the rest. */
-void tokens_plan(Tokens *t, MultiplyChoice choice);
+void tokens_plan(Tokens *t, MultiplyForm form);
 /* bias (features) or NULL; run->residual must be NULL: posts add, but not into panels. */
 void tokens_run(const Tokens *t, const MultiplyRun *run);

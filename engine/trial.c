@@ -1,6 +1,6 @@
 #include "engine/trial.h"
 
-static MultiplyChoice form_of(Variant v)
+static MultiplyForm form_of(Variant v)
 {
     return v == VARIANT_TOKENS_GATHER ? MULTIPLY_GATHER : v == VARIANT_TOKENS_BITMAP ? MULTIPLY_BITMAP : variant_is_sparse(v) ? MULTIPLY_SPARSE : MULTIPLY_DENSE;
 }

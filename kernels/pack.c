@@ -82,7 +82,7 @@ int row_zero(const Row *row, int n)
     return k < n ? k : n;
 }
 
-/* Row m in one lane of `steps` steps, filled up as above. */
+/* Row m in one lane of `steps` steps. They are filled up with weights of 0 that meet an x whose weight is 0 anyhow, so that infinities there come to the same. */
 static void put_lane(const Weights *w, int m, const int k01[2], GatherStep *step, int steps, int lane)
 {
     Row row;

@@ -124,6 +124,23 @@ static void test_overwrites(void **state)
     }
 }
 
+/* Few zeros are not worth a sparse product, half of the weights are. */
+static void test_election(void **state)
+{
+    (void)state;
+    static float w[64 * 64];
+    for (int zeros = 0; zeros <= 9; zeros++) {
+        Build *b = begin("1,64,8,8");
+        for (int i = 0; i < 64 * 64; i++) w[i] = i % 10 < zeros ? 0 : (float)(i % 7 + 1);
+        build_init(b, "w", DT_F32, "64,64,1,1", w);
+        build_node(b, "Conv", "x,w", "c", NULL);
+        build_node(b, "Neg", "c", "y", NULL);
+        build_output(b, "y", DT_F32, "1,64,8,8");
+        check(b, (Shape) { 4, { 1, 64, 8, 8 } }, 2);
+        if (zeros <= 1 || zeros >= 5) assert_memory_equal(variant, zeros >= 5 ? "sparse" : "dense", 5);
+    }
+}
+
 /* Convolutions of single pixels run as products of tokens. */
 static void test_single_pixels(void **state)
 {
@@ -374,7 +391,7 @@ static void test_constant_on_the_left(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overwrites),
+        cmocka_unit_test(test_overwrites), cmocka_unit_test(test_election),
         cmocka_unit_test(test_residual), cmocka_unit_test(test_single_pixels), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
         cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room), cmocka_unit_test(test_few_tokens),

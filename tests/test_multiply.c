@@ -81,22 +81,6 @@ static void test_threads_agree(void **state)
     product_test_threads(&sparse, 20);
 }
 
-static void test_choice(void **state)
-{
-    (void)state;
-    for (int zeros = 0; zeros <= 10; zeros++) {
-        float w[100 * 10];
-        for (int i = 0; i < 1000; i++)
-            w[i] = i % 10 < zeros ? 0 : 1;
-        MultiplyShape s = { .window = panel_matrix(10, 10), .batch = 1, .groups = 1, .k = 10, .columns = 10,
-                            .weights = { w, 10, 1, 100 } };
-        Multiply m;
-        multiply_plan(&s, kernels_best(), 1, MULTIPLY_AUTO, &m);
-        if (zeros <= 3 || zeros >= 5)
-            assert_int_equal(m.packed.form, zeros >= 5 ? MULTIPLY_SPARSE : MULTIPLY_DENSE);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,7 +88,6 @@ int main(void)
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_threads_agree),
         cmocka_unit_test(test_phases),
-        cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
