@@ -71,8 +71,12 @@ typedef struct Kernels {
     void (*combine_f32)(const Combine *c, const float *a, const float *b, float *y, size_t n);
     /*   softmax_f32:   for i < n: t[i] = x[i] * scale + mask[i * step];  y[i] = exp(t[i] - max(t)) / sum over j of exp(t[j] - max(t)) */
     void (*softmax_f32)(const Softmax *p, const float *x, float *y, size_t n);
+    /*   softmax_columns_f32: the same down columns, in place, see SoftmaxColumns */
+    void (*softmax_columns_f32)(const SoftmaxColumns *p, float *x);
     /*   normalize_f32: for i < n: y[i] = (x[i] - mean) / sqrt(variance + epsilon) * scale[i] + shift[i];     n > 0 */
     void (*normalize_f32)(const Normalize *p, const float *x, float *y, size_t n);
+    /*   normalize_columns_f32: the same down columns c < PANEL_VECTOR: y[i * ldy + c] of x[i * ldx + c]; y may be x */
+    void (*normalize_columns_f32)(const Normalize *p, const float *x, size_t ldx, float *y, size_t ldy, size_t n);
     /*   total_f32:     sum of x[i] or x[i]^2, in any order (of nothing: 0); the largest or least x[i], NaN if there is one (of nothing: -infinity, infinity) */
     float (*total_f32)(Total kind, const float *x, size_t n);
 

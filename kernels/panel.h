@@ -70,7 +70,7 @@ typedef struct DensePart {
     bool packed;               /* pitch strip * k, row 1, step strip; the last strip is whole */
     size_t pitch, row, step;   /* of what is not packed */
     int rows, k;               /* rows > 0, k >= 0 */
-    const float *panel;
+    const float *panel;        /* its rows are `tile` apart; where W is not packed, ldx apart, unless that is 0 */
     float *fill;               /* NULL, or the panel, which is yet to be packed: row k from x + k * ldx. W is packed and has a whole strip, k > 0, columns are
                                 * whole vectors then. */
     const float *x;

@@ -49,13 +49,14 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
     for (int k = 0; d->fill && k < d->k; k++)
         memcpy(d->fill + k * TILE, d->x + (size_t)k * d->ldx, (size_t)o->columns * sizeof *d->x);
+    const size_t ldx = d->ldx && !d->packed ? d->ldx : TILE;
     for (int m = 0; m < d->rows; m++) {
         const size_t pitch = d->packed ? (size_t)(STRIP * d->k) : d->pitch, row = d->packed ? 1 : d->row, step = d->packed ? STRIP : d->step;
         const float *w = d->w + (size_t)(m / STRIP) * pitch + (size_t)(m % STRIP) * row;
         for (int j = 0; j < o->columns; j++) {
             float sum = start(o, TILE, (size_t)m, j);
             for (int k = 0; k < d->k; k++)
-                sum += w[(size_t)k * step] * (d->at ? d->at[j / PANEL_VECTOR][d->offset[k] + j % PANEL_VECTOR] : d->panel[k * TILE + j]);
+                sum += w[(size_t)k * step] * (d->at ? d->at[j / PANEL_VECTOR][d->offset[k] + j % PANEL_VECTOR] : d->panel[(size_t)k * ldx + (size_t)j]);
             finish(o, TILE, (size_t)m, j, sum);
         }
     }

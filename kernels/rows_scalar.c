@@ -70,6 +70,20 @@ static void softmax_f32(const Softmax *p, const float *x, float *y, size_t n)
     }
 }
 
+static void softmax_columns_f32(const SoftmaxColumns *p, float *x)
+{
+    for (int c = 0; c < p->columns; c++) {
+        double most = -INFINITY, sum = 0;
+        for (int i = 0; i < p->rows; i++) {
+            float *t = x + (size_t)i * p->ld + c;
+            *t = *t * p->scale + (p->mask ? p->mask[(size_t)i * p->step + (size_t)(p->each ? c : 0)] : 0);
+            most = (double)*t > most ? (double)*t : most;
+        }
+        for (int i = 0; i < p->rows; i++) sum += exp((double)x[(size_t)i * p->ld + (size_t)c] - most);
+        for (int i = 0; i < p->rows; i++) x[(size_t)i * p->ld + (size_t)c] = (float)(exp((double)x[(size_t)i * p->ld + (size_t)c] - most) / sum);
+    }
+}
+
 static float total_f32(Total kind, const float *x, size_t n)
 {
     double total = kind == TOTAL_MOST ? -INFINITY : kind == TOTAL_LEAST ? INFINITY : 0;
@@ -92,11 +106,24 @@ static void normalize_f32(const Normalize *p, const float *x, float *y, size_t n
         y[i] = (float)(((double)x[i] - mean) / sqrt(spread + (double)p->epsilon)) * (p->scale ? p->scale[i] : 1) + (p->shift ? p->shift[i] : 0);
 }
 
+static void normalize_columns_f32(const Normalize *p, const float *x, size_t ldx, float *y, size_t ldy, size_t n)
+{
+    for (size_t c = 0; c < PANEL_VECTOR; c++) {
+        double mean = 0, spread = 0;
+        for (size_t i = 0; i < n && !p->root_mean_square; i++) mean += (double)x[i * ldx + c] / (double)n;
+        for (size_t i = 0; i < n; i++) spread += ((double)x[i * ldx + c] - mean) * ((double)x[i * ldx + c] - mean) / (double)n;
+        for (size_t i = 0; i < n; i++)
+            y[i * ldy + c] = (float)(((double)x[i * ldx + c] - mean) / sqrt(spread + (double)p->epsilon)) * (p->scale ? p->scale[i] : 1) + (p->shift ? p->shift[i] : 0);
+    }
+}
+
 void rows_scalar(Kernels *k)
 {
     k->activate_f32 = activate_f32;
     k->combine_f32 = combine_f32;
     k->softmax_f32 = softmax_f32;
+    k->softmax_columns_f32 = softmax_columns_f32;
     k->normalize_f32 = normalize_f32;
+    k->normalize_columns_f32 = normalize_columns_f32;
     k->total_f32 = total_f32;
 }

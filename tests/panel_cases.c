@@ -150,6 +150,17 @@ static void run_plain(const Kernels *k, const Case *c)
     k->dense_f32(&(DensePart) { .w = c->w.data, .pitch = pitch, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = c->panel.data }, &c->o);
 }
 
+/* The rows of the panel are further apart. */
+static void run_spaced(const Kernels *k, const Case *c)
+{
+    const size_t lda = (size_t)c->k, ldx = 70, columns = (size_t)(c->columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR;
+    Guard x = guard_new(matrix_floats(c->k, (int)columns, ldx) * sizeof(float), 0);
+    for (size_t i = 0; i < lda; i++)
+        memcpy((float *)x.data + i * ldx, (float *)c->panel.data + i * (size_t)c->width, columns * sizeof(float));
+    k->dense_f32(&(DensePart) { .w = c->w.data, .pitch = (size_t)k->sizes.strip * lda, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = x.data, .ldx = ldx }, &c->o);
+    guard_free(&x);
+}
+
 /* The panel's columns lie in a matrix, and the product packs them. */
 static void run_filling(const Kernels *k, const Case *c)
 {
@@ -204,7 +215,8 @@ void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
         else
             memcpy(c.w.data, w, c.w.bytes);
         int form = packed && c.columns % PANEL_VECTOR == 0 && c.k ? random_between(r, 0, 2) : 0;
-        run_case(&c, w, form == 2 ? run_apart : form && c.rows >= strip ? run_filling : packed ? run_packed : run_plain, both[i]);
+        bool spaced = !packed && c.k && random_between(r, 0, 1);
+        run_case(&c, w, form == 2 ? run_apart : form && c.rows >= strip ? run_filling : packed ? run_packed : spaced ? run_spaced : run_plain, both[i]);
         free_case(&c);
     }
 }

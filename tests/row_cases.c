@@ -106,6 +106,61 @@ void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r)
     rows_free(&parameters);
 }
 
+/* Columns of `rows` rows, with some more between them. */
+typedef struct Matrix { size_t rows, ld; Guard x, is, wanted; } Matrix;
+
+static Matrix matrix_new(size_t columns, Random *r)
+{
+    size_t rows = 1 + random_below(r, LONGEST), ld = columns + random_below(r, 9), bytes = ((rows - 1) * ld + columns) * sizeof(float);
+    Matrix m = { rows, ld, guard_new(bytes, 0), guard_new(bytes, 0), guard_new(bytes, 0) };
+    fill(m.x.data, bytes / sizeof(float), 3, r);
+    memcpy(m.is.data, m.x.data, bytes);
+    memcpy(m.wanted.data, m.x.data, bytes);
+    return m;
+}
+
+static void matrix_free(Matrix *m)
+{
+    guard_free(&m->x);
+    guard_free(&m->is);
+    guard_free(&m->wanted);
+}
+
+void compare_softmax_columns(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    int whole = PANEL_VECTOR * (1 + (int)random_below(r, 3)), columns = whole - (int)random_below(r, PANEL_VECTOR);
+    Matrix m = matrix_new((size_t)whole, r);
+    SoftmaxColumns p = { .scale = 0.3f, .each = random_below(r, 2), .rows = (int)m.rows, .columns = columns, .ld = m.ld };
+    p.step = p.each ? (size_t)whole : random_below(r, 2);
+    Guard mask = guard_new((size_t)whole * m.rows * sizeof(float), 0);
+    float *masked = mask.data, *is = m.is.data, *wanted = m.wanted.data;
+    fill(masked, (size_t)whole * m.rows, 3, r);
+    for (size_t i = p.each ? (size_t)whole : 1; i < (size_t)whole * m.rows; i++) if (random_below(r, 4) == 0) masked[i] = random_below(r, 2) ? -INFINITY : -10000;
+    if (random_below(r, 3)) p.mask = masked;
+    scalar->softmax_columns_f32(&p, wanted);
+    level->softmax_columns_f32(&p, is);
+    for (size_t i = 0; i < m.rows; i++)
+        for (size_t c = 0; c < (size_t)columns; c++) assert_close(is[i * m.ld + c], wanted[i * m.ld + c], 2e-6 * (double)wanted[i * m.ld + c] + FLT_MIN);
+    guard_free(&mask);
+    matrix_free(&m);
+}
+
+void compare_normalize_columns(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    Matrix m = matrix_new(PANEL_VECTOR, r);
+    Guard scale = guard_new(m.rows * sizeof(float), 0), shift = guard_new(m.rows * sizeof(float), 0);
+    fill(scale.data, m.rows, 1, r);
+    fill(shift.data, m.rows, 1, r);
+    Normalize p = { random_below(r, 2) ? scale.data : NULL, random_below(r, 2) ? shift.data : NULL, 0.01f, random_below(r, 2) };
+    float *is = m.is.data, *wanted = m.wanted.data;
+    level->normalize_columns_f32(&p, random_below(r, 2) ? is : m.x.data, m.ld, is, m.ld, m.rows);
+    scalar->normalize_columns_f32(&p, m.x.data, m.ld, wanted, m.ld, m.rows);
+    for (size_t i = 0; i < m.x.bytes / sizeof *is; i++) assert_close(is[i], wanted[i], 1e-5);
+    guard_free(&scale);
+    guard_free(&shift);
+    matrix_free(&m);
+}
+
 void compare_total(const Kernels *scalar, const Kernels *level, Random *r)
 {
     Rows rows = rows_new(0, r);

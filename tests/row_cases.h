@@ -5,5 +5,7 @@
 void compare_activate(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_combine(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_softmax_columns(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_normalize_columns(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_total(const Kernels *scalar, const Kernels *level, Random *r);
