@@ -73,7 +73,7 @@ Err attend_scratch(const Plan *plan, const Attend *a, size_t *bytes)
     if (a->size < 1 || a->total > most || a->size > most || a->value_size > most) return err_set(ERR_SHAPE, "Heads of this size cannot be run.");
     *bytes = 0;
     if (!a->total || !a->value_size || !a->length) return OK;
-    *bytes = (size_t)plan->threads * layout_of(a).bytes;
+    *bytes = (size_t)plan->threads * (size_t)greater((int64_t)layout_of(a).bytes, (int64_t)attend_columns_scratch(a));
     return OK;
 }
 
@@ -203,6 +203,10 @@ static void run_part(const Attend *a, const Layout *l, const int64_t sample_head
 void attend(const Plan *plan, const Attend *a, void *scratch)
 {
     if (!a->total || !a->value_size || !a->length) return;
+    if (attend_columns_fit(a)) {
+        attend_columns(plan, a, scratch);
+        return;
+    }
     Layout l = layout_of(a);
     int64_t heads = a->batch * a->kv_heads, parts = heads % plan->threads ? plan->threads : 1;
     #pragma omp parallel for schedule(dynamic) num_threads(plan->threads) if (a->batch * a->heads * a->length * a->total * a->size > PARALLEL_WORK)

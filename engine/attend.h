@@ -21,6 +21,7 @@ typedef struct Attend {
     int64_t batch, heads, kv_heads, length, total, size, value_size;
     double  scale, softcap;        /* softcap 0: none */
     HeadsOf q, k, v, y;
+    int64_t panel;                 /* 0, or the tokens of all four lie in panels of so many, see engine/panels.h: strides are those of the same tokens in rows */
     Bias    bias[2];
     bool    causal;                /* query i sees the keys up to past + i */
     int64_t past;
@@ -33,6 +34,12 @@ typedef struct Attend {
 /* Bytes of scratch that attend needs. ERR_ARG when ONESHOT_ISA names no instruction set of this machine, ERR_SHAPE for sizes that no product can have. */
 Err  attend_scratch(const Plan *plan, const Attend *a, size_t *bytes);
 void attend(const Plan *plan, const Attend *a, void *scratch);
+
+/* With a query in each column, engine/attend_columns.c: for many queries and nothing but a scale and a mask of numbers between the products. */
+bool   attend_columns_suit(const Attend *a, int panel);        /* before data is there: whether tokens may lie in panels of so many; attend_scratch holds for both then */
+bool   attend_columns_fit(const Attend *a);                    /* whether it is the way to run this, masks looked into */
+size_t attend_columns_scratch(const Attend *a);                /* bytes for a thread; 0: never run so */
+void   attend_columns(const Plan *plan, const Attend *a, void *scratch);
 
 /* b of rank up to 4 as a bias for (B,H,S,T), trailing axes matched; `partly`: its last axis may be shorter than T and is not broadcast. ERR_SHAPE when it
  * does not fit. */

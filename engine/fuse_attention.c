@@ -8,7 +8,9 @@
 #include <string.h>
 #include "engine/attend.h"
 #include "engine/fuse.h"
+#include "engine/panels.h"
 #include "engine/plan_internal.h"
+#include "engine/run_ops.h"
 #include "engine/view.h"
 
 enum { MAX_CHAIN = 12 };
@@ -113,6 +115,21 @@ static bool reach_from(Buffer *b, Reach *out)
 
 /* The step ------------------------------------------------------------------------------------------------------------------------------ */
 
+/* Whether queries, keys, values and results are tokens with all their heads as features, samples one after the other, and fill panels if there are several. */
+static bool suit_panels(const Step *s, const Attend *a, int panel)
+{
+    const HeadsOf *h[] = { &a->q, &a->k, &a->v, &a->y };
+    const Buffer *b[] = { s->in[0], s->in[1], s->in[2], s->out[0] };
+    for (int i = 0; i < 4; i++) {
+        bool query = i % 3 == 0;
+        int64_t features = b[i]->shape.rank > 1 ? features_of(b[i]) : 0, tokens = query ? a->length : a->total;
+        int64_t end = ((query ? a->heads : a->kv_heads) - 1) * h[i]->head + (i < 2 ? a->size : a->value_size);
+        if (h[i]->column != 1 || h[i]->row != features || end > features || b[i]->count != a->batch * tokens * features) return false;
+        if (a->batch > 1 && (h[i]->sample != tokens * features || tokens % panel)) return false;
+    }
+    return attend_columns_suit(a, panel);
+}
+
 static Err heads_run(Plan *plan, Step *s)
 {
     Attend a = *(const Attend *)s->fused->own;
@@ -120,6 +137,7 @@ static Err heads_run(Plan *plan, Step *s)
     a.k.data = s->in[1]->data;
     a.v.data = s->in[2]->data;
     a.y.data = s->out[0]->data;
+    a.panel = s->out[0]->panel;
     for (int i = 0; i < 2; i++) if (s->in[3 + i]) a.bias[i].data = s->in[3 + i]->data;
     attend(plan, &a, s->scratch);
     return OK;
@@ -127,8 +145,12 @@ static Err heads_run(Plan *plan, Step *s)
 
 static Err heads_prep(Plan *plan, Step *s)
 {
+    const Attend *a = s->fused->own;
+    const Kernels *kernels;
+    TRY(find_kernels(&kernels));
+    if (suit_panels(s, a, kernels->sizes.sparse)) panels_allow(s, kernels->sizes.sparse, 7, 7);
     s->run = heads_run;
-    return attend_scratch(plan, s->fused->own, &s->scratch_bytes);
+    return attend_scratch(plan, a, &s->scratch_bytes);
 }
 
 static const Op op_Attend = { "Attention of strided heads", "", 1, 3, 5, 1, 1, .prep = heads_prep };
@@ -281,7 +303,17 @@ static Step *find_scores(const Step *softmax, Between *t)
     return written_by(b, "MatMul", 1);
 }
 
-/* The product itself, or a Transpose of it that is its only reader: *y. */
+/* The Reshape that is the only reader of what s writes; s: there is none. */
+static Step *reshaped(const Plan *p, Step *s)
+{
+    for (int i = s->at + 1; i < p->n_step && i <= s->at + 8 && s->out[0]->readers == 1; i++) {
+        Step *next = p->step[i];
+        if (next && !next->late && is_reshape(next) && next->in[0] == s->out[0]) return next;
+    }
+    return s;
+}
+
+/* The product itself, or what is its only reader: a Transpose, a Reshape or the latter behind the former. *y: of the heads in that. */
 static Step *find_result(Plan *p, Step *product, HeadsOf *y)
 {
     const Shape *shape = &product->out[0]->shape;
@@ -300,7 +332,7 @@ static Step *find_result(Plan *p, Step *product, HeadsOf *y)
     }
     *y = strides_of(&v);
     y->column = 1;
-    return last;
+    return reshaped(p, last);
 }
 
 static bool along_last(const Step *softmax)

@@ -5,32 +5,24 @@
  * Quotients may be products with a Reciprocal, squares Pow or Mul; scale and shift may be missing. */
 #include "engine/fuse.h"
 #include "engine/move.h"
+#include "engine/panels.h"
 #include "engine/run_ops.h"
-
-typedef struct NormState { const Kernels *kernels; Normalize n; } NormState;
 
 static Err normalization_run(Plan *plan, Step *s)
 {
-    const NormState *st = s->state;
-    const Shape *shape = &s->out[0]->shape;
-    Normalize n = st->n;
-    int64_t row = shape->dim[shape->rank - 1], rows = row ? s->out[0]->count / row : 0;
-    const float *x = s->in[0]->data;
-    float *y = s->out[0]->data;
+    Normalize n = *(const Normalize *)s->fused->own;
     n.scale = s->in[1] ? s->in[1]->data : NULL;
     n.shift = s->in[2] ? s->in[2]->data : NULL;
-    #pragma omp parallel for num_threads(plan->threads) if (rows * row > PARALLEL_WORK / 2)
-    for (int64_t r = 0; r < rows; r++) st->kernels->normalize_f32(&n, x + r * row, y + r * row, (size_t)row);
+    if (s->out[0]->count) panels_normalize(plan, s, &n);
     return OK;
 }
 
 static Err normalization_prep(Plan *plan, Step *s)
 {
-    NormState *st;
-    TRY(plan_array(plan, 1, sizeof *st, &st));
-    TRY(find_kernels(&st->kernels));
-    st->n = *(const Normalize *)s->fused->own;
-    s->state = st;
+    const Kernels *kernels;
+    TRY(find_kernels(&kernels));
+    panels_allow(s, kernels->sizes.sparse, 1, 0);
+    s->scratch_bytes = panels_normalize_scratch(plan, s);
     s->run = normalization_run;
     return OK;
 }

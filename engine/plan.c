@@ -3,6 +3,7 @@
 #include <omp.h>
 #include "engine/plan.h"
 #include "engine/pair.h"
+#include "engine/panels.h"
 #include "engine/plan_internal.h"
 
 enum { MAX_DEPTH = 64 };
@@ -301,7 +302,7 @@ static Err plan_graph(Plan *p, const Graph *g)
     if (!p->options.keep) TRY(fuse(p));
     if (!p->options.keep && !p->options.dense) TRY(drop_dead(p));
     TRY(prepare(p));
-    products_link(p);
+    panels_choose(p);
     TRY(pairs_join(p));
     TRY(place(p));
     p->now = p->late;

@@ -26,6 +26,7 @@ struct Buffer {
     Shape   shape;             /* rank -1: not known before it runs; otherwise all numbers */
     int64_t count;             /* elements; 0 while the shape is not known */
     size_t  bytes;
+    int     panel;             /* 0, or its tokens lie in panels of so many: engine/panels.h */
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
     Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
@@ -55,6 +56,8 @@ struct Step {
     size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
     bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
     Buffer *over;              /* an input of out[0]'s size that run may write out[0] over, element by element; NULL: none */
+    int     panel;             /* 0, or of how many tokens the panels are in which out[0] and some inputs may lie: engine/panels.h */
+    unsigned panel_inputs, panel_alike;    /* bits of those inputs, and of the ones that must lie as out[0] does */
     const Planes *planes;      /* how to run a part of it; NULL: not possible */
     const Step *joined;        /* a product that became part of this step after prep; NULL: none */
     const char *variant;       /* what prep chose and why, for reports; NULL: nothing to choose */

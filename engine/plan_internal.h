@@ -41,9 +41,6 @@ Err  fuse(Plan *p);
 void close_gaps(Plan *p);                              /* steps that are NULL */
 /* Takes the weights out of products whose results are constant or that nobody reads: engine/dead.c. */
 Err  drop_dead(Plan *p);
-/* Sparse products of tokens in a row, with nothing but activations between: the first leaves its results as the panels that the next one reads. Before placing:
- * panels are larger than what they hold. */
-void products_link(Plan *p);
 /* Gives every planned value its place in the block. */
 Err  place(Plan *p);
 Err  plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out);

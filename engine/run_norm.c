@@ -4,6 +4,7 @@
 #include "engine/element.h"
 #include "engine/floats.h"
 #include "engine/move.h"
+#include "engine/panels.h"
 #include "engine/run_ops.h"
 #include "engine/widen.h"
 
@@ -160,8 +161,19 @@ static void norm_floats(const Plan *plan, const Norm *g, const float *x, float *
     }
 }
 
+/* LayerNormalization and its kin of tokens that lie in panels. */
+static void norm_panels(const Plan *plan, const Step *s, const Norm *g)
+{
+    const Buffer *scale = s->n_in > 1 ? s->in[1] : NULL, *shift = s->n_in > 2 ? s->in[2] : NULL;
+    panels_normalize(plan, s, &(Normalize){ scale ? scale->data : NULL, shift ? shift->data : NULL, (float)g->epsilon, g->rms });
+}
+
 static Err norm_run(Plan *plan, Step *s)
 {
+    if (s->in[0]->panel || s->out[0]->panel) {
+        norm_panels(plan, s, s->state);
+        return OK;
+    }
     Norm g = *(const Norm *)s->state;
     bool layer = strstr(s->op->type, "LayerNorm") != NULL;
     g.mean = layer && !g.rms && s->n_out > 1 && s->out[1] ? s->out[1]->data : NULL;
@@ -220,7 +232,12 @@ Err layer_norm_prep(Plan *plan, Step *s)
     Norm g = { .rows = shape_span(x, 0, axis), .n = shape_span(x, axis, x->rank), .epsilon = (double)attr_f(s->node, "epsilon", 1e-5f) };
     g.rms = strcmp(s->op->type, "LayerNormalization") != 0;
     TRY(row_period(s, axis, &g));
-    return norm_ready(plan, s, &g);
+    TRY(norm_ready(plan, s, &g));
+    bool scaled = s->n_in > 1, alone = s->n_out < 2 || (!s->out[1] && (s->n_out < 3 || !s->out[2]));
+    if (s->in[0]->dtype != DT_F32 || axis != x->rank - 1 || !alone || !plain_rows(&g, scaled)) return OK;
+    panels_allow(s, kernels_best()->sizes.sparse, 1, 0);
+    s->scratch_bytes = panels_normalize_scratch(plan, s);
+    return OK;
 }
 
 /* InstanceNormalization: rows are (sample, channel). GroupNormalization: rows are (sample, group); scale per channel (opset 21) or per group (18). */

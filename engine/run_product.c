@@ -5,6 +5,7 @@
 #include "engine/choose.h"
 #include "engine/matmul.h"
 #include "engine/fuse.h"
+#include "engine/panels.h"
 #include "engine/plan_internal.h"
 #include "engine/quant.h"
 #include "engine/run_ops.h"
@@ -51,8 +52,11 @@ static Err tokens_step(Plan *plan, Step *s)
     const TokenProduct *t = s->state;
     (void)plan;
     MultiplyRun run = { .x = s->in[0]->data, .bias = t->bias ? t->bias : bias_of(s) ? bias_of(s)->data : NULL, .y = s->out[0]->data, .scratch = s->scratch };
-    fused_run(s, false, &run);
-    tokens_run(&t->tokens, &run);
+    Tokens tokens = t->tokens;                 /* the plan chooses panels after prep */
+    tokens.from_panels = s->in[0]->panel > 0;
+    tokens.to_panels = s->out[0]->panel > 0;
+    fused_run(s, tokens.to_panels, &run);
+    tokens_run(&tokens, &run);
     return OK;
 }
 
@@ -60,6 +64,19 @@ static bool fits_tokens(const Step *s, int64_t k, int64_t features)
 {
     const int64_t most = 1 << 30;
     return s->in[1]->constant && s->in[0]->dtype == DT_F32 && s->in[1]->count == k * features && s->out[0]->count > 0 && k > 0 && k < most && features < most;
+}
+
+/* Operands of posts lie as the output does. Not where W is a vector: then the output has no axis of features. */
+static void allow_panels(Step *s, const Tokens *t)
+{
+    const Shape *y = &s->out[0]->shape;
+    unsigned operands = 0;
+    if (t->packed.form != MULTIPLY_SPARSE || y->rank < 1 || y->dim[y->rank - 1] != t->packed.weights.rows) return;
+    for (int i = 0; s->fused && i < s->fused->posts.n; i++) {
+        const Post *post = &s->fused->posts.post[i];
+        if (post->combines) operands |= 1u << post->input;
+    }
+    panels_allow(s, t->at_once, 1, operands);
 }
 
 /* b (k, features), or transposed. */
@@ -78,25 +95,8 @@ static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool tr
     TRY(tokens_prepare(plan, s, t));
     s->state = product;
     s->run = tokens_step;
+    allow_panels(s, t);
     return OK;
-}
-
-static TokenProduct *sparse_product(const Step *s)
-{
-    return s->run == tokens_step && ((TokenProduct *)s->state)->tokens.packed.form == MULTIPLY_SPARSE ? s->state : NULL;
-}
-
-void products_link(Plan *p)
-{
-    for (int i = 0; i < p->n_step && !p->options.keep && !p->options.tap; i++) {
-        TokenProduct *from = sparse_product(p->step[i]), *to;
-        Buffer *b = p->step[i]->out[0];
-        Step *reader = from && !fused_combines(p->step[i]) ? only_reader(p, b) : NULL;
-        if (!reader || !(to = sparse_product(reader)) || to->tokens.tokens != from->tokens.tokens || to->tokens.packed.k != from->tokens.packed.weights.rows) continue;
-        int64_t width = to->tokens.at_once, panels = (to->tokens.tokens + width - 1) / width;
-        b->bytes = (size_t)(panels * width) * (size_t)to->tokens.packed.k * sizeof(float);
-        from->tokens.to_panels = to->tokens.from_panels = true;
-    }
 }
 
 /* MatMul: NumPy's matmul. Leading axes broadcast; a vector counts as one row or one column. */

@@ -13,11 +13,11 @@ typedef struct Tokens {
     int     at_once;           /* tokens of an item of work */
     int     parts, part_chunks;        /* features are cut into parts; dense: a part is a tile; of few tokens: a unit */
     int     panel_rows;        /* sparse: of the transposed panel that is kept: all K, or a block */
-    bool    from_panels, to_panels;    /* sparse, set after tokens_plan: x or y are [panel of at_once tokens][k or features][at_once], the last one filled up */
+    bool    from_panels, to_panels;    /* sparse, set after tokens_plan: x or y (and residual) lie in panels of at_once tokens, see engine/panels.h */
     size_t  scratch;           /* bytes that tokens_run needs, for all threads */
 } Tokens;
 
 /* tokens and weights, k, kernels and threads of packed are set; computes the rest. */
 void tokens_plan(Tokens *t, MultiplyForm form);
-/* bias (features) or NULL; run->residual must be NULL: posts add, but not into panels. */
+/* bias (features) or NULL; run->residual must be NULL unless y lies in panels: posts add. */
 void tokens_run(const Tokens *t, const MultiplyRun *run);

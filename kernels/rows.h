@@ -32,8 +32,8 @@ typedef struct Normalize { const float *scale, *shift; float epsilon; bool root_
 /* What softmax works on: x[i] * scale + mask[i * step], step 0 or 1. NULL mask: 0. logarithm: of the result. */
 typedef struct Softmax { float scale; const float *mask; size_t step; bool logarithm; } Softmax;
 
-/* What softmax works on in column c < columns: x[i * ld + c] * scale + mask[i * step], each: + mask[i * step + c], for i < rows. NULL mask: 0. Columns up to a multiple of
- * PANEL_VECTOR may be read and overwritten. */
+/* What softmax works on in column c < columns: x[i * ld + c] * scale + mask[i * step], each: + mask[i * step + c], for i < rows. NULL mask: 0. Columns up to a
+ * multiple of PANEL_VECTOR may be read and overwritten. */
 typedef struct SoftmaxColumns { float scale; const float *mask; size_t step; bool each; int rows, columns; size_t ld; } SoftmaxColumns;
 
 typedef enum Total { TOTAL_SUM, TOTAL_SQUARES, TOTAL_MOST, TOTAL_LEAST, TOTALS } Total;

@@ -157,7 +157,8 @@ static void run_spaced(const Kernels *k, const Case *c)
     Guard x = guard_new(matrix_floats(c->k, (int)columns, ldx) * sizeof(float), 0);
     for (size_t i = 0; i < lda; i++)
         memcpy((float *)x.data + i * ldx, (float *)c->panel.data + i * (size_t)c->width, columns * sizeof(float));
-    k->dense_f32(&(DensePart) { .w = c->w.data, .pitch = (size_t)k->sizes.strip * lda, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = x.data, .ldx = ldx }, &c->o);
+    const DensePart d = { .w = c->w.data, .pitch = (size_t)k->sizes.strip * lda, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = x.data, .ldx = ldx };
+    k->dense_f32(&d, &c->o);
     guard_free(&x);
 }
 

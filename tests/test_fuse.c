@@ -46,6 +46,7 @@ static void build_and_run(Model *m, const PlanInput *input, const Tensor *x, boo
 
 static bool overwritten;           /* whether a step of the last fused plan wrote over its input */
 static char variant[64];           /* of its first step */
+static int in_panels;              /* values of it that lie in panels */
 
 /* Runs fused and kept apart; the fused plan must have `steps` steps, and its outputs be those of the other up to rounding. */
 static void check(Build *b, Shape shape, int steps)
@@ -62,6 +63,8 @@ static void check(Build *b, Shape shape, int steps)
     build_and_run(m, &input, &x, true, &apart);
     assert_int_equal(fused->n_step, steps);
     overwritten = false;
+    in_panels = 0;
+    for (int i = 0; i < steps; i++) in_panels += fused->step[i]->out[0]->panel > 0;
     snprintf(variant, sizeof variant, "%s", fused->step[0]->variant ? fused->step[0]->variant : "");
     for (int i = 0; i < steps; i++) overwritten |= fused->step[i]->over && fused->step[i]->over->data == fused->step[i]->out[0]->data;
     for (int i = 0; i < fused->n_out; i++) {
@@ -333,6 +336,67 @@ static void test_row_of_products(void **state)
     check(b, (Shape){ 2, { 63, 64 } }, 2);
 }
 
+static void add_layer_norm(Build *b, const char *x, const char *y)
+{
+    char scale[32], shift[32], in[96];
+    snprintf(scale, sizeof scale, "%s_scale", y);
+    snprintf(shift, sizeof shift, "%s_shift", y);
+    snprintf(in, sizeof in, "%s,%s,%s", x, scale, shift);
+    add_constant(b, scale, "64", 0.5f);
+    add_constant(b, shift, "64", -1);
+    build_node(b, "LayerNormalization", in, y, NULL);
+}
+
+/* Four heads of 16 features. */
+static void add_heads(Build *b, const char *x, const char *y, const char *perm)
+{
+    char in[64], apart[32];
+    snprintf(in, sizeof in, "%s,four", x);
+    snprintf(apart, sizeof apart, "%s_apart", y);
+    build_node(b, "Reshape", in, apart, NULL);
+    build_node(b, "Transpose", apart, y, perm);
+}
+
+static void add_attention(Build *b, const char *x, const char *y)
+{
+    static const int64_t four[] = { 1, 63, 4, 16 }, one[] = { 1, 63, 64 };
+    build_init(b, "four", DT_I64, "4", four);
+    build_init(b, "one", DT_I64, "3", one);
+    add_sparse(b, x, "query");
+    add_sparse(b, x, "key");
+    add_sparse(b, x, "value");
+    add_heads(b, "query", "q", "perm:is=0,2,1,3");
+    add_heads(b, "key", "k", "perm:is=0,2,3,1");
+    add_heads(b, "value", "v", "perm:is=0,2,1,3");
+    build_node(b, "MatMul", "q,k", "scores", NULL);
+    build_node(b, "Softmax", "scores", "p", NULL);
+    build_node(b, "MatMul", "p,v", "heads", NULL);
+    build_node(b, "Transpose", "heads", "tokens", "perm:is=0,2,1,3");
+    build_node(b, "Reshape", "tokens,one", y, NULL);
+}
+
+/* A layer of an encoder with zeros hands on panels from its first normalization to its last, residual sums as well; those of rows are added to rows. */
+static void test_encoder(void **state)
+{
+    (void)state;
+    for (int rows = 0; rows < 2; rows++) {
+        Build *b = begin("1,63,64");
+        add_layer_norm(b, "x", "n");
+        add_attention(b, "n", "a");
+        add_sparse(b, "a", "o");
+        build_node(b, "Add", rows ? "o,x" : "o,n", "r", NULL);
+        add_layer_norm(b, "r", "m");
+        add_sparse(b, "m", "f");
+        build_node(b, "Relu", "f", "g", NULL);
+        add_sparse(b, "g", "h");
+        build_node(b, "Add", "h,m", "z", NULL);
+        add_layer_norm(b, "z", "y");
+        build_output(b, "y", DT_F32, "1,63,64");
+        check(b, (Shape){ 3, { 1, 63, 64 } }, 10);
+        assert_int_equal(in_panels, rows ? 8 : 9);
+    }
+}
+
 /* What lies between them has room for whole panels. */
 static void test_panels_have_room(void **state)
 {
@@ -394,7 +458,8 @@ int main(void)
         cmocka_unit_test(test_overwrites), cmocka_unit_test(test_election),
         cmocka_unit_test(test_residual), cmocka_unit_test(test_single_pixels), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
-        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_panels_have_room), cmocka_unit_test(test_few_tokens),
+        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_encoder), cmocka_unit_test(test_panels_have_room),
+        cmocka_unit_test(test_few_tokens),
         cmocka_unit_test(test_constant_on_the_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,96 @@
+#include "engine/panels.h"
+#include <omp.h>
+#include "engine/walk.h"
+#include "kernels/whole.h"
+
+enum { INPUTS = 32, GROUP = PANEL_VECTOR };    /* bits of a step's inputs; tokens that are normalized at a time */
+
+void panels_allow(Step *s, int panel, unsigned inputs, unsigned alike)
+{
+    s->panel = panel;
+    s->panel_inputs = inputs | alike;
+    s->panel_alike = alike;
+}
+
+static bool has_bit(unsigned inputs, int i) { return i < INPUTS && inputs >> i & 1; }
+
+static bool can_read(const Step *s, const Buffer *b, int panel)
+{
+    for (int i = 0; i < s->n_capture; i++) if (s->capture[i] == b) return false;
+    for (int i = 0; i < s->n_in; i++) if (s->in[i] == b && (s->panel != panel || !has_bit(s->panel_inputs, i))) return false;
+    return true;
+}
+
+/* Outputs and what others are views of stay as they are. */
+static bool all_can_read(const Plan *p, const Buffer *b, int panel)
+{
+    for (int i = 0; i < p->n_out; i++) if (p->out[i] == b) return false;
+    for (int i = 0; i < p->n_buffer; i++) if (p->buffer[i]->base == b) return false;
+    for (int i = 0; i < p->n_step; i++) if (!can_read(p->step[i], b, panel)) return false;
+    return true;
+}
+
+/* Takes both out of panels where one of two values that must lie alike is in none; whether there were any. */
+static bool part_unlike(Plan *p)
+{
+    bool any = false;
+    for (int i = 0; i < p->n_step; i++) {
+        const Step *s = p->step[i];
+        for (int k = 0; k < s->n_in && s->panel; k++) {
+            if (!has_bit(s->panel_alike, k) || s->in[k]->panel == s->out[0]->panel) continue;
+            s->in[k]->panel = s->out[0]->panel = 0;
+            any = true;
+        }
+    }
+    return any;
+}
+
+void panels_choose(Plan *p)
+{
+    if (p->options.keep || p->options.tap) return;
+    for (int i = 0; i < p->n_step; i++) {
+        const Step *s = p->step[i];
+        if (s->panel && s->out[0]->count && all_can_read(p, s->out[0], s->panel)) s->out[0]->panel = s->panel;
+    }
+    while (part_unlike(p)) { }
+    for (int i = 0; i < p->n_buffer; i++) {
+        Buffer *b = p->buffer[i];
+        if (b->panel) b->bytes = (size_t)(round_up(b->count / features_of(b), b->panel) * features_of(b)) * sizeof(float);
+    }
+}
+
+/* Normalization ------------------------------------------------------------------------------------------------------------------------- */
+
+size_t panels_normalize_scratch(const Plan *p, const Step *s)
+{
+    return (size_t)p->threads * GROUP * (size_t)features_of(s->out[0]) * sizeof(float);
+}
+
+static float *token_at(const Buffer *b, int64_t t)
+{
+    int64_t features = features_of(b);
+    return (float *)b->data + (b->panel ? t / b->panel * b->panel * features + t % b->panel : t * features);
+}
+
+/* GROUP tokens from t on; rows are turned into columns and back. */
+static void normalize_group(const Step *s, const Normalize *n, int64_t t, float *scratch)
+{
+    const Kernels *k = kernels_best();
+    const Buffer *x = s->in[0], *y = s->out[0];
+    const int features = (int)features_of(y), tokens = least(y->count / features - t, GROUP);
+    if (!x->panel) k->transpose_f32(token_at(x, t), (size_t)features, tokens, features, scratch, GROUP);
+    k->normalize_columns_f32(n, x->panel ? token_at(x, t) : scratch, x->panel ? (size_t)x->panel : GROUP, y->panel ? token_at(y, t) : scratch,
+                             y->panel ? (size_t)y->panel : GROUP, (size_t)features);
+    if (!y->panel) k->transpose_f32(scratch, GROUP, features, tokens, token_at(y, t), (size_t)features);
+}
+
+void panels_normalize(const Plan *p, const Step *s, const Normalize *n)
+{
+    const int64_t features = features_of(s->out[0]), tokens = s->out[0]->count / features;
+    const int step = s->in[0]->panel || s->out[0]->panel ? GROUP : 1;
+    #pragma omp parallel for num_threads(p->threads) if (tokens * features > PARALLEL_WORK / 2)
+    for (int64_t t = 0; t < tokens; t += step) {
+        if (step == 1) kernels_best()->normalize_f32(n, token_at(s->in[0], t), token_at(s->out[0], t), (size_t)features);
+        else normalize_group(s, n, t, (float *)(void *)s->scratch + (size_t)omp_get_thread_num() * GROUP * (size_t)features);
+    }
+}
