@@ -1,24 +1,30 @@
-/* Winograd convolutions on the 3 x 3 layers of real networks, everything included, against the direct dense product: ratios of times (above 1: faster), the
+/* Winograd convolutions on layers of real networks, everything included, against the direct dense product: ratios of times (above 1: faster), the
  * share of the rate of fused multiply-adds that the operations of the *direct* product would be (100 % is the direct product's limit), and the largest
- * error against sums in double, relative to the largest output, of all three. Variants take turns; medians, quartiles in brackets.
+ * error against sums in double, relative to the largest output, of all. Variants take turns; medians, quartiles in brackets.
  * usage: bench_winograd [rounds [threads [batch]]] */
 #include "bench/measure.h"
 #include "engine/winograd.h"
 
-enum { VARIANTS = 3, CHECKED = 2000 };       /* direct, m = 2, m = 4 */
+enum { VARIANTS = 3, CHECKED = 2000 };       /* direct, m = 4, m = 2 */
 
-typedef struct Layer { const char *net; int c, m, size, times; } Layer;
+typedef struct Layer { const char *net; int c, m, size, kernel, stride; } Layer;      /* size: of the output */
 static const Layer layers[] = {
-    { "resnet", 64, 64, 56, 4 }, { "resnet", 128, 128, 28, 3 }, { "resnet", 256, 256, 14, 3 }, { "resnet", 512, 512, 7, 3 },
-    { "yolov8n", 16, 16, 160, 2 }, { "yolov8n", 32, 32, 80, 4 }, { "yolov8n", 64, 64, 40, 4 }, { "yolov8n", 128, 128, 20, 2 },
-    { "yolov8n", 64, 64, 80, 2 }, { "yolov8n", 64, 80, 80, 1 }, { "yolov8n", 80, 80, 80, 1 }, { "yolov8n", 128, 80, 40, 1 }, { "yolov8n", 256, 80, 20, 1 },
-    { "other", 8, 8, 112, 1 }, { "other", 8, 16, 112, 1 }, { "other", 16, 8, 112, 1 }, { "other", 8, 64, 56, 1 }, { "other", 64, 8, 56, 1 }, { "other", 3, 32, 112, 1 },
-    { "other", 24, 24, 40, 1 }, { "other", 16, 16, 14, 1 }, { "other", 32, 32, 7, 1 }, { "other", 32, 32, 5, 1 }, { "other", 64, 64, 3, 1 }, { "other", 256, 256, 4, 1 },
-    { "other", 256, 256, 7, 1 }, { "other", 1024, 1024, 14, 1 },
+    { "resnet", 64, 64, 56, 3, 1 }, { "resnet", 128, 128, 28, 3, 1 }, { "resnet", 256, 256, 14, 3, 1 }, { "resnet", 512, 512, 7, 3, 1 },
+    { "yolov8n", 16, 16, 160, 3, 1 }, { "yolov8n", 32, 32, 80, 3, 1 }, { "yolov8n", 64, 64, 40, 3, 1 }, { "yolov8n", 128, 128, 20, 3, 1 },
+    { "yolov8n", 64, 64, 80, 3, 1 }, { "yolov8n", 64, 80, 80, 3, 1 }, { "yolov8n", 80, 80, 80, 3, 1 }, { "yolov8n", 128, 80, 40, 3, 1 },
+    { "yolov8n", 256, 80, 20, 3, 1 }, { "other", 8, 8, 112, 3, 1 }, { "other", 8, 16, 112, 3, 1 }, { "other", 16, 8, 112, 3, 1 }, { "other", 8, 64, 56, 3, 1 },
+    { "other", 64, 8, 56, 3, 1 }, { "other", 3, 32, 112, 3, 1 }, { "other", 24, 24, 40, 3, 1 }, { "other", 16, 16, 14, 3, 1 }, { "other", 32, 32, 7, 3, 1 },
+    { "other", 32, 32, 5, 3, 1 }, { "other", 64, 64, 3, 3, 1 }, { "other", 256, 256, 4, 3, 1 }, { "other", 256, 256, 7, 3, 1 },
+    { "other", 1024, 1024, 14, 3, 1 }, { "resnet", 3, 64, 112, 7, 2 }, { "squeeze", 3, 96, 111, 7, 2 }, { "yolov5", 3, 32, 320, 6, 2 },
+    { "other", 3, 32, 112, 5, 2 }, { "mobile", 3, 32, 112, 3, 2 }, { "yolov8n", 3, 16, 320, 3, 2 }, { "yolov8n", 16, 32, 160, 3, 2 },
+    { "yolov8n", 32, 64, 80, 3, 2 }, { "yolov8n", 64, 128, 40, 3, 2 }, { "yolov8n", 128, 256, 20, 3, 2 }, { "yolov8n", 64, 64, 40, 3, 2 },
+    { "yolov8n", 128, 128, 20, 3, 2 }, { "resnet", 128, 128, 28, 3, 2 }, { "resnet", 256, 256, 14, 3, 2 }, { "resnet", 512, 512, 7, 3, 2 },
+    { "other", 64, 64, 40, 5, 2 }, { "other", 64, 64, 40, 4, 2 },
 };
 
 typedef struct Case {
     MultiplyShape shape;
+    int variants;
     float *x, *w, *y, *bias;
     Multiply direct;
     Winograd winograd[2];
@@ -28,8 +34,8 @@ typedef struct Case {
 
 static void prepare(const Layer *l, int threads, int batch, Case *c)
 {
-    int n = l->size, k = l->c * 9;
-    size_t inputs = (size_t)batch * (size_t)(l->c * n * n), weights = (size_t)l->m * (size_t)k, scratch;
+    int n = l->size, in = n * l->stride, taps = l->kernel * l->kernel, k = l->c * taps, pad = (l->kernel - 1) / 2;
+    size_t inputs = (size_t)batch * (size_t)(l->c * in * in), weights = (size_t)l->m * (size_t)k, scratch;
     c->x = zeroed(sizeof(float) * inputs);
     c->w = zeroed(sizeof(float) * weights);
     c->y = zeroed(sizeof(float) * (size_t)batch * (size_t)(l->m * n * n));
@@ -38,15 +44,16 @@ static void prepare(const Layer *l, int threads, int batch, Case *c)
         c->x[i] = fmaxf(0, (float)(uniform() - 0.5));
     for (size_t i = 0; i < weights; i++)
         c->w[i] = (float)(uniform() - 0.5);
-    const PanelWindow window = { .plane = (size_t)(n * n), .in = { n, n }, .out = { n, n }, .kernel = { 3, 3 }, .stride = { 1, 1 },
-                                 .dilation = { 1, 1 }, .pad = { 1, 1 } };
+    const PanelWindow window = { .plane = (size_t)(in * in), .in = { in, in }, .out = { n, n }, .kernel = { l->kernel, l->kernel }, .stride = { l->stride, l->stride },
+                                 .dilation = { 1, 1 }, .pad = { pad, pad } };
     c->shape = (MultiplyShape) { .window = window, .batch = batch, .groups = 1, .k = k, .columns = n * n, .weights = { c->w, (size_t)k, 1, l->m } };
+    c->variants = l->kernel == 3 && l->stride == 1 ? VARIANTS : VARIANTS - 1;
     multiply_plan(&c->shape, kernels_best(), threads, MULTIPLY_DENSE, &c->direct);
     c->packed[0] = zeroed(c->direct.packed.bytes);
     packed_fill(&c->direct.packed, c->packed[0]);
     scratch = c->direct.scratch;
-    for (int v = 0; v < 2; v++) {
-        winograd_plan(&c->shape, kernels_best(), threads, 2 + 2 * v, &c->winograd[v]);
+    for (int v = 0; v + 1 < c->variants; v++) {
+        winograd_plan(&c->shape, kernels_best(), threads, 4 - 2 * v, &c->winograd[v]);
         c->packed[1 + v] = zeroed(c->winograd[v].bytes);
         double start = now();
         winograd_pack(&c->winograd[v], c->packed[1 + v]);
@@ -58,7 +65,7 @@ static void prepare(const Layer *l, int threads, int batch, Case *c)
 
 static void discard(Case *c)
 {
-    for (int v = 0; v < VARIANTS; v++)
+    for (int v = 0; v < c->variants; v++)
         free(c->packed[v]);
     free(c->x);
     free(c->w);
@@ -93,10 +100,11 @@ static double exact(const Case *c, int m, int n)
 {
     const PanelWindow *g = &c->shape.window;
     double sum = 0;
+    int kernel = g->kernel[0], taps = kernel * kernel;
     for (int k = 0; k < c->shape.k; k++) {
-        int y = n / g->out[1] + k % 9 / 3 - 1, x = n % g->out[1] + k % 3 - 1;
+        int y = n / g->out[1] * g->stride[0] + k % taps / kernel - g->pad[0], x = n % g->out[1] * g->stride[1] + k % kernel - g->pad[1];
         if (y >= 0 && x >= 0 && y < g->in[0] && x < g->in[1])
-            sum += (double)c->w[m * c->shape.k + k] * (double)c->x[(size_t)(k / 9) * g->plane + (size_t)(y * g->in[1] + x)];
+            sum += (double)c->w[m * c->shape.k + k] * (double)c->x[(size_t)(k / taps) * g->plane + (size_t)(y * g->in[1] + x)];
     }
     return sum;
 }
@@ -109,7 +117,7 @@ static void measure_errors(const Case *c, double error[VARIANTS])
     for (int i = 0; i < CHECKED; i++)
         at[i] = (int)(uniform() * (double)columns * c->shape.weights.rows);
     double largest = 0;
-    for (int v = 0; v < VARIANTS; v++) {
+    for (int v = 0; v < c->variants; v++) {
         run(c, v);
         error[v] = 0;
         for (int i = 0; i < CHECKED; i++)
@@ -118,10 +126,10 @@ static void measure_errors(const Case *c, double error[VARIANTS])
     for (int i = 0; i < CHECKED; i++) {
         double wanted = exact(c, at[i] / columns, at[i] % columns);
         largest = fmax(largest, fabs(wanted));
-        for (int v = 0; v < VARIANTS; v++)
+        for (int v = 0; v < c->variants; v++)
             error[v] = fmax(error[v], fabs((double)got[v][i] - wanted));
     }
-    for (int v = 0; v < VARIANTS; v++)
+    for (int v = 0; v < c->variants; v++)
         error[v] /= largest;
 }
 
@@ -131,21 +139,23 @@ static void measure(const Layer *l, int rounds, int threads, int batch)
     double error[VARIANTS], ratio[MOST_ROUNDS];
     Case c;
     prepare(l, threads, batch, &c);
-    double operations = 2.0 * batch * l->m * l->c * 9 * l->size * l->size;
+    double operations = 2.0 * batch * l->m * l->c * l->kernel * l->kernel * l->size * l->size;
     measure_errors(&c, error);
     for (int i = 0; i < rounds; i++)
-        for (int v = 0; v < VARIANTS; v++)
+        for (int v = 0; v < c.variants; v++)
             seconds[v][i] = time_variant(&c, v);
-    printf("%-8s %4d -> %-4d %3d x %-3d  direct %7.3f ms %6.1f GFLOP/s error %.1e", l->net, l->c, l->m, l->size, l->size, 1e3 * quantile(seconds[0], rounds, 0.5),
+    printf("%-8s %4d -> %-4d %3d x %-3d  %d x %d / %d", l->net, l->c, l->m, l->size, l->size, l->kernel, l->kernel, l->stride);
+    printf("  direct %7.3f ms %6.1f GFLOP/s error %.1e", 1e3 * quantile(seconds[0], rounds, 0.5),
            1e-9 * operations / quantile(seconds[0], rounds, 0.5), error[0]);
-    for (int v = 1; v < VARIANTS; v++) {
+    for (int v = 1; v < c.variants; v++) {
         for (int i = 0; i < rounds; i++)
             ratio[i] = seconds[0][i] / seconds[v][i];
-        printf("   m %d: %7.3f ms %6.1f  %.2f (%.2f-%.2f) %.1e", 2 * v, 1e3 * quantile(seconds[v], rounds, 0.5), 1e-9 * operations / quantile(seconds[v], rounds, 0.5),
+        double median = quantile(seconds[v], rounds, 0.5);
+        printf("   m %d: %7.3f ms %6.1f  %.2f (%.2f-%.2f) %.1e", 6 - 2 * v, 1e3 * median, 1e-9 * operations / median,
                quantile(ratio, rounds, 0.5), quantile(ratio, rounds, 0.25), quantile(ratio, rounds, 0.75), error[v]);
     }
     printf("  chosen: %d  weights:", winograd_choose(&c.shape));
-    for (int v = 0; v < 2; v++)
+    for (int v = 0; v + 1 < c.variants; v++)
         printf("  %.1f MB in %.1f ms", 1e-6 * (double)c.winograd[v].bytes, 1e3 * c.pack_seconds[v]);
     printf("\n");
     discard(&c);

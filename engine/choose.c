@@ -138,7 +138,8 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
     TRY(find_kernels(&c.product.kernels));
     if (!counted.nonzeros) counted.nonzeros = packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads);
-    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)counted.nonzeros, shape->batch, shape->window.out[0], shape->window.out[1], false };
+    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)counted.nonzeros, shape->batch, shape->window.out[0], shape->window.out[1], false,
+                             shape->window.kernel[0], shape->window.stride[0] };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
     if (has_zeros(&c)) stand(&c, VARIANT_SPARSE);
@@ -179,7 +180,7 @@ Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
     Trial winner;
     Packed *w = &t->packed;
     w->nonzeros = packed_nonzeros(&w->weights, 1, w->k, w->threads);
-    c.size = (ProductSize){ w->weights.rows, w->k, (double)w->nonzeros, 1, 1, t->tokens, weights_near(plan, t) };
+    c.size = (ProductSize){ w->weights.rows, w->k, (double)w->nonzeros, 1, 1, t->tokens, weights_near(plan, t), 1, 1 };
     stand(&c, VARIANT_TOKENS_DENSE);
     if (has_zeros(&c)) {
         stand(&c, VARIANT_TOKENS_SPARSE);

@@ -28,6 +28,7 @@ typedef struct ProductSize {
     double rows, k, nonzeros;
     int64_t batch, height, width;
     bool near;                 /* dense weights of tokens stay in the L2 cache from run to run */
+    int kernel, stride;        /* along each axis, for Winograd's variants, which count what they multiply, gather, finish and read */
 } ProductSize;
 
 enum { COST_TERMS = 4 };

@@ -4,14 +4,15 @@
 #include "engine/seconds.h"
 #include "engine/trial.h"
 
-/* A product to time: rows x k weights, k = channels * taps * taps, on size x size pixels; size 0: on `tokens` tokens. */
-typedef struct Size { int rows, channels, taps, size, tokens; } Size;
+/* A product to time: rows x k weights, k = channels * taps * taps, for size x size pixels; size 0: on `tokens` tokens. */
+typedef struct Size { int rows, channels, taps, stride, size, tokens; } Size;
 
 static const Size SIZES[] = {
-    { 64, 64, 1, 56, 0 }, { 64, 64, 3, 56, 0 }, { 256, 64, 1, 56, 0 }, { 128, 128, 3, 28, 0 }, { 512, 128, 1, 28, 0 }, { 256, 256, 3, 14, 0 }, { 1024, 256, 1, 14, 0 },
-    { 512, 512, 3, 7, 0 }, { 2048, 512, 1, 7, 0 }, { 32, 16, 3, 160, 0 }, { 96, 24, 1, 56, 0 }, { 160, 960, 1, 7, 0 }, { 64, 32, 3, 80, 0 },
-    { 384, 384, 1, 0, 128 }, { 1536, 384, 1, 0, 128 }, { 384, 1536, 1, 0, 128 }, { 768, 768, 1, 0, 32 }, { 1000, 2048, 1, 0, 1 }, { 256, 64, 1, 0, 256 },
-    { 2048, 2000, 1, 0, 1 }, { 1000, 2048, 1, 0, 2 }, { 1000, 2048, 1, 0, 4 }, { 2048, 1024, 1, 0, 3 },
+    { 64, 64, 1, 1, 56, 0 }, { 64, 64, 3, 1, 56, 0 }, { 256, 64, 1, 1, 56, 0 }, { 128, 128, 3, 1, 28, 0 }, { 512, 128, 1, 1, 28, 0 }, { 256, 256, 3, 1, 14, 0 },
+    { 1024, 256, 1, 1, 14, 0 }, { 512, 512, 3, 1, 7, 0 }, { 2048, 512, 1, 1, 7, 0 }, { 32, 16, 3, 1, 160, 0 }, { 96, 24, 1, 1, 56, 0 },
+    { 160, 960, 1, 1, 7, 0 }, { 64, 32, 3, 1, 80, 0 }, { 64, 3, 7, 2, 112, 0 }, { 64, 32, 3, 2, 80, 0 }, { 128, 128, 3, 2, 28, 0 }, { 384, 384, 1, 1, 0, 128 },
+    { 1536, 384, 1, 1, 0, 128 }, { 384, 1536, 1, 1, 0, 128 }, { 768, 768, 1, 1, 0, 32 }, { 1000, 2048, 1, 1, 0, 1 }, { 256, 64, 1, 1, 0, 256 },
+    { 2048, 2000, 1, 1, 0, 1 }, { 1000, 2048, 1, 1, 0, 2 }, { 1000, 2048, 1, 1, 0, 4 }, { 2048, 1024, 1, 1, 0, 3 },
 };
 static const double DENSITY[] = { 1, 0.5, 0.3, 0.15 };
 enum { ROUNDS = 7, N_SIZE = sizeof SIZES / sizeof *SIZES, N_DENSITY = sizeof DENSITY / sizeof *DENSITY };
@@ -32,9 +33,9 @@ static size_t fill_weights(float *w, size_t n, double density)
 
 static MultiplyShape product_shape(const Size *s, const float *w, size_t nonzeros)
 {
-    int k = s->channels * s->taps * s->taps;
-    return (MultiplyShape){ .window = { .plane = (size_t)(s->size * s->size), .in = { s->size, s->size }, .out = { s->size, s->size }, .kernel = { s->taps, s->taps },
-                                        .stride = { 1, 1 }, .dilation = { 1, 1 }, .pad = { s->taps / 2, s->taps / 2 } },
+    int k = s->channels * s->taps * s->taps, in = s->size * s->stride;
+    return (MultiplyShape){ .window = { .plane = (size_t)(in * in), .in = { in, in }, .out = { s->size, s->size }, .kernel = { s->taps, s->taps },
+                                        .stride = { s->stride, s->stride }, .dilation = { 1, 1 }, .pad = { s->taps / 2, s->taps / 2 } },
                             .batch = 1, .groups = 1, .k = k, .columns = s->size * s->size, .weights = { w, (size_t)k, 1, s->rows }, .nonzeros = nonzeros };
 }
 
@@ -54,7 +55,7 @@ static Err time_product(Bench *b, const Size *s, Variant v, size_t nonzeros)
         trial_run(&t, &(MultiplyRun){ .x = b->x, .y = b->y, .lo = 0, .hi = INFINITY, .scratch = scratch });
         best = fmin(best, seconds_now() - start);
     }
-    ProductSize size = { s->rows, shape.k, (double)nonzeros, 1, s->size ? s->size : 1, s->size ? s->size : s->tokens, false };
+    ProductSize size = { s->rows, shape.k, (double)nonzeros, 1, s->size ? s->size : 1, s->size ? s->size : s->tokens, false, s->taps, s->stride };
     b->out->line[b->out->n++] = (TuneLine){ .variant = v, .sample = { size, best } };
     arena_reset(b->arena, mark);
     return OK;
@@ -70,8 +71,8 @@ static Err time_size(Bench *b, const Size *s)
         else TRY(time_product(b, s, tokens ? VARIANT_TOKENS_DENSE : VARIANT_DENSE, nonzeros));
         if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_GATHER, nonzeros));
         if (d && tokens && s->tokens <= FEW_TOKENS) TRY(time_product(b, s, VARIANT_TOKENS_BITMAP, nonzeros));
-        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_2, nonzeros));
-        if (!d && s->taps == 3) TRY(time_product(b, s, VARIANT_WINOGRAD_4, nonzeros));
+        if (!d && winograd_form(2, s->taps, s->stride).m) TRY(time_product(b, s, VARIANT_WINOGRAD_2, nonzeros));
+        if (!d && winograd_form(4, s->taps, s->stride).m) TRY(time_product(b, s, VARIANT_WINOGRAD_4, nonzeros));
     }
     return OK;
 }

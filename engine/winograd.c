@@ -1,5 +1,6 @@
 #include "engine/share.h"
 #include "engine/winograd.h"
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -26,22 +27,34 @@ static double direct_cycles(const MultiplyShape *s)
     return (double)s->batch * (double)s->columns * products / DIRECT_RATE + WINOGRAD_LANES * sizeof(float) * products / WEIGHT_BYTES;
 }
 
+/* m 0: none fits. */
+static WinogradForm form_of(const MultiplyShape *s, int m)
+{
+    const PanelWindow *g = &s->window;
+    bool square = g->kernel[0] == g->kernel[1] && g->stride[0] == g->stride[1] && g->dilation[0] == 1 && g->dilation[1] == 1;
+    return square ? winograd_form(m, g->kernel[0], g->stride[0]) : (WinogradForm) { 0 };
+}
+
 static double cycles(const MultiplyShape *s, int m)
 {
-    double inputs = ceil_div(s->k / 9, WINOGRAD_LANES), outputs = ceil_div(s->weights.rows, WINOGRAD_LANES), products = (m + 2) * (m + 2) * (s->k / 9) * outputs;
+    const WinogradForm f = form_of(s, m);
+    if (!f.m)
+        return INFINITY;
+    int channels = s->k / (f.kernel * f.kernel);
+    double inputs = ceil_div((int64_t)channels * f.stride * f.stride, WINOGRAD_LANES) * winograd_step(&f, channels), outputs = ceil_div(s->weights.rows, WINOGRAD_LANES);
+    double products = (double)channels * winograd_products(&f) * outputs;
     double tiles = (double)s->batch * ceil_div(s->window.out[0], m) * ceil_div(s->window.out[1], m);
     return tiles * (products / PRODUCT_RATE + (inputs + outputs) * (m == 2 ? TRANSFORM_2 : TRANSFORM_4)) + WINOGRAD_LANES * sizeof(float) * products / WEIGHT_BYTES;
 }
 
 int winograd_choose(const MultiplyShape *s)
 {
-    const PanelWindow *g = &s->window;
-    for (int i = 0; i < 2; i++)
-        if (g->kernel[i] != 3 || g->stride[i] != 1 || g->dilation[i] != 1)
-            return 0;
     double direct = direct_cycles(s), two = cycles(s, 2), four = cycles(s, 4);
     return two < four ? two < direct ? 2 : 0 : four < direct ? 4 : 0;
 }
+
+/* Gathered pixels along an axis under so many tiles. */
+static int seen_by(const Winograd *w, int tiles) { return (tiles * w->form.m + w->form.r - 1) * w->apart; }
 
 /* Where the block's bands are cut, and what its parts need. */
 static void plan_blocks(Winograd *w, int across)
@@ -60,7 +73,7 @@ static void plan_blocks(Winograd *w, int across)
         int more = ceil_div(w->blocks, w->threads) * w->threads;
         w->blocks = least(bands, more);
     }
-    int most_bands = ceil_div(bands, w->blocks), window = (most_bands * w->m + 2) * (w->wide * w->m + 2) * lanes;
+    int most_bands = ceil_div(bands, w->blocks), window = seen_by(w, most_bands) * seen_by(w, w->wide) * lanes;
     w->tiles = most_bands * w->wide;
     w->pitch = odd_lines((size_t)w->channels);
     w->position = odd_lines((size_t)w->tiles * w->pitch);
@@ -68,21 +81,27 @@ static void plan_blocks(Winograd *w, int across)
     w->stage = odd_lines((size_t)window);
 }
 
+/* Of weights. */
+static size_t panel_floats(const Winograd *w)
+{
+    return (size_t)winograd_products(&w->form) * (size_t)w->inputs * WINOGRAD_PANEL;
+}
+
 void winograd_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, int m, Winograd *out)
 {
-    Winograd w = { .shape = *shape, .kernels = kernels, .threads = threads, .m = m, .positions = (m + 2) * (m + 2), .channels = shape->k / 9 };
+    Winograd w = { .shape = *shape, .kernels = kernels, .threads = threads, .form = form_of(shape, m) };
+    w.positions = w.form.a * w.form.a;
+    w.inputs = shape->k / (w.form.kernel * w.form.kernel);
+    w.channels = w.inputs * w.form.stride * w.form.stride;
+    w.step = winograd_step(&w.form, w.inputs);
+    w.apart = w.form.stride / w.step;
     w.panels = ceil_div(shape->weights.rows, WINOGRAD_PANEL);
     w.down = ceil_div(shape->window.out[0], m);
     plan_blocks(&w, ceil_div(shape->window.out[1], m));
     size_t input = (size_t)w.positions * w.position, own = (size_t)w.positions * w.product + w.stage;
-    w.bytes = (size_t)shape->groups * (size_t)w.panels * (size_t)w.positions * (size_t)w.channels * WINOGRAD_PANEL * sizeof(float);
+    w.bytes = (size_t)shape->groups * (size_t)w.panels * panel_floats(&w) * sizeof(float);
     w.scratch = ((w.shared ? 1 : (size_t)threads) * input + (size_t)threads * own) * sizeof(float);
     *out = w;
-}
-
-static size_t panel_floats(const Winograd *w)
-{
-    return (size_t)w->positions * (size_t)w->channels * WINOGRAD_PANEL;
 }
 
 void winograd_pack(Winograd *w, void *memory)
@@ -93,7 +112,7 @@ void winograd_pack(Winograd *w, void *memory)
     for (int i = 0; i < w->shape.groups * w->panels; i++) {
         int group = i / w->panels, first = i % w->panels * WINOGRAD_PANEL;
         const float *from = weights->w + ((size_t)group * (size_t)weights->rows + (size_t)first) * weights->row;
-        winograd_weights(w->m, from, weights->row, least(WINOGRAD_PANEL, weights->rows - first), w->channels, packed + (size_t)i * panel_floats(w));
+        winograd_weights(&w->form, from, weights->row, least(WINOGRAD_PANEL, weights->rows - first), w->inputs, packed + (size_t)i * panel_floats(w));
     }
     w->packed = packed;
 }
@@ -111,54 +130,94 @@ typedef struct Run { int64_t image; int bands, y, x, columns, tiles, tile; } Run
 static Run run_at(const Winograd *w, const Work *k, int64_t band)
 {
     int cut = (int)(band % w->cuts), row = (int)(band / w->cuts % w->down), left = (int)(k->end - band), across = w->shape.window.out[1];
-    Run r = { .image = band / w->cuts / w->down, .y = row * w->m, .x = cut * w->wide * w->m };
+    Run r = { .image = band / w->cuts / w->down, .y = row * w->form.m, .x = cut * w->wide * w->form.m };
     r.bands = w->cuts > 1 ? 1 : least(left, w->down - row);
-    r.columns = least(w->wide * w->m, across - r.x);
-    r.tiles = ceil_div(r.columns, w->m);
+    r.columns = least(w->wide * w->form.m, across - r.x);
+    r.tiles = ceil_div(r.columns, w->form.m);
     r.tile = (int)(band - k->band) * w->wide;
     return r;
 }
 
-static size_t row_floats(const Winograd *w, const Run *r)
-{
-    return (size_t)(r->tiles * w->m + 2) * WINOGRAD_LANES;
-}
+static size_t row_floats(const Winograd *w, const Run *r) { return (size_t)seen_by(w, r->tiles) * WINOGRAD_LANES; }
 
-/* The pixels under a run, of up to 16 channels. What lies outside of the image is 0 already. */
-static void fetch_pixels(const Winograd *w, const Run *r, const float *x, int channels, float *pixels)
+/* Of n gathered pixels, from those that pixel `at` of the output sees on: the first that lies in the image, and the first behind it. */
+typedef struct Inside { int from, end; } Inside;
+static Inside inside_of(const Winograd *w, int axis, int phase, int at, int n)
 {
     const PanelWindow *g = &w->shape.window;
-    int left = r->x - g->pad[1], from = left < 0 ? 0 : left, end = least(g->in[1], left + r->tiles * w->m + 2);
-    for (int i = 0; i < r->bands * w->m + 2 && from < end; i++) {
-        int y = r->y + i - g->pad[0];
-        if (y >= 0 && y < g->in[0])
-            w->kernels->interleave_f32(x + (size_t)y * (size_t)g->in[1] + from, g->plane, channels, end - from,
-                                       pixels + (size_t)i * row_floats(w, r) + (size_t)(from - left) * WINOGRAD_LANES);
+    int first = at * g->stride[axis] + phase - g->pad[axis];
+    int from = first < 0 ? ceil_div(-first, w->step) : 0, end = first < g->in[axis] ? ceil_div(g->in[axis] - first, w->step) : 0;
+    return (Inside) { least(from, n), least(end, n) };
+}
+
+/* What lies in the lanes under a run, channels of one phase or of several: where in a group pixel 0 of each would be, and which of its pixels lie in the image. */
+typedef struct Lanes { int n; int64_t at[WINOGRAD_LANES]; Inside down[WINOGRAD_LANES], across[WINOGRAD_LANES]; } Lanes;
+
+static Lanes lanes_of(const Winograd *w, const Run *r, int c, int n)
+{
+    const PanelWindow *g = &w->shape.window;
+    Lanes lanes = { .n = n };
+    for (int l = 0; l < n; l++) {
+        int phase = (c + l) / w->inputs, down = winograd_phase_down(phase), across = winograd_phase_across(phase, w->step);
+        int64_t y = (int64_t)r->y * g->stride[0] + down - g->pad[0], x = (int64_t)r->x * g->stride[1] + across - g->pad[1];
+        lanes.at[l] = (int64_t)((c + l) % w->inputs) * (int64_t)g->plane + y * g->in[1] + x;
+        lanes.down[l] = inside_of(w, 0, down, r->y, seen_by(w, r->bands));
+        lanes.across[l] = inside_of(w, 1, across, r->x, seen_by(w, r->tiles));
+    }
+    return lanes;
+}
+
+/* Pixels part.from ... part.end - 1 of row i, 0 in lanes where one of them lies outside. */
+static void fetch_part(const Winograd *w, const Lanes *lanes, const float *x, int i, Inside part, float *pixels)
+{
+    const float *row[WINOGRAD_LANES] = { 0 };
+    if (part.from >= part.end)
+        return;
+    for (int l = 0; l < lanes->n; l++)
+        if (i >= lanes->down[l].from && i < lanes->down[l].end && part.from >= lanes->across[l].from && part.end <= lanes->across[l].end)
+            row[l] = x + (lanes->at[l] + ((int64_t)i * w->shape.window.in[1] + part.from) * w->step);
+    w->kernels->interleave_f32(row, w->step, part.end - part.from, pixels + (size_t)part.from * WINOGRAD_LANES);
+}
+
+/* The pixels under a run, of up to 16 lanes; 0 outside of the image. Phases begin and end at most one pixel apart. */
+static void fetch_pixels(const Winograd *w, const Run *r, const float *x, int c, int n, float *pixels)
+{
+    const Lanes lanes = lanes_of(w, r, c, n);
+    Inside one = inside_of(w, 1, 0, r->x, seen_by(w, r->tiles)), other = inside_of(w, 1, w->step - 1, r->x, seen_by(w, r->tiles));
+    Inside any = { least(one.from, other.from), (int)greater(one.end, other.end) }, all = { (int)greater(one.from, other.from), least(one.end, other.end) };
+    for (int i = 0; i < seen_by(w, r->bands); i++, pixels += row_floats(w, r)) {
+        memset(pixels, 0, (size_t)any.from * WINOGRAD_LANES * sizeof *pixels);
+        memset(pixels + any.end * WINOGRAD_LANES, 0, (size_t)(seen_by(w, r->tiles) - any.end) * WINOGRAD_LANES * sizeof *pixels);
+        fetch_part(w, &lanes, x, i, (Inside) { any.from, all.from }, pixels);
+        fetch_part(w, &lanes, x, i, all, pixels);
+        fetch_part(w, &lanes, x, i, (Inside) { all.end, any.end }, pixels);
     }
 }
 
-static bool at_edge(const Winograd *w, const Run *r)
+/* Transforms lanes c ... c + n - 1 of a run from its pixels. */
+static void transform_run(const Winograd *w, const Run *r, const Work *k, int c)
 {
-    const PanelWindow *g = &w->shape.window;
-    int y = r->y - g->pad[0], x = r->x - g->pad[1];
-    return y < 0 || x < 0 || y + r->bands * w->m + 2 > g->in[0] || x + r->tiles * w->m + 2 > g->in[1];
+    size_t row = row_floats(w, r);
+    const WinogradTiles tiles = { .m = w->form.m, .r = w->form.r, .tiles = r->tiles, .row = row * (size_t)w->apart, .step = w->apart,
+                                  .position = w->position, .pitch = w->pitch };
+    for (int b = 0; b < r->bands; b++)
+        for (int phase = 0; phase < w->apart * w->apart; phase++) {
+            int y = b * w->form.m * w->apart + winograd_phase_down(phase), x = winograd_phase_across(phase, w->apart);
+            w->kernels->winograd_input_f32(&tiles, k->pixels + (size_t)y * row + (size_t)(x * WINOGRAD_LANES),
+                                           k->input + (size_t)(r->tile + b * r->tiles) * w->pitch + phase * w->inputs + c);
+        }
 }
 
-/* Transforms channels c0 ... c1 - 1 (c0 a multiple of 16) of the block. */
+/* Transforms lanes c0 ... c1 - 1 (c0 a multiple of 16) of the block. */
 static void transform_input(const Winograd *w, const MultiplyRun *run, const Work *k, int c0, int c1)
 {
     Run r;
     for (int64_t band = k->band; band < k->end; band += r.bands) {
         r = run_at(w, k, band);
-        size_t row = row_floats(w, &r), plane = w->shape.window.plane;
-        const float *x = run->x + ((size_t)r.image * (size_t)w->shape.groups + (size_t)k->group) * (size_t)w->channels * plane;
-        if (at_edge(w, &r))
-            memset(k->pixels, 0, (size_t)(r.bands * w->m + 2) * row * sizeof(float));
+        const float *x = run->x + ((size_t)r.image * (size_t)w->shape.groups + (size_t)k->group) * (size_t)w->inputs * w->shape.window.plane;
         for (int c = c0; c < c1; c += WINOGRAD_LANES) {
-            fetch_pixels(w, &r, x + (size_t)c * plane, least(WINOGRAD_LANES, c1 - c), k->pixels);
-            for (int b = 0; b < r.bands; b++)
-                w->kernels->winograd_input_f32(&(WinogradTiles) { .m = w->m, .tiles = r.tiles, .row = row, .position = w->position, .pitch = w->pitch },
-                                               k->pixels + (size_t)(b * w->m) * row, k->input + (size_t)(r.tile + b * r.tiles) * w->pitch + c);
+            fetch_pixels(w, &r, x, c, least(WINOGRAD_LANES, c1 - c), k->pixels);
+            transform_run(w, &r, k, c);
         }
     }
 }
@@ -185,13 +244,15 @@ static void finish_pixels(const Winograd *w, const MultiplyRun *run, const Work 
 static void multiply_panel(const Winograd *w, const Work *k, int panel)
 {
     Run last = run_at(w, k, k->end - 1);
-    WinogradProduct p = { .rows = last.tile + last.tiles, .k = w->channels, .ld = w->pitch };
+    WinogradProduct p = { .rows = last.tile + last.tiles, .ld = w->pitch, .u = w->packed + (size_t)(k->group * w->panels + panel) * panel_floats(w) };
     p.outputs = least(WINOGRAD_PANEL, w->shape.weights.rows - panel * WINOGRAD_PANEL);
     for (int i = 0; i < w->positions; i++) {
-        p.v = k->input + (size_t)i * w->position;
-        p.u = w->packed + (size_t)(k->group * w->panels + panel) * panel_floats(w) + (size_t)i * (size_t)w->channels * WINOGRAD_PANEL;
+        const WinogradPhases phases = winograd_phases(&w->form, i);
+        p.k = (phases.end - phases.first) * w->inputs;
+        p.v = k->input + (size_t)i * w->position + phases.first * w->inputs;
         p.y = k->products + (size_t)i * w->product;
         w->kernels->winograd_product_f32(&p);
+        p.u += (size_t)p.k * WINOGRAD_PANEL;
     }
 }
 
@@ -205,14 +266,18 @@ static void make_outputs(const Winograd *w, const MultiplyRun *run, const Work *
         r = run_at(w, k, band);
         for (int b = 0; b < r.bands; b++)
             for (int output = first; output < end; output += WINOGRAD_LANES) {
-                Target t = { output, least(WINOGRAD_LANES, end - output), r.y + b * w->m, 0 };
-                t.rows = least(w->m, w->shape.window.out[0] - t.y);
-                WinogradTiles tiles = { w->m, r.tiles, t.rows, r.columns, (size_t)r.columns * WINOGRAD_LANES, w->product, WINOGRAD_PANEL };
+                Target t = { output, least(WINOGRAD_LANES, end - output), r.y + b * w->form.m, 0 };
+                t.rows = least(w->form.m, w->shape.window.out[0] - t.y);
+                WinogradTiles tiles = { .m = w->form.m, .r = w->form.r, .tiles = r.tiles, .rows = t.rows, .columns = r.columns,
+                                        .row = (size_t)r.columns * WINOGRAD_LANES, .position = w->product, .pitch = WINOGRAD_PANEL };
                 w->kernels->winograd_output_f32(&tiles, k->products + (size_t)(r.tile + b * r.tiles) * WINOGRAD_PANEL + output - first, k->pixels);
                 finish_pixels(w, run, k, &r, &t);
             }
     }
 }
+
+/* Of all that is gathered. */
+static int lanes_in(const Winograd *w) { return w->inputs * w->step * w->step; }
 
 /* The memory of the calling thread, for block `item` of all groups. */
 static Work work_on(const Winograd *w, const MultiplyRun *run, int item)
@@ -234,8 +299,8 @@ static void run_shared(const Winograd *w, const MultiplyRun *run)
     for (int item = 0; item < w->shape.groups * w->blocks; item++) {
         Work k = work_on(w, run, item);
         #pragma omp for schedule(dynamic)
-        for (int c = 0; c < w->channels; c += WINOGRAD_LANES)
-            transform_input(w, run, &k, c, least(w->channels, c + WINOGRAD_LANES));
+        for (int c = 0; c < lanes_in(w); c += WINOGRAD_LANES)
+            transform_input(w, run, &k, c, least(lanes_in(w), c + WINOGRAD_LANES));
         #pragma omp for schedule(dynamic)
         for (int panel = 0; panel < w->panels; panel++)
             make_outputs(w, run, &k, panel);
@@ -253,7 +318,7 @@ void winograd_run(const Winograd *w, const MultiplyRun *run)
     #pragma omp parallel num_threads(w->threads) if (w->threads > 1)
     for (int64_t item; share_next(&share, omp_get_thread_num(), &item); ) {
         Work k = work_on(w, run, (int)item);
-        transform_input(w, run, &k, 0, w->channels);
+        transform_input(w, run, &k, 0, lanes_in(w));
         for (int panel = 0; panel < w->panels; panel++)
             make_outputs(w, run, &k, panel);
     }

@@ -52,8 +52,8 @@ typedef struct Kernels {
     void (*depthwise_f32)(const PanelWindow *g, const Depthwise *d);
 
     /* Winograd convolutions, see kernels/winograd.h; l runs over WINOGRAD_LANES.
-     *   interleave_f32:       for c < columns: y[c * WINOGRAD_LANES + l] = l < rows ? x[l * ldx + c] : 0 */
-    void (*interleave_f32)(const float *x, size_t ldx, int rows, int columns, float *y);
+     *   interleave_f32:       for c < columns: y[c * WINOGRAD_LANES + l] = row[l] ? row[l][c * step] : 0;                step: 1 or 2 */
+    void (*interleave_f32)(const float *const *row, int step, int columns, float *y);
     /*   winograd_input_f32:   positions of each tile and lane = B' pixels B */
     void (*winograd_input_f32)(const WinogradTiles *t, const float *pixels, float *positions);
     /*   winograd_product_f32: for j < outputs: y[r][j] = sum over k of v[r * ld + k] * u[k][j] */

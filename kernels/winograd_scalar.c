@@ -1,79 +1,95 @@
 /* Winograd convolutions in plain C, see kernels/winograd.h. */
 #include "kernels/levels.h"
 
-static void interleave_f32(const float *x, size_t ldx, int rows, int columns, float *y)
+static void interleave_f32(const float *const *row, int step, int columns, float *y)
 {
     for (int c = 0; c < columns; c++)
-        for (int r = 0; r < WINOGRAD_LANES; r++)
-            *y++ = r < rows ? x[(size_t)r * ldx + (size_t)c] : 0;
+        for (int l = 0; l < WINOGRAD_LANES; l++)
+            *y++ = row[l] ? row[l][c * step] : 0;
 }
 
-/* One row of B': a values that lie `step` apart, to a positions that lie `to` apart. */
-static void input_line(int m, const float *d, size_t step, float *y, size_t to)
+enum { MOST = 7 };             /* positions along an axis */
+
+/* B' of a line: of polynomials that are 0 at all points but one. */
+static void input_line(int m, int r, const float *d, float *y)
 {
-    const float p = WINOGRAD_P, q = WINOGRAD_Q, pp = p * p, qq = q * q;
-    float d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step];
-    if (m == 2) {
-        y[0] = d2 - d0;
-        y[to] = d2 + d1;
-        y[2 * to] = d2 - d1;
-        y[3 * to] = d3 - d1;
-        return;
+    const WinogradPoints p = winograd_points(m, r);
+    const float *x = d + p.zero;
+    float all[4], zero = 0, infinity = 0;
+    winograd_polynomial(&p, -1, all);
+    for (int k = 0; k <= p.pairs; k++) {
+        zero += all[k] * d[2 * k];
+        infinity += all[k] * x[2 * k];
     }
-    float d4 = d[4 * step], d5 = d[5 * step];
-    y[0] = d4 - (pp + qq) * d2 + pp * qq * d0;
-    y[to] = d4 - qq * d2 + p * (d3 - qq * d1);
-    y[2 * to] = d4 - qq * d2 - p * (d3 - qq * d1);
-    y[3 * to] = d4 - pp * d2 + q * (d3 - pp * d1);
-    y[4 * to] = d4 - pp * d2 - q * (d3 - pp * d1);
-    y[5 * to] = d5 - (pp + qq) * d3 + pp * qq * d1;
+    if (p.zero)
+        y[0] = zero;
+    for (int i = 0; i < p.pairs; i++) {
+        float others[4], even = 0, odd = 0;
+        winograd_polynomial(&p, i, others);
+        for (int k = 0; k < p.pairs; k++) {
+            even += others[k] * x[2 * k];
+            odd += others[k] * x[2 * k + 1];
+        }
+        y[p.zero + 2 * i] = odd + p.pair[i] * even;
+        y[p.zero + 2 * i + 1] = odd - p.pair[i] * even;
+    }
+    y[m + r - 2] = infinity;
 }
 
-/* One row of A'. */
-static void output_line(int m, const float *d, size_t step, float *y, size_t to)
+/* A' of a line: powers of the points. */
+static void output_line(int m, int r, const float *d, float *y)
 {
-    const float p = WINOGRAD_P, q = WINOGRAD_Q, pp = p * p, qq = q * q;
-    float d0 = d[0], d1 = d[step], d2 = d[2 * step], d3 = d[3 * step], even = d1 + d2, odd = d1 - d2;
-    if (m == 2) {
-        y[0] = d0 + even;
-        y[to] = odd + d3;
-        return;
+    const WinogradPoints p = winograd_points(m, r);
+    float power[3] = { 1, 1, 1 };
+    for (int j = 0; j < m; j++) {
+        y[j] = (j == 0 && p.zero ? d[0] : 0) + (j == m - 1 ? d[m + r - 2] : 0);
+        for (int i = 0; i < p.pairs; i++) {
+            float plus = d[p.zero + 2 * i], minus = d[p.zero + 2 * i + 1];
+            y[j] += power[i] * (j % 2 ? plus - minus : plus + minus);
+            power[i] *= p.pair[i];
+        }
     }
-    float d4 = d[4 * step], even_q = d3 + d4, odd_q = d3 - d4;
-    y[0] = d0 + even + even_q;
-    y[to] = p * odd + q * odd_q;
-    y[2 * to] = pp * even + qq * even_q;
-    y[3 * to] = pp * p * odd + qq * q * odd_q + d[5 * step];
 }
 
 static void winograd_input_f32(const WinogradTiles *t, const float *pixels, float *positions)
 {
-    const int a = t->m + 2;
+    const int a = t->m + t->r - 1;
+    float d[MOST], y[MOST], half[MOST][MOST];
     for (int n = 0; n < t->tiles; n++)
         for (int l = 0; l < WINOGRAD_LANES; l++) {
-            const float *x = pixels + n * t->m * WINOGRAD_LANES + l;
-            float *y = positions + (size_t)n * t->pitch + l, half[WINOGRAD_POSITIONS];
-            for (int j = 0; j < a; j++)
-                input_line(t->m, x + j * WINOGRAD_LANES, t->row, half + j, (size_t)a);
-            for (int i = 0; i < a; i++)
-                input_line(t->m, half + i * a, 1, y + (size_t)(i * a) * t->position, t->position);
+            for (int j = 0; j < a; j++) {
+                for (int i = 0; i < a; i++)
+                    d[i] = pixels[(size_t)i * t->row + (size_t)((n * t->m + j) * t->step * WINOGRAD_LANES + l)];
+                input_line(t->m, t->r, d, y);
+                for (int i = 0; i < a; i++)
+                    half[i][j] = y[i];
+            }
+            for (int i = 0; i < a; i++) {
+                input_line(t->m, t->r, half[i], y);
+                for (int j = 0; j < a; j++)
+                    positions[(size_t)(i * a + j) * t->position + (size_t)n * t->pitch + (size_t)l] = y[j];
+            }
         }
 }
 
 static void winograd_output_f32(const WinogradTiles *t, const float *positions, float *pixels)
 {
-    const int a = t->m + 2;
+    const int a = t->m + t->r - 1;
+    float d[MOST], y[MOST], half[MOST][MOST];
     for (int n = 0; n < t->tiles; n++)
         for (int l = 0; l < WINOGRAD_LANES; l++) {
-            const float *x = positions + (size_t)n * t->pitch + l;
-            float half[WINOGRAD_POSITIONS], whole[16];
-            for (int j = 0; j < a; j++)
-                output_line(t->m, x + (size_t)j * t->position, (size_t)a * t->position, half + j, (size_t)a);
-            for (int i = 0; i < t->m; i++)
-                output_line(t->m, half + i * a, 1, whole + i * t->m, 1);
-            for (int i = 0; i < t->rows; i++)
+            for (int j = 0; j < a; j++) {
+                for (int i = 0; i < a; i++)
+                    d[i] = positions[(size_t)(i * a + j) * t->position + (size_t)n * t->pitch + (size_t)l];
+                output_line(t->m, t->r, d, y);
+                for (int i = 0; i < t->m; i++)
+                    half[i][j] = y[i];
+            }
+            for (int i = 0; i < t->rows; i++) {
+                output_line(t->m, t->r, half[i], y);
                 for (int j = 0; j < t->m && n * t->m + j < t->columns; j++)
-                    pixels[(size_t)i * t->row + (size_t)((n * t->m + j) * WINOGRAD_LANES + l)] = whole[i * t->m + j];
+                    pixels[(size_t)i * t->row + (size_t)((n * t->m + j) * WINOGRAD_LANES + l)] = y[j];
+            }
         }
 }
 

@@ -3,50 +3,68 @@
 #include "tests/product_cases.h"
 #include <math.h>
 
-static void draw_columns(ProductCase *c, Random *r)
+static void draw_columns(ProductCase *c, int kernel, int stride, Random *r)
 {
     MultiplyShape *s = &c->shape;
     PanelWindow *g = &s->window;
     for (int i = 0; i < 2; i++) {
-        g->kernel[i] = 3;
-        g->stride[i] = g->dilation[i] = 1;
-        g->pad[i] = random_between(r, 0, 2);
-        g->in[i] = random_between(r, 3, random_between(r, 0, 9) ? 20 : 260);
-        g->out[i] = g->in[i] + g->pad[i] + random_between(r, 0, 2) - 2;
+        g->kernel[i] = kernel;
+        g->stride[i] = stride;
+        g->dilation[i] = 1;
+        g->pad[i] = random_between(r, 0, kernel - 1);
+        g->in[i] = random_between(r, kernel, random_between(r, 0, 9) ? 20 : 260);
+        g->out[i] = (g->in[i] + g->pad[i] + random_between(r, 0, kernel - 1) - kernel) / stride + 1;
     }
     g->plane = (size_t)(g->in[0] * g->in[1]);
     s->batch = random_between(r, 1, 4);
     s->groups = random_between(r, 0, 2) ? 1 : random_between(r, 2, 3);
-    s->k = random_between(r, 1, random_between(r, 0, 1) ? 20 : 60) * 9;
+    s->k = random_between(r, 1, random_between(r, 0, 1) ? 20 : 60) * kernel * kernel;
     s->columns = (int64_t)g->out[0] * g->out[1];
     s->weights = (Weights) { NULL, (size_t)s->k, 1, random_between(r, 1, random_between(r, 0, 1) ? 20 : 70) };
 }
 
-static double error(const ProductCase *c, double size)
+static void draw_3x3(ProductCase *c, Random *r)
 {
-    double channels = c->shape.k / 9, growth = c->trial.variant == VARIANT_WINOGRAD_2 ? WINOGRAD_GROWTH_2 : WINOGRAD_GROWTH_4;
-    (void)size;
-    return (channels + 20) * 0x1p-24 * channels * growth + 4 * 0x1p-24;
+    draw_columns(c, 3, 1, r);
 }
 
-static const ProductTest winograd = { draw_columns, VARIANT_WINOGRAD_2, VARIANT_WINOGRAD_4, error };
+/* All kernels and strides that F(4 x 4) has a form for. */
+static void draw_4(ProductCase *c, Random *r)
+{
+    int stride = random_between(r, 1, 2);
+    draw_columns(c, random_between(r, stride + 1, 4 * stride), stride, r);
+}
+
+static double error(const ProductCase *c, double size)
+{
+    const Winograd *w = &c->trial.columns.winograd;
+    double growth = winograd_growth(w->form.m, w->form.r);
+    (void)size;
+    return (w->channels + 30) * 0x1p-24 * w->channels * growth + 4 * 0x1p-24;
+}
+
+static const ProductTest TESTS[] = { { draw_3x3, VARIANT_WINOGRAD_2, VARIANT_WINOGRAD_4, error }, { draw_4, VARIANT_WINOGRAD_4, VARIANT_WINOGRAD_4, error } };
+enum { N_TEST = sizeof TESTS / sizeof *TESTS };
 
 static void test_random(void **state)
 {
     (void)state;
-    product_test_random(&winograd, 200);
+    for (int i = 0; i < N_TEST; i++)
+        product_test_random(&TESTS[i], 200);
 }
 
 static void test_in_place(void **state)
 {
     (void)state;
-    product_test_in_place(&winograd, 20);
+    for (int i = 0; i < N_TEST; i++)
+        product_test_in_place(&TESTS[i], 20);
 }
 
 static void test_threads_agree(void **state)
 {
     (void)state;
-    product_test_threads(&winograd, 40);
+    for (int i = 0; i < N_TEST; i++)
+        product_test_threads(&TESTS[i], 40);
 }
 
 static MultiplyShape square_shape(int channels, int outputs, int size)
@@ -98,6 +116,25 @@ static void test_choice(void **state)
     assert_int_equal(winograd_choose(&s), 0);
 }
 
+/* Of stride 2: many taps or many channels. */
+static void test_choice_of_strided(void **state)
+{
+    static const struct { int kernel, channels, outputs, size, choice; } CASES[] = {
+        { 7, 3, 64, 112, 4 }, { 6, 3, 32, 320, 4 }, { 3, 64, 128, 40, 4 }, { 3, 3, 16, 320, 0 }, { 9, 3, 64, 112, 0 }, { 1, 64, 64, 56, 0 }, { 2, 64, 64, 56, 0 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        MultiplyShape s = square_shape(1, CASES[i].outputs, CASES[i].size);
+        for (int axis = 0; axis < 2; axis++) {
+            s.window.in[axis] *= 2;
+            s.window.stride[axis] = 2;
+            s.window.kernel[axis] = CASES[i].kernel;
+        }
+        s.k = CASES[i].channels * CASES[i].kernel * CASES[i].kernel;
+        assert_int_equal(winograd_choose(&s), CASES[i].choice);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +143,7 @@ int main(void)
         cmocka_unit_test(test_threads_agree),
         cmocka_unit_test(test_usual_error),
         cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_choice_of_strided),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

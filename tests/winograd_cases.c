@@ -19,18 +19,24 @@ static void assert_close(const Guard *a, const Guard *b, double error)
 
 void compare_interleave(const Kernels *scalar, const Kernels *level, Random *r)
 {
-    int rows = random_between(r, 1, WINOGRAD_LANES), columns = random_between(r, 1, 50);
-    size_t ldx = (size_t)random_between(r, columns, 60), floats = (size_t)columns * WINOGRAD_LANES;
-    Guard x = guard_floats((size_t)(rows - 1) * ldx + (size_t)columns, 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
-    level->interleave_f32(x.data, ldx, rows, columns, a.data);
-    scalar->interleave_f32(x.data, ldx, rows, columns, b.data);
+    int step = random_between(r, 1, 2), rows = random_between(r, 1, WINOGRAD_LANES), columns = random_between(r, 1, 50);
+    size_t ldx = (size_t)random_between(r, columns * step, 110), floats = (size_t)columns * WINOGRAD_LANES;
+    Guard x = guard_floats((size_t)(rows - 1) * ldx + (size_t)(columns * step - step + 1), 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    const float *row[WINOGRAD_LANES] = { 0 };
+    for (int l = 0; l < rows; l++)
+        if (random_between(r, 0, 4))
+            row[random_between(r, 0, 3) ? l : WINOGRAD_LANES - 1 - l] = (float *)x.data + (size_t)l * ldx;
+    level->interleave_f32(row, step, columns, a.data);
+    scalar->interleave_f32(row, step, columns, b.data);
     assert_memory_equal(a.data, b.data, floats * 4);
     free_all((Guard *[]) { &x, &a, &b }, 3);
 }
 
 static WinogradTiles draw_tiles(Random *r)
 {
-    WinogradTiles t = { .m = random_between(r, 0, 1) ? 2 : 4, .tiles = random_between(r, 1, 10) };
+    static const int FORM[][2] = { { 2, 3 }, { 4, 2 }, { 4, 3 }, { 4, 4 } };
+    const int *form = FORM[random_between(r, 0, 3)];
+    WinogradTiles t = { .m = form[0], .r = form[1], .tiles = random_between(r, 1, 10), .step = 1 };
     t.rows = random_between(r, 1, t.m);
     t.columns = (t.tiles - 1) * t.m + random_between(r, 1, t.m);
     t.pitch = (size_t)random_between(r, WINOGRAD_LANES, 40);
@@ -40,23 +46,25 @@ static WinogradTiles draw_tiles(Random *r)
 
 static size_t position_floats(const WinogradTiles *t)
 {
-    return (size_t)((t->m + 2) * (t->m + 2) - 1) * t->position + (size_t)(t->tiles - 1) * t->pitch + WINOGRAD_LANES;
+    const int a = t->m + t->r - 1;
+    return (size_t)(a * a - 1) * t->position + (size_t)(t->tiles - 1) * t->pitch + WINOGRAD_LANES;
 }
 
-/* Inputs are below 1, rows of B' sum up to at most 5.5, and twice 4 roundings are made. */
+/* Inputs are below 1, rows of B' sum up to at most 9, and twice 5 roundings are made. */
 void compare_winograd_input(const Kernels *scalar, const Kernels *level, Random *r)
 {
     WinogradTiles t = draw_tiles(r);
-    size_t width = (size_t)((t.tiles * t.m + 2) * WINOGRAD_LANES);
+    t.step = random_between(r, 1, 2);
+    size_t width = (size_t)(((t.tiles * t.m + t.r - 2) * t.step + 1) * WINOGRAD_LANES);
     t.row = width + (size_t)random_between(r, 0, 5);
-    Guard x = guard_floats((size_t)(t.m + 1) * t.row + width, 10, r), a = guard_new(position_floats(&t) * 4, 0), b = guard_new(position_floats(&t) * 4, 0);
+    Guard x = guard_floats((size_t)(t.m + t.r - 2) * t.row + width, 10, r), a = guard_new(position_floats(&t) * 4, 0), b = guard_new(position_floats(&t) * 4, 0);
     level->winograd_input_f32(&t, x.data, a.data);
     scalar->winograd_input_f32(&t, x.data, b.data);
-    assert_close(&a, &b, 2 * 8 * 0x1p-24 * 5.5 * 5.5);
+    assert_close(&a, &b, 2 * 10 * 0x1p-24 * 9 * 9);
     free_all((Guard *[]) { &x, &a, &b }, 3);
 }
 
-/* Rows of A' sum up to at most 8.5. */
+/* Rows of A' sum up to at most 13.1. */
 void compare_winograd_output(const Kernels *scalar, const Kernels *level, Random *r)
 {
     WinogradTiles t = draw_tiles(r);
@@ -65,7 +73,7 @@ void compare_winograd_output(const Kernels *scalar, const Kernels *level, Random
     Guard x = guard_floats(position_floats(&t), 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
     level->winograd_output_f32(&t, x.data, a.data);
     scalar->winograd_output_f32(&t, x.data, b.data);
-    assert_close(&a, &b, 2 * 8 * 0x1p-24 * 8.5 * 8.5);
+    assert_close(&a, &b, 2 * 10 * 0x1p-24 * 13.1 * 13.1);
     free_all((Guard *[]) { &x, &a, &b }, 3);
 }
 
