@@ -36,17 +36,21 @@ static void plan_parts(Multiply *m)
     m->parts = ceil_div(w->chunks, m->part_chunks);
 }
 
+/* Of so many columns. Where a few are left behind whole dense tiles, the last panel has them too. */
+static int panels_of(const Packed *w, int64_t columns)
+{
+    const PanelSizes *sizes = &w->kernels->sizes;
+    int64_t left = columns % DENSE_PANEL;
+    bool few = w->form == MULTIPLY_DENSE && columns > DENSE_PANEL && left > 0 && left <= sizes->few;
+    return ceil_div(columns, w->form == MULTIPLY_SPARSE ? sizes->sparse : DENSE_PANEL) - few;
+}
+
 static void plan_panels(Multiply *m)
 {
     const MultiplyShape *s = &m->shape;
-    const PanelSizes *sizes = &m->packed.kernels->sizes;
     m->together = s->columns < MOST_TOGETHER ? s->batch : 1;
     m->shape.window.image = (size_t)s->groups * (size_t)channels_of(s) * s->window.plane;
-    int64_t columns = s->columns * m->together;
-    int left = (int)(columns % DENSE_PANEL);
-    m->panels = ceil_div(columns, m->packed.form == MULTIPLY_SPARSE ? sizes->sparse : DENSE_PANEL);
-    if (m->packed.form == MULTIPLY_DENSE && columns > DENSE_PANEL && left > 0 && left <= sizes->few)
-        m->panels--;
+    m->panels = panels_of(&m->packed, s->columns * m->together);
 }
 
 /* Rows of a chunk of dense weights: parts of as many rows as are wanted have whole chunks, and where threads share rows each gets as many. */
@@ -156,17 +160,17 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     w->kernels->sparse_f32(&s, &part);
 }
 
-/* Sparse: panel p has its share of the vectors of columns, so that none is left with a few. Dense: whole tiles, the last panel takes what is left. */
-static void set_columns(const Multiply *m, int p, Item *it)
+/* Panel p of so many columns. Sparse: it has its share of the vectors, so that none is left with a few. Dense: whole tiles, the last panel takes what is left. */
+static void set_columns(const Multiply *m, int64_t columns, int panels, int p, Item *it)
 {
-    int64_t columns = m->shape.columns * m->together, n1 = (int64_t)(p + 1) * DENSE_PANEL;
+    int64_t n1 = (int64_t)(p + 1) * DENSE_PANEL;
     it->n0 = (int64_t)p * DENSE_PANEL;
     if (m->packed.form == MULTIPLY_SPARSE) {
         int64_t vectors = (columns + 7) / 8;
-        it->n0 = vectors * p / m->panels * 8;
-        n1 = vectors * (p + 1) / m->panels * 8;
+        it->n0 = vectors * p / panels * 8;
+        n1 = vectors * (p + 1) / panels * 8;
     }
-    it->n = (int)((p + 1 < m->panels ? n1 : columns) - it->n0);
+    it->n = (int)((p + 1 < panels ? n1 : columns) - it->n0);
 }
 
 /* The input of block b from column n0 on: for each channel, what the last tap reads, as the others have been read for the panel before. Only where inputs lie like
@@ -256,7 +260,7 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
     it.first_row = it.first_chunk * m->packed.chunk_rows;
     it.rows = least(it.chunks * m->packed.chunk_rows, s->weights.rows - it.first_row);
     it.x = run->x + (size_t)it.group * (size_t)channels_of(s) * s->window.plane;
-    set_columns(m, (int)(item / m->parts % m->panels), &it);
+    set_columns(m, s->columns * m->together, m->panels, (int)(item / m->parts % m->panels), &it);
     size_t rows = (size_t)s->weights.rows, y = ((size_t)it.group * rows + (size_t)it.first_row) * (size_t)s->columns + (size_t)it.n0;
     PanelOutput o = { .columns = it.n, .bias = run->bias ? run->bias + (size_t)(it.group % s->groups) * rows + (size_t)it.first_row : NULL,
                       .lo = run->lo, .hi = run->hi, .partial = it.partial };
@@ -305,11 +309,15 @@ void multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea
     it.first_row = a->first_chunk * m->packed.chunk_rows;
     it.rows = multiply_area_rows(m, a);
     const float *bias = run->bias ? run->bias + (size_t)(a->image % s->groups) * (size_t)s->weights.rows + (size_t)it.first_row : NULL;
-    for (int p = 0; p < m->panels; p++) {
-        set_columns(m, p, &it);
+    const bool sparse = m->packed.form == MULTIPLY_SPARSE;
+    const int panels = sparse ? m->panels : panels_of(&m->packed, a->n);
+    for (int p = 0; p < panels; p++) {
+        set_columns(m, sparse ? s->columns : a->n, panels, p, &it);
+        it.n0 += sparse ? 0 : a->n0;
         if (it.n0 + it.n <= a->n0 || it.n0 >= a->n0 + a->n)
             continue;
-        PanelOutput o = { .columns = it.n, .bias = bias, .lo = run->lo, .hi = run->hi, .partial = it.partial, .y = a->y + (it.n0 - a->n0), .ld = a->ld };
+        PanelOutput o = { .columns = it.n, .bias = bias, .residual = a->residual ? a->residual + (it.n0 - a->n0) : NULL, .lo = run->lo, .hi = run->hi,
+                          .partial = it.partial, .y = a->y + (it.n0 - a->n0), .ld = a->ld };
         run_blocks(m, &it, &o);
     }
 }

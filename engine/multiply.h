@@ -45,13 +45,14 @@ typedef struct MultiplyRun {
 } MultiplyRun;
 void multiply_run(const Multiply *m, const MultiplyRun *run);
 
-/* A part of one product, for what reads it while it is in cache: some chunks of the rows, of the panels that have the columns n0 ... n0 + n - 1 of an image. They are
- * those of the whole product, so that results are the same to the bit: fewer than PANEL_COLUMNS columns more are written on either side. Only where images do not
- * share panels; without residual, and posts are left to the caller. */
+/* A part of one product, for what reads it while it is in cache: some chunks of the rows of the columns n0 ... n0 + n - 1 of an image, the same to the bit as in the
+ * whole product. Sparse sums depend on the panel that a column lies in: panels are those of the whole product then, and fewer than PANEL_COLUMNS columns more are written
+ * on either side. Only where images do not share panels; posts are left to the caller. */
 typedef struct MultiplyArea {
     int64_t image, n0, n;
     int     first_chunk, chunks;
     float  *y; size_t ld;      /* where the first row's column n0 goes, and from row to row */
+    const float *residual;     /* placed like y; NULL: none */
     float  *scratch;           /* multiply_area_scratch floats */
 } MultiplyArea;
 int    multiply_area_rows(const Multiply *m, const MultiplyArea *area);

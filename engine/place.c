@@ -94,11 +94,12 @@ static void overwrite_all(Plan *p)
     for (int i = 0; i < p->n_step && !p->options.tap; i++) if (!p->step[i]->late) overwrite(p->step[i]);
 }
 
-/* Values that some step writes, and one buffer for each step's scratch. */
+/* Values that some step writes, and one buffer for the scratch of all steps: each thread finds its part of it where it left it, in a cache of its own. */
 static Err collect(Plan *p, Buffer ***list, int *n, Buffer **scratch)
 {
-    Buffer **all = arena_array(p->arena, (size_t)p->n_buffer + (size_t)p->n_step + 1, sizeof *all);
-    if (!all) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    Buffer **all = arena_array(p->arena, (size_t)p->n_buffer + 1, sizeof *all), *own = arena_alloc(p->arena, sizeof *own);
+    if (!all || !own) return err_set(ERR_NOMEM, "Out of memory while planning.");
+    *own = (Buffer){ .name = "scratch", .last = p->n_step };
     *n = 0;
     for (int i = 0; i < p->n_step; i++) {
         Step *s = p->step[i];
@@ -109,28 +110,39 @@ static Err collect(Plan *p, Buffer ***list, int *n, Buffer **scratch)
             if (p->options.keep) b->last = p->n_step;
             all[(*n)++] = b;
         }
-        if (!s->scratch_bytes) continue;
-        Buffer *b = arena_alloc(p->arena, sizeof *b);
-        if (!b) return err_set(ERR_NOMEM, "Out of memory while planning.");
-        *b = (Buffer){ .name = "scratch", .bytes = s->scratch_bytes, .first = i, .last = i };
-        scratch[i] = all[(*n)++] = b;
+        if (s->scratch_bytes > own->bytes) own->bytes = s->scratch_bytes;
     }
+    if (own->bytes) all[(*n)++] = own;
+    *scratch = own;
     *list = all;
     return OK;
 }
 
+/* With several threads, memory of one value only is written and read by the same threads in every run, each in its caches: a line that another processor holds is
+ * dear. Where all values would leave the caches, memory that is used again is better. */
+static void keep_apart(const Plan *p, Buffer *const *list, int n)
+{
+    const size_t most = 8 << 20;
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++) bytes += list[i]->bytes;
+    for (int i = 0; i < n && p->threads > 1 && bytes <= most; i++) {
+        list[i]->first = 0;
+        list[i]->last = p->n_step;
+    }
+}
+
 Err place(Plan *p)
 {
-    Buffer **list = NULL, **scratch = arena_array(p->arena, (size_t)p->n_step + 1, sizeof *scratch);
+    Buffer **list = NULL, *scratch = NULL;
     int n = 0;
-    if (!scratch) return err_set(ERR_NOMEM, "Out of memory while planning.");
     set_lifetimes(p);
     if (!p->options.keep) {
         join_all(p);
         set_lifetimes(p);
         overwrite_all(p);
     }
-    TRY(collect(p, &list, &n, scratch));
+    TRY(collect(p, &list, &n, &scratch));
+    keep_apart(p, list, n);
     TRY(memplan(p->arena, list, n, &p->block_bytes));
     void *block;
     TRY(plan_alloc(p, p->block_bytes, &block));
@@ -140,6 +152,6 @@ Err place(Plan *p)
         Buffer *b = p->buffer[i], *root = root_of(b);
         if (b != root && root->data) b->data = (char *)root->data + base_offset(b);
     }
-    for (int i = 0; i < p->n_step; i++) p->step[i]->scratch = scratch[i] ? scratch[i]->data : p->block;
+    for (int i = 0; i < p->n_step; i++) p->step[i]->scratch = scratch->bytes ? scratch->data : p->block;
     return OK;
 }

@@ -59,7 +59,7 @@ struct Step {
     int     panel;             /* 0, or of how many tokens the panels are in which out[0] and some inputs may lie: engine/panels.h */
     unsigned panel_inputs, panel_alike;    /* bits of those inputs, and of the ones that must lie as out[0] does */
     const Planes *planes;      /* how to run a part of it; NULL: not possible */
-    const Step *joined;        /* a product that became part of this step after prep; NULL: none */
+    const Step *joined;        /* the step that became part of this one after prep; NULL: none */
     const char *variant;       /* what prep chose and why, for reports; NULL: nothing to choose */
     /* Set by the plan: */
     char   *scratch;

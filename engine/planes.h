@@ -3,9 +3,9 @@
 #pragma once
 #include "engine/multiply.h"
 
-/* Rows first ... end - 1 of the outputs m ... m + n - 1 of an image, at their place in run->y. x: row `top` of the first input plane, of which `height` rows are there,
- * `plane` elements apart; w: weights of output 0 where they are no constant, NULL otherwise. */
-typedef struct PlaneArea { const float *x, *w; size_t plane; int top, height, first, end, m, n; int64_t image; } PlaneArea;
+/* Rows first ... end - 1 of the outputs m ... m + n - 1: that of m at run->y + at, `y_plane` elements from one to the next. x: row `top` of the first input plane, of
+ * which `height` rows are there, `plane` elements apart; w: weights of output 0 where they are no constant, NULL otherwise. */
+typedef struct PlaneArea { const float *x, *w; size_t plane, at, y_plane; int top, height, first, end, m, n; } PlaneArea;
 
 typedef struct Planes Planes;
 struct Planes {
@@ -15,5 +15,7 @@ struct Planes {
     void (*area)(const Planes *planes, const MultiplyRun *run, const PlaneArea *area);
 };
 
-/* The window of an area, and where its first element lies in y. */
-PanelWindow planes_window(const Planes *planes, const PlaneArea *area, size_t *y);
+/* The window of an area. */
+PanelWindow planes_window(const Planes *planes, const PlaneArea *area);
+/* Puts an area where it lies in the whole output of an image. */
+void planes_place(const Planes *planes, int64_t image, PlaneArea *area);

@@ -121,12 +121,11 @@ typedef struct DepthwiseConv { Planes planes; const Kernels *kernels; int64_t ba
 static void depthwise_area(const Planes *planes, const MultiplyRun *run, const PlaneArea *a)
 {
     const DepthwiseConv *c = (const DepthwiseConv *)planes;
-    size_t plane = (size_t)planes->window.out[0] * (size_t)planes->window.out[1], at;
-    const PanelWindow g = planes_window(planes, a, &at);
-    const Depthwise d = { .planes = a->n, .x = a->x, .w = (c->w ? c->w : a->w) + a->m * g.kernel[0] * g.kernel[1], .y = run->y + at, .y_plane = plane,
-                          .bias = run->bias ? run->bias + a->m : NULL, .residual = run->residual ? run->residual + at : NULL, .lo = run->lo, .hi = run->hi };
+    const PanelWindow g = planes_window(planes, a);
+    const Depthwise d = { .planes = a->n, .x = a->x, .w = (c->w ? c->w : a->w) + a->m * g.kernel[0] * g.kernel[1], .y = run->y + a->at, .y_plane = a->y_plane,
+                          .bias = run->bias ? run->bias + a->m : NULL, .residual = run->residual ? run->residual + a->at : NULL, .lo = run->lo, .hi = run->hi };
     c->kernels->depthwise_f32(&g, &d);
-    posts_apply(c->kernels, &run->posts, &(PostArea){ run->y, at, plane, a->n, g.out[0] * g.out[1] });
+    posts_apply(c->kernels, &run->posts, &(PostArea){ run->y, a->at, a->y_plane, a->n, g.out[0] * g.out[1] });
 }
 
 static Err conv_run_depthwise(Plan *plan, Step *s)
@@ -139,10 +138,11 @@ static Err conv_run_depthwise(Plan *plan, Step *s)
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count > PARALLEL_WORK)
     for (int64_t i = 0; i < c->batch * runs; i++) {
         PlaneArea a = whole;
-        a.image = i / runs;
+        int64_t image = i / runs;
         a.m = (int)(i % runs) * p->together;
         a.n = outputs - a.m < p->together ? (int)outputs - a.m : p->together;
-        a.x = run.x + (size_t)((a.image * outputs + a.m) / c->per_group) * a.plane;
+        a.x = run.x + (size_t)((image * outputs + a.m) / c->per_group) * a.plane;
+        planes_place(p, image, &a);
         depthwise_area(p, &run, &a);
     }
     return OK;

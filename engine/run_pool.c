@@ -146,10 +146,9 @@ static void pool_area(const Planes *planes, const MultiplyRun *run, const PlaneA
 {
     const Pool *p = (const Pool *)planes;
     const Kernels *k = kernels_best();
-    size_t at;
-    const PanelWindow w = planes_window(planes, a, &at);
+    const PanelWindow w = planes_window(planes, a);
     for (int i = 0; i < a->n; i++) {
-        float *y = run->y + at + (size_t)i * (size_t)plane_of(p->out);
+        float *y = run->y + a->at + (size_t)i * a->y_plane;
         k->pool_f32(&w, a->x + (size_t)i * a->plane, p->kind == POOL_MAX ? POOLING_MAX : POOLING_SUM, y);
         if (p->kind == POOL_AVERAGE) k->combine_f32(&(Combine){ ARITHMETIC_DIV, 1, 1 }, y, p->count + a->first * w.out[1], y, (size_t)w.out[0] * (size_t)w.out[1]);
     }
@@ -162,9 +161,12 @@ static Err pool_planes_run(Plan *plan, Step *s)
     const MultiplyRun run = { .y = s->out[0]->data };
     int64_t planes = s->in[0]->shape.dim[0] * p->planes.outputs;
     #pragma omp parallel for num_threads(plan->threads) if (s->out[0]->count * p->kernel[1] * p->kernel[2] > PARALLEL_WORK)
-    for (int64_t i = 0; i < planes; i++)
-        pool_area(&p->planes, &run, &(PlaneArea){ .x = (const float *)s->in[0]->data + (size_t)i * w->plane, .plane = w->plane, .height = w->in[0], .end = w->out[0],
-                                                  .m = (int)(i % p->planes.outputs), .n = 1, .image = i / p->planes.outputs });
+    for (int64_t i = 0; i < planes; i++) {
+        PlaneArea a = { .x = (const float *)s->in[0]->data + (size_t)i * w->plane, .plane = w->plane, .height = w->in[0], .end = w->out[0],
+                        .m = (int)(i % p->planes.outputs), .n = 1 };
+        planes_place(&p->planes, i / p->planes.outputs, &a);
+        pool_area(&p->planes, &run, &a);
+    }
     return OK;
 }
 

@@ -22,7 +22,7 @@ INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
     static Dense *const apart_tiles[STRIP][2] = { ROW(apart, 1), ROW(apart, 2), ROW(apart, 3), ROW(apart, 4), ROW(apart, 5), ROW(apart, 6) }; \
     static Dense *const plain_tiles[STRIP][2] = { ROW(plain, 1), ROW(plain, 2), ROW(plain, 3), ROW(plain, 4), ROW(plain, 5), ROW(plain, 6) }; \
     static Dense *const filling_tiles[] = { filling_1, filling_2 }; \
-    static Dense *const few_tiles[FEW] = { few_1, few_2, few_3, few_4 };
+    static DenseFew *const few_tiles[FEW] = { few_1, few_2, few_3, few_4 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2 }
 #define SPARSE_FUNCTIONS \
     PAIRS(1, 0) PAIRS(2, 0) PAIRS(3, 0) PAIRS(4, 0) \

@@ -28,7 +28,7 @@ INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w));
     static Dense *const plain_tiles[STRIP][3] = { \
         ROW(plain, 1), ROW(plain, 2), ROW(plain, 3), ROW(plain, 4), ROW(plain, 5), ROW(plain, 6), ROW(plain, 7), ROW(plain, 8) }; \
     static Dense *const filling_tiles[] = { filling_1, filling_2, filling_3 }; \
-    static Dense *const few_tiles[FEW] = { few_1, few_2, few_3, few_4, few_5, few_6, few_7, few_8 };
+    static DenseFew *const few_tiles[FEW] = { few_1, few_2, few_3, few_4, few_5, few_6, few_7, few_8 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2, kind##_##R##_3 }
 #define SPARSE_FUNCTIONS \
     PAIRS(0, 1) PAIRS(1, 0) PAIRS(1, 1) PAIRS(2, 0) PAIRS(2, 1) PAIRS(3, 0) PAIRS(3, 1) PAIRS(4, 0) \

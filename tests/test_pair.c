@@ -1,4 +1,4 @@
-/* Products and the depthwise convolutions or pools behind them as one step: results are those of the two steps to the bit, whatever is cut. */
+/* Products, the depthwise convolutions or pools behind them and the products behind those as one step: results are those of the two steps to the bit, whatever is cut. */
 #include "engine/plan.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* x -> 1x1 or strided convolution -> activation -> depthwise or pool -> activation, and what comes beside it. */
+/* x -> 1x1 or strided convolution -> activation -> depthwise or pool (-> activation -> 1x1 convolution) -> activation, and what comes beside it. */
 typedef struct Chain {
     int batch, channels, rows, height, width;          /* of x; rows: channels between the two */
     int kernel, stride;                                /* of the product */
@@ -15,7 +15,8 @@ typedef struct Chain {
     const char *pool;                                  /* its operator; NULL: depthwise */
     bool ceil, counts, indices;                        /* of a pool: sizes round up; padding counts; somebody wants the indices */
     int zeros;                                         /* percent of the product's weights */
-    bool bias, twice, adds;                            /* twice: somebody else reads what lies between; adds: x is added behind, where it fits */
+    int behind;                                        /* rows of a product behind those; 0: none */
+    bool bias, twice, adds;                            /* twice: somebody else reads what lies between; adds: z is added to the last result */
     const char *activation;
     int out[2];
 } Chain;
@@ -38,6 +39,7 @@ static Chain random_chain(Random *r)
         c = (Chain){ .batch = random_below(r, 4) ? 1 : 2, .channels = random_between(r, 2, 20), .rows = random_between(r, 4, 150), .height = random_between(r, 1, 30),
                      .width = random_between(r, 1, 60), .kernel = random_below(r, 3) ? 1 : 3, .step = random_between(r, 1, 3), .dilation = random_below(r, 4) ? 1 : 2,
                      .zeros = random_below(r, 2) ? 0 : 85, .bias = random_below(r, 2), .twice = !random_below(r, 6), .adds = random_below(r, 2) };
+        c.behind = random_below(r, 2) ? random_between(r, 1, 80) : 0;
         c.stride = c.kernel == 1 ? 1 : 2;
         c.tall = TAPS[random_below(r, 6)];
         c.wide = random_below(r, 4) ? c.tall : TAPS[random_below(r, 6)];
@@ -82,6 +84,20 @@ static void add_second(Build *b, const Chain *c)
     if (c->indices) build_output(b, "index", DT_I64, "?,?,?,?");
 }
 
+static int last_rows(const Chain *c) { return c->behind ? c->behind : c->rows; }
+
+/* The name of its result. */
+static const char *add_third(Build *b, const Chain *c, Random *r)
+{
+    char dims[64];
+    if (!c->behind) return "s";
+    snprintf(dims, sizeof dims, "%d,%d,1,1", c->behind, c->rows);
+    add_weights(b, "e", dims, c->behind * c->rows, 0, r);
+    build_node(b, c->activation, "s", "u", "");
+    build_node(b, "Conv", "u,e", "v", "");
+    return "v";
+}
+
 static Build *build_chain(const Chain *c, Random *r)
 {
     char text[4][128];
@@ -91,7 +107,7 @@ static Build *build_chain(const Chain *c, Random *r)
     snprintf(text[0], sizeof text[0], "%d,%d,%d,%d", c->rows, c->channels, c->kernel, c->kernel);
     snprintf(text[1], sizeof text[1], "%d,1,%d,%d", c->rows, c->tall, c->wide);
     snprintf(text[2], sizeof text[2], "%d", c->rows);
-    snprintf(text[3], sizeof text[3], "%d,%d,%d,%d", c->batch, c->rows, c->out[0], c->out[1]);
+    snprintf(text[3], sizeof text[3], "%d,%d,%d,%d", c->batch, last_rows(c), c->out[0], c->out[1]);
     add_weights(b, "w", text[0], c->rows * c->channels * c->kernel * c->kernel, c->zeros, r);
     add_weights(b, "d", text[1], c->rows * c->tall * c->wide, 0, r);
     add_weights(b, "b", text[2], c->rows, 0, r);
@@ -101,8 +117,10 @@ static Build *build_chain(const Chain *c, Random *r)
     build_node(b, c->activation, "p", "q", "");
     build_output(b, "y", DT_F32, "?,?,?,?");
     add_second(b, c);
-    if (c->adds) build_node(b, "Add", "s,z", "t", "");
-    build_node(b, c->activation, c->adds ? "t" : "s", "y", "");
+    const char *last = add_third(b, c, r);
+    snprintf(text[0], sizeof text[0], "%s,z", last);
+    if (c->adds) build_node(b, "Add", text[0], "t", "");
+    build_node(b, c->activation, c->adds ? "t" : last, "y", "");
     if (c->twice) build_output(b, "q", DT_F32, "?,?,?,?");
     return b;
 }
@@ -123,10 +141,12 @@ static Plan *run_plan(Model *m, const Chain *c, int threads, bool apart, const T
     return p;
 }
 
-static bool is_joined(const Plan *p)
+/* How many steps became part of another one. */
+static int joined_steps(const Plan *p)
 {
-    for (int i = 0; i < p->n_step; i++) if (p->step[i]->joined) return true;
-    return false;
+    int n = 0;
+    for (int i = 0; i < p->n_step; i++) for (const Step *s = p->step[i]->joined; s; s = s->joined) n++;
+    return n;
 }
 
 static Tensor random_input(Shape shape, Random *r)
@@ -139,7 +159,7 @@ static Tensor random_input(Shape shape, Random *r)
     return (Tensor){ .dtype = DT_F32, .shape = shape, .bytes = (size_t)n * sizeof *data, .data = data };
 }
 
-/* How many of one, two and three threads' plans joined the two. */
+/* How many steps the plans of one, two and three threads joined. */
 static int check_chain(const Chain *c, Random *r)
 {
     Bytes bytes = build_finish(build_chain(c, r), 9, 19);
@@ -147,16 +167,16 @@ static int check_chain(const Chain *c, Random *r)
     int joined = 0;
     if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK) fail_msg("%s", err_text());
     const Tensor in[2] = { random_input((Shape){ 4, { c->batch, c->channels, c->height, c->width } }, r),
-                           random_input((Shape){ 4, { c->batch, c->rows, c->out[0], c->out[1] } }, r) };
+                           random_input((Shape){ 4, { c->batch, last_rows(c), c->out[0], c->out[1] } }, r) };
     Plan *apart = run_plan(m, c, 1, true, in);
-    assert_false(is_joined(apart));
+    assert_int_equal(joined_steps(apart), 0);
     for (int threads = 1; threads <= 3; threads++) {
         Plan *p = run_plan(m, c, threads, false, in);
         const float *is = p->out[0]->data, *wanted = apart->out[0]->data;
         for (int64_t i = 0; i < p->out[0]->count; i++)
             if (memcmp(&is[i], &wanted[i], sizeof *is)) fail_msg("%d threads, element %lld: %.9g, apart %.9g", threads, (long long)i, (double)is[i], (double)wanted[i]);
-        assert_false(is_joined(p) && (c->twice || c->indices));
-        joined += is_joined(p);
+        assert_false(joined_steps(p) && (c->twice || c->indices));
+        joined += joined_steps(p);
         plan_free(p);
     }
     plan_free(apart);
@@ -195,6 +215,20 @@ static void test_usual(void **state)
     }
 }
 
+/* Blocks of MobileNet, whole. */
+static void test_triples(void **state)
+{
+    (void)state;
+    Random r = { 5 };
+    for (int i = 0; i < 6; i++) {
+        Chain c = { .batch = 1 + i / 4, .channels = 16, .rows = 96, .height = 56, .width = i % 2 ? 56 : 53, .kernel = 1, .stride = 1, .tall = 3, .wide = 3,
+                    .step = 1 + i / 2 % 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .dilation = 1, .behind = 24, .adds = i % 2,
+                    .activation = "Relu" };
+        sizes(&c);
+        assert_int_equal(check_chain(&c, &r), 6);
+    }
+}
+
 /* First layers, whose inputs lie in phases (engine/phases.h). */
 static void test_first_layers(void **state)
 {
@@ -229,7 +263,7 @@ static void test_other_pools(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_chains), cmocka_unit_test(test_usual), cmocka_unit_test(test_first_layers),
-                                        cmocka_unit_test(test_other_pools) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_random_chains), cmocka_unit_test(test_usual), cmocka_unit_test(test_triples),
+                                        cmocka_unit_test(test_first_layers), cmocka_unit_test(test_other_pools) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
