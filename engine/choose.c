@@ -9,7 +9,7 @@
 static const double CONTESTED = 1.25;       /* times within this factor of the least are measured */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
 static const double FEWEST = 0.15;         /* share of zeros below which sparse variants do not stand */
-enum { ROUNDS = 4, MOST = 4 };
+enum { ROUNDS = 2, MOST = 4 };
 
 typedef struct Candidate { Variant variant; double seconds; } Candidate;
 

@@ -108,6 +108,9 @@ void cost_fit(Variant variant, const CostSample *sample, int n, double term[COST
 
 /* The file ------------------------------------------------------------------------------------------------------------------------------ */
 
+/* Grows when the terms of a variant count something else. */
+enum { TERMS_VERSION = 2 };
+
 /* The line that a file must begin with to count. */
 static void headline(char *text, size_t size)
 {
@@ -121,7 +124,7 @@ static void headline(char *text, size_t size)
         }
     if (f) fclose(f);
     const Kernels *kernels = kernels_best();
-    snprintf(text, size, "oneshot %s, %s, %s\n", ONESHOT_VERSION, kernels ? kernels->isa : "none", cpu);
+    snprintf(text, size, "oneshot %s, terms %d, %s, %s\n", ONESHOT_VERSION, TERMS_VERSION, kernels ? kernels->isa : "none", cpu);
 }
 
 const char *cost_path(void)

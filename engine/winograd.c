@@ -35,6 +35,9 @@ static WinogradForm form_of(const MultiplyShape *s, int m)
     return square ? winograd_form(m, g->kernel[0], g->stride[0]) : (WinogradForm) { 0 };
 }
 
+/* With a stride of 2 weights grow ninefold (3 x 3 taps): they take memory, and may weigh so many times what the layer reads and writes. */
+enum { MOST_WEIGHTS = 3 };
+
 static double cycles(const MultiplyShape *s, int m)
 {
     const WinogradForm f = form_of(s, m);
@@ -43,6 +46,9 @@ static double cycles(const MultiplyShape *s, int m)
     int channels = s->k / (f.kernel * f.kernel);
     double inputs = ceil_div((int64_t)channels * f.stride * f.stride, WINOGRAD_LANES) * winograd_step(&f, channels), outputs = ceil_div(s->weights.rows, WINOGRAD_LANES);
     double products = (double)channels * winograd_products(&f) * outputs;
+    double values = (double)s->batch * ((double)channels * s->window.in[0] * s->window.in[1] + s->weights.rows * (double)s->columns);
+    if (f.stride > 1 && products * WINOGRAD_LANES > MOST_WEIGHTS * values)
+        return INFINITY;
     double tiles = (double)s->batch * ceil_div(s->window.out[0], m) * ceil_div(s->window.out[1], m);
     return tiles * (products / PRODUCT_RATE + (inputs + outputs) * (m == 2 ? TRANSFORM_2 : TRANSFORM_4)) + WINOGRAD_LANES * sizeof(float) * products / WEIGHT_BYTES;
 }
