@@ -6,7 +6,7 @@
 #include "engine/run_ops.h"
 #include "engine/seconds.h"
 
-static const double CONTESTED = 1.25;       /* times within this factor of the least are measured */
+static const double CONTESTED = 1.15;       /* times within this factor of the least are measured */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
 static const double FEWEST = 0.15;         /* share of zeros below which sparse variants do not stand */
 enum { ROUNDS = 2, MOST = 4 };
