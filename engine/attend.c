@@ -187,9 +187,9 @@ static void row_f64(const Attend *a, const int64_t at[3], double *s)
 
 /* --------------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Part `part` of `parts` of the rows that read head g of the keys and values of a sample. */
-static void run_part(const Attend *a, const Layout *l, const int64_t sample_head[2], const int64_t part[2], void *scratch)
+static void run_part(const Attend *a, const void *layout, const int64_t sample_head[2], const int64_t part[2], void *scratch)
 {
+    const Layout *l = layout;
     int64_t group = a->heads / a->kv_heads, blocks = (a->length + l->rows - 1) / l->rows, count = group * blocks;
     if (a->dtype == DT_F32) pack_head(a, l, sample_head[0], sample_head[1], scratch);
     for (int64_t i = count * part[0] / part[1]; i < count * (part[0] + 1) / part[1]; i++) {
@@ -200,6 +200,15 @@ static void run_part(const Attend *a, const Layout *l, const int64_t sample_head
     }
 }
 
+void attend_share(const Plan *plan, const Attend *a, AttendPart *run, const void *layout, size_t bytes, void *scratch)
+{
+    int64_t heads = a->batch * a->kv_heads, parts = heads % plan->threads ? plan->threads : 1;
+    #pragma omp parallel for schedule(dynamic) num_threads(plan->threads) if (a->batch * a->heads * a->length * a->total * a->size > PARALLEL_WORK)
+    for (int64_t i = 0; i < heads * parts; i++)
+        run(a, layout, (int64_t[]){ i / parts / a->kv_heads, i / parts % a->kv_heads }, (int64_t[]){ i % parts, parts },
+            (char *)scratch + (size_t)omp_get_thread_num() * bytes);
+}
+
 void attend(const Plan *plan, const Attend *a, void *scratch)
 {
     if (!a->total || !a->value_size || !a->length) return;
@@ -208,11 +217,7 @@ void attend(const Plan *plan, const Attend *a, void *scratch)
         return;
     }
     Layout l = layout_of(a);
-    int64_t heads = a->batch * a->kv_heads, parts = heads % plan->threads ? plan->threads : 1;
-    #pragma omp parallel for schedule(dynamic) num_threads(plan->threads) if (a->batch * a->heads * a->length * a->total * a->size > PARALLEL_WORK)
-    for (int64_t i = 0; i < heads * parts; i++)
-        run_part(a, &l, (int64_t[]){ i / parts / a->kv_heads, i / parts % a->kv_heads }, (int64_t[]){ i % parts, parts },
-                 (char *)scratch + (size_t)omp_get_thread_num() * l.bytes);
+    attend_share(plan, a, run_part, &l, l.bytes, scratch);
 }
 
 Err attend_bias(const Attend *a, const Buffer *b, bool partly, Bias *out)

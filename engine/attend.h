@@ -41,6 +41,11 @@ bool   attend_columns_fit(const Attend *a);                    /* whether it is 
 size_t attend_columns_scratch(const Attend *a);                /* bytes for a thread; 0: never run so */
 void   attend_columns(const Plan *plan, const Attend *a, void *scratch);
 
+/* Runs part part[0] of part[1] of the queries that read head sample_head[1] of the keys and values of sample sample_head[0], with scratch of its thread. */
+typedef void AttendPart(const Attend *a, const void *layout, const int64_t sample_head[2], const int64_t part[2], void *scratch);
+/* All of them, shared by the threads. bytes: of a thread's scratch. */
+void   attend_share(const Plan *plan, const Attend *a, AttendPart *run, const void *layout, size_t bytes, void *scratch);
+
 /* b of rank up to 4 as a bias for (B,H,S,T), trailing axes matched; `partly`: its last axis may be shorter than T and is not broadcast. ERR_SHAPE when it
  * does not fit. */
 Err  attend_bias(const Attend *a, const Buffer *b, bool partly, Bias *out);

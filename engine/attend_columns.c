@@ -2,7 +2,6 @@
  * Y = P V or Y' = V' P' reads the tile as it lies. Tokens in panels are read and written in place. */
 #include <math.h>
 #include <string.h>
-#include <omp.h>
 #include "engine/attend.h"
 #include "engine/matmul.h"
 #include "engine/walk.h"
@@ -171,11 +170,11 @@ static void run_features(const Attend *a, const Layout *l, const Block *b, float
     }
 }
 
-/* Part part[0] of part[1] of the queries that read head g of the keys and values of a sample. */
-static void run_part(const Attend *a, const Layout *l, const int64_t sample_head[2], const int64_t part[2], float *scratch)
+static void run_part(const Attend *a, const void *layout, const int64_t sample_head[2], const int64_t part[2], void *memory)
 {
+    const Layout *l = layout;
     const int64_t group = a->heads / a->kv_heads, blocks = pieces_in(a->length, l->columns), count = group * blocks;
-    float *queries = scratch + l->scores + l->mask, *values = queries + l->queries;
+    float *scratch = memory, *queries = scratch + l->scores + l->mask, *values = queries + l->queries;
     if (!a->panel) pack_values(a, l, sample_head[0], sample_head[1], values);
     for (int64_t i = count * part[0] / part[1]; i < count * (part[0] + 1) / part[1]; i++) {
         Block b = { sample_head[0], sample_head[1] * group + i / blocks, i % blocks * l->columns, l->columns, scratch };
@@ -190,11 +189,6 @@ static void run_part(const Attend *a, const Layout *l, const int64_t sample_head
 void attend_columns(const Plan *plan, const Attend *a, void *scratch)
 {
     Layout l = layout_of(a);
-    const size_t own = attend_columns_scratch(a) / sizeof(float);
-    const int64_t heads = a->batch * a->kv_heads, parts = heads % plan->threads ? plan->threads : 1;
-    l.mask_by_query = !one_mask(a);
-    #pragma omp parallel for schedule(dynamic) num_threads(plan->threads) if (a->batch * a->heads * a->length * a->total * a->size > PARALLEL_WORK)
-    for (int64_t i = 0; i < heads * parts; i++)
-        run_part(a, &l, (int64_t[]){ i / parts / a->kv_heads, i / parts % a->kv_heads }, (int64_t[]){ i % parts, parts },
-                 (float *)scratch + own * (size_t)omp_get_thread_num());
+    l.mask_by_query = a->panel && !one_mask(a);
+    attend_share(plan, a, run_part, &l, attend_columns_scratch(a), scratch);
 }

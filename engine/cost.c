@@ -11,7 +11,6 @@ static const char *const NAME[VARIANTS] = { "dense", "winograd-2", "winograd-4",
 
 const char *variant_name(Variant variant) { return NAME[variant]; }
 
-
 static double columns_of(Variant v, const ProductSize *s)
 {
     enum { REGISTER = 16 };

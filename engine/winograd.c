@@ -35,7 +35,7 @@ static WinogradForm form_of(const MultiplyShape *s, int m)
     return square ? winograd_form(m, g->kernel[0], g->stride[0]) : (WinogradForm) { 0 };
 }
 
-/* With a stride of 2 weights grow ninefold (3 x 3 taps): they take memory, and may weigh so many times what the layer reads and writes. */
+/* With a stride of 2 weights grow ninefold (3 x 3 taps). They may take so many times the memory of what the layer reads and writes. */
 enum { MOST_WEIGHTS = 3 };
 
 static double cycles(const MultiplyShape *s, int m)
