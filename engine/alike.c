@@ -3,7 +3,7 @@
 #include <string.h>
 #include "kernels/pack_rows.h"
 
-enum { SAMPLE = 512, HASHES = 16, ROUNDS = 4, FEWEST = 4, COMPARED = 16, NONE = -1 };
+enum { SAMPLE = 512, HASHES = 16, ROUNDS = 4, FEWEST = 4, COMPARED = 16, WORTH = 8, NONE = -1 };
 
 typedef int16_t Hashes __attribute__((vector_size(HASHES * sizeof(int16_t))));
 
@@ -112,23 +112,21 @@ int rows_order(const Weights *w, int k, void *memory, uint16_t *order)
 Err rows_alike(Plan *plan, Multiply *m, int *shared)
 {
     Packed *p = &m->packed;
-    const int rows = p->weights.rows, part_rows = m->shape.part_rows ? p->chunk_rows : m->part_chunks * p->chunk_rows;    /* areas begin at any chunk */
+    const int rows = p->weights.rows;
     uint16_t *order;
     void *memory;
     *shared = 0;
-    if (p->form != MULTIPLY_SPARSE || rows < 2 || part_rows > UINT16_MAX) return OK;
+    if (p->form != MULTIPLY_SPARSE || rows < 2 || rows > UINT16_MAX) return OK;
     TRY(plan_array(plan, (int64_t)p->groups * rows, sizeof *order, &order));
     TRY(plan_temporary(plan, rows_order_bytes(rows), &memory));
-    for (int g = 0; g < p->groups; g++)
-        for (int first = 0; first < rows; first += part_rows) {
-            Weights w = p->weights;
-            w.w += ((size_t)g * (size_t)rows + (size_t)first) * w.row;
-            w.rows = rows - first < part_rows ? rows - first : part_rows;
-            *shared += rows_order(&w, p->k, memory, order + (size_t)g * (size_t)rows + first);
-        }
+    for (int g = 0; g < p->groups; g++) {
+        Weights w = p->weights;
+        w.w += (size_t)g * (size_t)rows * w.row;
+        *shared += rows_order(&w, p->k, memory, order + (size_t)g * (size_t)rows);
+    }
+    if (*shared * WORTH < p->groups * rows) *shared = 0;       /* products with an order of their own are not joined with what follows */
     if (!*shared) return OK;
     p->order = order;
-    p->part_rows = part_rows;
     packed_plan(p);
     return OK;
 }

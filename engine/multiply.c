@@ -11,6 +11,7 @@ enum {
     PANEL_BUFFER = 96,                     /* floats in a row of a panel, at most: two tiles of 48 */
     MOST_TOGETHER = 1024,                  /* columns of an image, from which images need not share panels */
     MOST_ROWS = 768,                       /* in a part, where results go through a buffer */
+    MANY = 8,                              /* items of each thread, of which it does not matter who gets the last one */
     PHASES_ROWS = 256,                     /* more are worth a packed panel, whose loads cross no lines */
 };
 
@@ -73,6 +74,12 @@ static size_t panel_floats(const Multiply *m)
     return m->phases.rows ? m->phases.floats : (size_t)m->packed.block * PANEL_BUFFER;
 }
 
+/* Rows that an item's buffers have room for: those of sparse weights may lie anywhere in their group. */
+static size_t rows_held(const Multiply *m)
+{
+    return (size_t)(m->packed.form == MULTIPLY_SPARSE ? m->shape.weights.rows : m->part_chunks * m->packed.chunk_rows);
+}
+
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyForm form, Multiply *out)
 {
     Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .nonzeros = shape->nonzeros,
@@ -89,14 +96,14 @@ void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threa
     plan_parts(&m);
     if (w->form == MULTIPLY_DENSE && w->blocks == 1 && m.together == 1 && shape->weights.rows <= PHASES_ROWS)
         m.phases = phases_plan(&m.shape.window, channels_of(shape), kernels);
-    size_t part_rows = (size_t)m.part_chunks * (size_t)w->chunk_rows, rows = (w->blocks > 1 ? part_rows : 0) + (m.together > 1 ? part_rows : 0);
-    m.scratch = (size_t)threads * (panel_floats(&m) + rows * PANEL_BUFFER) * sizeof(float);
+    m.scratch = (size_t)threads * (panel_floats(&m) + rows_held(&m) * (size_t)((w->blocks > 1) + (m.together > 1)) * PANEL_BUFFER) * sizeof(float);
     *out = m;
 }
 
 /* One part of the rows of one panel. */
 typedef struct Item {
-    int first_chunk, chunks, first_row, rows;      /* of the group */
+    int first_chunk, chunks, first_row, rows;      /* of the group; first_row: what y and bias begin with */
+    const uint16_t *order;                 /* NULL, or the numbers of the rows: they lie apart */
     int64_t group;                         /* of all images; of the first one, when they share panels */
     int64_t n0;                            /* first column */
     int n;                                 /* columns */
@@ -139,10 +146,7 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
 {
     const Packed *w = &m->packed;
     int k = packed_block_end(w, b) - b * w->block, rows = packed_chunk_rows(w, it->first_chunk + chunk);
-    size_t first = (size_t)chunk * (size_t)w->chunk_rows;
-    if (w->order)                          /* heads count from the part's first row */
-        first -= ((size_t)it->first_row + first) % (size_t)w->part_rows;
-    size_t y = first * o->ld;
+    size_t first = w->order ? 0 : (size_t)chunk * (size_t)w->chunk_rows, y = first * o->ld;
     const char *unit = packed_unit(w, (int)(it->group % w->groups), b, it->first_chunk + chunk);
     PanelOutput part = *o;
     part.bias = o->bias ? o->bias + first : NULL;
@@ -160,16 +164,15 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     w->kernels->sparse_f32(&s, &part);
 }
 
-/* Panel p of so many columns. Sparse: it has its share of the vectors, so that none is left with a few. Dense: whole tiles, the last panel takes what is left. */
+/* Panel p of so many columns: whole ones, the last panel takes what is left. Sparse: where threads have as few panels as each other, all of these have as many vectors, so
+ * that no thread waits. */
 static void set_columns(const Multiply *m, int64_t columns, int panels, int p, Item *it)
 {
-    int64_t n1 = (int64_t)(p + 1) * DENSE_PANEL;
-    it->n0 = (int64_t)p * DENSE_PANEL;
-    if (m->packed.form == MULTIPLY_SPARSE) {
-        int64_t vectors = (columns + 7) / 8;
-        it->n0 = vectors * p / panels * 8;
-        n1 = vectors * (p + 1) / panels * 8;
-    }
+    const Packed *w = &m->packed;
+    int64_t width = w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse : DENSE_PANEL, vectors = (columns + 7) / 8, items = items_of(m);
+    bool alike = w->form == MULTIPLY_SPARSE && w->threads > 1 && items % w->threads == 0 && items < MANY * w->threads;
+    int64_t n1 = alike ? vectors * (p + 1) / panels * 8 : width * (p + 1);
+    it->n0 = alike ? vectors * p / panels * 8 : width * p;
     it->n = (int)((p + 1 < panels ? n1 : columns) - it->n0);
 }
 
@@ -215,6 +218,8 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
     }
 }
 
+static int row_of(const Item *it, int r) { return it->order ? it->order[r] : r; }
+
 /* The n columns of the item from j on that lie in one image; where they start in y. */
 static int piece_at(const Multiply *m, const Item *it, int j, size_t *y)
 {
@@ -225,18 +230,21 @@ static int piece_at(const Multiply *m, const Item *it, int j, size_t *y)
 
 static void finish_item(const Multiply *m, const MultiplyRun *run, const Item *it, size_t y, int n)
 {
-    posts_apply(m->packed.kernels, &run->posts, &(PostArea) { run->y, y, (size_t)m->shape.columns, it->rows, n });
+    const size_t columns = (size_t)m->shape.columns;
+    const int together = it->order ? 1 : it->rows;
+    for (int r = 0; run->posts.n && r < it->rows; r += together)
+        posts_apply(m->packed.kernels, &run->posts, &(PostArea) { run->y, y + (size_t)row_of(it, r) * columns, columns, together, n });
 }
 
 /* Columns of several images lie apart in y: they are computed in a buffer, which also brings the residual. */
 static void run_pieces(const Multiply *m, const MultiplyRun *run, Item *it, PanelOutput *o)
 {
     size_t y, columns = (size_t)m->shape.columns;
-    float *buffer = it->partial + (m->packed.blocks > 1 ? (size_t)m->part_chunks * (size_t)m->packed.chunk_rows * PANEL_BUFFER : 0);
+    float *buffer = it->partial + (m->packed.blocks > 1 ? rows_held(m) * PANEL_BUFFER : 0);
     for (int j = 0, n; run->residual && j < it->n; j += n) {
         n = piece_at(m, it, j, &y);
         for (int r = 0; r < it->rows; r++)
-            memcpy(buffer + r * PANEL_COLUMNS + j, run->residual + y + (size_t)r * columns, (size_t)n * sizeof *buffer);
+            memcpy(buffer + row_of(it, r) * PANEL_COLUMNS + j, run->residual + y + (size_t)row_of(it, r) * columns, (size_t)n * sizeof *buffer);
     }
     o->y = buffer;
     o->ld = PANEL_COLUMNS;
@@ -245,7 +253,7 @@ static void run_pieces(const Multiply *m, const MultiplyRun *run, Item *it, Pane
     for (int j = 0, n; j < it->n; j += n) {
         n = piece_at(m, it, j, &y);
         for (int r = 0; r < it->rows; r++)
-            memcpy(run->y + y + (size_t)r * columns, buffer + r * PANEL_COLUMNS + j, (size_t)n * sizeof *buffer);
+            memcpy(run->y + y + (size_t)row_of(it, r) * columns, buffer + row_of(it, r) * PANEL_COLUMNS + j, (size_t)n * sizeof *buffer);
         finish_item(m, run, it, y, n);
     }
 }
@@ -257,8 +265,10 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
     Item it = { .held = held, .panel = held->memory, .partial = held->memory + panel_floats(m), .first_chunk = part * m->part_chunks };
     it.group = item / m->parts / m->panels;
     it.chunks = least(m->part_chunks, m->packed.chunks - it.first_chunk);
-    it.first_row = it.first_chunk * m->packed.chunk_rows;
-    it.rows = least(it.chunks * m->packed.chunk_rows, s->weights.rows - it.first_row);
+    const int first = it.first_chunk * m->packed.chunk_rows;
+    it.rows = least(it.chunks * m->packed.chunk_rows, s->weights.rows - first);
+    it.first_row = m->packed.order ? 0 : first;
+    it.order = m->packed.order ? m->packed.order + it.group % s->groups * s->weights.rows + first : NULL;
     it.x = run->x + (size_t)it.group * (size_t)channels_of(s) * s->window.plane;
     set_columns(m, s->columns * m->together, m->panels, (int)(item / m->parts % m->panels), &it);
     size_t rows = (size_t)s->weights.rows, y = ((size_t)it.group * rows + (size_t)it.first_row) * (size_t)s->columns + (size_t)it.n0;
@@ -309,15 +319,13 @@ void multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea
     it.first_row = a->first_chunk * m->packed.chunk_rows;
     it.rows = multiply_area_rows(m, a);
     const float *bias = run->bias ? run->bias + (size_t)(a->image % s->groups) * (size_t)s->weights.rows + (size_t)it.first_row : NULL;
-    const bool sparse = m->packed.form == MULTIPLY_SPARSE;
-    const int panels = sparse ? m->panels : panels_of(&m->packed, a->n);
+    const int panels = panels_of(&m->packed, a->n);
     for (int p = 0; p < panels; p++) {
-        set_columns(m, sparse ? s->columns : a->n, panels, p, &it);
-        it.n0 += sparse ? 0 : a->n0;
-        if (it.n0 + it.n <= a->n0 || it.n0 >= a->n0 + a->n)
-            continue;
-        PanelOutput o = { .columns = it.n, .bias = bias, .residual = a->residual ? a->residual + (it.n0 - a->n0) : NULL, .lo = run->lo, .hi = run->hi,
-                          .partial = it.partial, .y = a->y + (it.n0 - a->n0), .ld = a->ld };
+        set_columns(m, a->n, panels, p, &it);
+        const int64_t at = it.n0;
+        it.n0 += a->n0;
+        PanelOutput o = { .columns = it.n, .bias = bias, .residual = a->residual ? a->residual + at : NULL, .lo = run->lo, .hi = run->hi,
+                          .partial = it.partial, .y = a->y + at, .ld = a->ld };
         run_blocks(m, &it, &o);
     }
 }

@@ -46,8 +46,7 @@ typedef struct MultiplyRun {
 void multiply_run(const Multiply *m, const MultiplyRun *run);
 
 /* A part of one product, for what reads it while it is in cache: some chunks of the rows of the columns n0 ... n0 + n - 1 of an image, the same to the bit as in the
- * whole product. Sparse sums depend on the panel that a column lies in: panels are those of the whole product then, and fewer than PANEL_COLUMNS columns more are written
- * on either side. Only where images do not share panels; posts are left to the caller. */
+ * whole product. Only where images do not share panels and rows have their own order; posts are left to the caller. */
 typedef struct MultiplyArea {
     int64_t image, n0, n;
     int     first_chunk, chunks;

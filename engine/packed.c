@@ -11,7 +11,7 @@ static Weights unit_weights(const Packed *p, int64_t unit, const uint16_t **numb
     int64_t group = unit / p->chunks / p->blocks;
     size_t first = (size_t)group * (size_t)w.rows, row = (size_t)chunk * (size_t)p->chunk_rows;
     *number = p->order ? p->order + first + row : NULL;
-    w.w += (first + (p->order ? row - row % (size_t)p->part_rows : row)) * w.row;
+    w.w += (p->order ? first : first + row) * w.row;
     w.rows = packed_chunk_rows(p, chunk);
     return w;
 }

@@ -18,8 +18,7 @@ typedef struct Packed {
     int     width;             /* dense: of strips or tiles */
     int     block;             /* columns of W in a K block, at most */
     int     chunk_rows;        /* dense: a multiple of width */
-    const uint16_t *order;     /* sparse: NULL, or for each group its rows in the order of chunks, part_rows at a time: then heads count rows from the first of these */
-    int     part_rows;         /* a multiple of chunk_rows */
+    const uint16_t *order;     /* sparse: NULL, or for each group its rows in the order of chunks: heads count rows from the group's first one then, not the chunk's */
     /* Computed: */
     int     blocks, chunks;
     size_t  bytes;             /* of memory for packed_fill */

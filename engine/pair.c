@@ -50,9 +50,8 @@ static int highest_band(const PanelWindow *w, int bands)
     return most;
 }
 
-/* Floats from plane to plane of a band, with room for what is computed on either side. An odd number of lines: what lies a power of two apart shares few sets of a
- * cache. */
-static size_t plane_of(const PanelWindow *w, int height) { return (size_t)(ceil_div(height * w->in[1] + 2 * PANEL_COLUMNS, LINE) | 1) * LINE; }
+/* Floats from plane to plane of a band. An odd number of lines: what lies a power of two apart shares few sets of a cache. */
+static size_t plane_of(const PanelWindow *w, int height) { return (size_t)(ceil_div(height * w->in[1], LINE) | 1) * LINE; }
 
 /* What is to be cut. Parts have a multiple of `unit` rows; behind: rows of a product behind the planes, 0: there is none. */
 typedef struct Cutting { const PanelWindow *w; const MultiplyShape *product; double density; int threads, unit, behind; } Cutting;
@@ -67,7 +66,7 @@ static double cost_of(const Cutting *c, int bands, int part, int height)
 {
     const PanelWindow *w = c->w;
     const int rows = c->product->weights.rows, parts = ceil_div(rows, part), pixels = band_pixels(w, bands);
-    const double columns = (double)(height * w->in[1] + (bands > 1) * PANEL_COLUMNS);
+    const double columns = height * w->in[1];
     size_t floats = (size_t)part * plane_of(w, height) + (c->behind ? (size_t)rows * (size_t)pixels : 0);
     if (floats * sizeof(float) > BUFFER) return INFINITY;
     int64_t items = (int64_t)bands * c->product->batch;
@@ -154,7 +153,7 @@ static void run_part(const Pair *pair, const MultiplyRun *product, const Multipl
     int chunk = part * pair->part_chunks, width = planes->window.in[1];
     PlaneArea a = { .plane = pair->plane, .first = b->first, .end = b->end, .top = b->top, .height = b->height };
     MultiplyArea area = { .image = b->image, .n0 = (int64_t)b->top * width, .n = (int64_t)b->height * width, .first_chunk = chunk,
-                          .chunks = least(m->packed.chunks - chunk, pair->part_chunks), .y = scratch + PANEL_COLUMNS, .ld = pair->plane };
+                          .chunks = least(m->packed.chunks - chunk, pair->part_chunks), .y = scratch, .ld = pair->plane };
     area.scratch = scratch + (size_t)(pair->part_chunks * m->packed.chunk_rows) * pair->plane;
     multiply_area(m, product, &area);
     for (int i = 0, rows = multiply_area_rows(m, &area); i < rows; i += a.n) {
@@ -277,13 +276,13 @@ static void align_scratch(Plan *p)
     }
 }
 
-/* Joins what follows a product, if that should not take longer. *joined: the product's step is gone. */
+/* Joins what follows a product, if that should not take longer, unless the product computes its rows in an order of its own. *joined: the product's step is gone. */
 static Err join_behind(Plan *p, Step *first, bool *joined)
 {
     PanelWindow w;
     const PanelConv *product = conv_panels(first);
     const Multiply *m = product ? &product->columns.multiply : NULL;
-    if (!product || !product->cut.part_rows || variant_is_winograd(product->columns.variant) || m->together > 1) return OK;
+    if (!product || !product->cut.part_rows || variant_is_winograd(product->columns.variant) || m->together > 1 || m->packed.order) return OK;
     Step *second = planes_behind(p, first, &w);
     if (!second || !second->planes) return OK;
     Cutting c = { &second->planes->window, &m->shape, product->cut.density, p->threads, m->packed.chunk_rows, 0 };

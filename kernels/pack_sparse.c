@@ -5,7 +5,7 @@
 #include "kernels/pack_rows.h"
 #include <string.h>
 
-enum { PAIRS = SPARSE_ROWS / 2, NEAR = 8, NONE = -1 };
+enum { PAIRS = SPARSE_ROWS / 2, NEAR = 8, NONE = -1, ADDRESSES = 4 * sizeof(uint16_t) };      /* bytes of a step's offsets */
 
 /* A set of places; count: how many of them. */
 typedef Row Set;
@@ -182,12 +182,31 @@ static uint8_t *put_shared(const Block *b, const int *m, int rows, const Set *se
     return stream;
 }
 
+/* Where a step has its offsets. */
+static uint8_t *step_at(uint8_t *step)
+{
+    return step + SPARSE_STEP - ADDRESSES;
+}
+
 /* Weight number n of those that only row r of a pair has: numbers r and r + 2 of each step. */
 static void put_one(int n, int r, float w, int at, uint8_t *stream)
 {
     int q = n % 2 * 2 + r;
     put_f32(stream + n / 2 * SPARSE_STEP + q * (int)sizeof w, w);
-    put_u16(stream + n / 2 * SPARSE_STEP + 4 * (int)sizeof w + q * (int)sizeof(uint16_t), at);
+    put_u16(step_at(stream + n / 2 * SPARSE_STEP) + q * (int)sizeof(uint16_t), at);
+}
+
+/* Where the offsets of the next steps belong. */
+typedef struct Places { uint8_t *place[SPARSE_AHEAD]; int next; } Places;
+
+/* Moves the offsets of `steps` steps to where they are read. */
+static void move_ahead(uint8_t *stream, int steps, Places *p)
+{
+    for (; steps > 0; steps--, stream += SPARSE_STEP, p->next = (p->next + 1) % SPARSE_AHEAD) {
+        memcpy(p->place[p->next], step_at(stream), ADDRESSES);
+        p->place[p->next] = step_at(stream);
+        memset(step_at(stream), 0, ADDRESSES);
+    }
 }
 
 /* What row m does not share. The last steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to the same. */
@@ -204,13 +223,14 @@ static void put_alone(const Block *b, const Quad *q, int p, int r, uint8_t *stre
         put_one(n, r, 0, zero < b->k ? zero * b->pitch : 0, stream);
 }
 
-static uint8_t *put_quad(const Block *b, const Quad *q, uint8_t *stream)
+static uint8_t *put_quad(const Block *b, const Quad *q, uint8_t *stream, Places *places)
 {
     stream = put_shared(b, q->m, 4, &q->all, stream);
     for (int p = 0; p < 2; p++) {
         stream = put_shared(b, q->m + 2 * p, 2, &q->both[p], stream);
         for (int r = 0; r < 2; r++)
             put_alone(b, q, p, r, stream);
+        move_ahead(stream, q->steps[p], places);
         stream += q->steps[p] * SPARSE_STEP;
     }
     return stream;
@@ -238,12 +258,17 @@ size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int
     }
     int n = quads_of(&b, quad);
     SparseHead *head = memory;
-    size_t bytes = (size_t)n * sizeof *head;
+    size_t bytes = (size_t)n * sizeof *head + SPARSE_AHEAD * ADDRESSES;
+    Places places = { .next = 0 };
+    for (int i = 0; memory && i < SPARSE_AHEAD; i++) {
+        places.place[i] = (uint8_t *)(head + n) + i * ADDRESSES;
+        memset(places.place[i], 0, ADDRESSES);
+    }
     for (int i = 0; i < n; i++) {
         const Quad *q = &quad[i];
         if (memory) {
             head[i] = head_of(&b, q);
-            put_quad(&b, q, (uint8_t *)memory + bytes);
+            put_quad(&b, q, (uint8_t *)memory + bytes, &places);
         }
         bytes += (size_t)q->all.count * SPARSE_ALL;
         for (int p = 0; p < 2; p++)

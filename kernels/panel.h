@@ -97,12 +97,14 @@ typedef struct Depthwise {
  * in turn and unaligned,
  *     all times            { float w[4]; uint16_t at; }         sum[r][n] += w[r] * panel[at + n] for all four rows r
  *     for both pairs p: both[p] times    { float w[2]; uint16_t at; }         the same for rows 2p and 2p + 1
- *                       steps[p] times   { float w[4]; uint16_t at[4]; }      sum[2p + q % 2][n] += w[q] * panel[at[q] + n] for q < 4
- * `at` is the offset in the panel of the row that a weight meets. `all` and `both` are multiples of SPARSE_TOGETHER unless nothing is left behind them: a loop
+ *                       steps[p] times   { float w[4]; uint16_t later[4]; }   sum[2p + q % 2][n] += w[q] * panel[at[q] + n] for q < 4
+ * `at` is the offset in the panel of the row that a weight meets; that of a step is `later` of the step SPARSE_AHEAD before, whatever pair had it, and the stream
+ * begins with those of the first ones: the loads of several steps wait in the processor's queue, and an address that is read behind them arrives late. `all` and `both` are multiples of SPARSE_TOGETHER unless nothing is left behind them: a loop
  * whose length varies by one ends in a wrong guess of the processor that costs more than a few shared loads save. A head of fewer rows repeats its first one,
  * whose further sums count nothing; a pair of such repetitions has no weights. */
 typedef struct SparseHead { uint16_t row[4], all, both[2], steps[2]; } SparseHead;
-enum { SPARSE_ALL = 18, SPARSE_BOTH = 10, SPARSE_STEP = 24, SPARSE_TOGETHER = 8 };      /* bytes of the stream */
+enum { SPARSE_ALL = 18, SPARSE_BOTH = 10, SPARSE_STEP = 24,          /* bytes of the stream */
+       SPARSE_AHEAD = 4, SPARSE_TOGETHER = 8 };
 typedef struct SparsePart {
     const SparseHead *head;
     int heads;

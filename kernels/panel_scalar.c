@@ -80,10 +80,11 @@ static const uint8_t *sparse_shared(const SparsePart *s, const uint8_t *stream, 
 
 static void sparse_f32(const SparsePart *s, const PanelOutput *o)
 {
-    const uint8_t *stream = s->stream;
+    uint16_t at[SPARSE_AHEAD + 1][4];                          /* of this step and of those that follow */
+    const uint8_t *stream = s->stream + sizeof *at * SPARSE_AHEAD;
+    memcpy(at, s->stream, sizeof *at * SPARSE_AHEAD);
     for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
         float sum[4][SPARSE], w[4];
-        uint16_t at[4];
         for (int r = 0; r < 4; r++)
             for (int j = 0; j < o->columns; j++)
                 sum[r][j] = start(o, SPARSE, h->row[r], j);
@@ -92,10 +93,11 @@ static void sparse_f32(const SparsePart *s, const PanelOutput *o)
             stream = sparse_shared(s, stream, h->both[p], 2, o->columns, sum + 2 * p);
             for (int left = h->steps[p]; left > 0; left--, stream += SPARSE_STEP) {
                 memcpy(w, stream, sizeof w);
-                memcpy(at, stream + sizeof w, sizeof at);
+                memcpy(at[SPARSE_AHEAD], stream + sizeof w, sizeof *at);
                 for (int q = 0; q < 4; q++)
                     for (int j = 0; j < o->columns; j++)
-                        sum[2 * p + q % 2][j] += w[q] * s->panel[at[q] + j];
+                        sum[2 * p + q % 2][j] += w[q] * s->panel[at[0][q] + j];
+                memmove(at, at + 1, sizeof *at * SPARSE_AHEAD);
             }
         }
         for (int r = 0; r < 4; r++)
