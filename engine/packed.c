@@ -1,7 +1,15 @@
 #include "engine/packed.h"
+#include <unistd.h>
 
-/* Measured: K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the fewer of its rows a row of W reads. */
-enum { SPARSE_FLOATS = 7168, SPARSE_MORE = 8192 };
+/* Measured: K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the fewer of its rows a row of W reads and the larger the cache is. */
+enum { SPARSE_FLOATS = 7168, L1_BYTES = 32 << 10 };
+
+static int sparse_block(double zeros, int columns)
+{
+    long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    double floats = (double)(bytes > L1_BYTES ? bytes : L1_BYTES) / sizeof(float);
+    return (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * floats) / columns;
+}
 
 /* The rows of the unit; number: which of w they are, NULL: all. */
 static Weights unit_weights(const Packed *p, int64_t unit, const uint16_t **number)
@@ -57,7 +65,7 @@ void packed_form(Packed *p, MultiplyForm form)
 {
     double zeros = form == MULTIPLY_SPARSE ? zeros_of(p) : 0;
     p->form = form;
-    p->block = packed_few(p) ? FEW_BLOCK : (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * SPARSE_MORE) / p->kernels->sizes.sparse;
+    p->block = packed_few(p) ? FEW_BLOCK : sparse_block(zeros, p->kernels->sizes.sparse);
     p->chunk_rows = packed_few(p) ? FEW_ROWS : SPARSE_ROWS;
 }
 

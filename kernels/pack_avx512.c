@@ -238,12 +238,11 @@ static void pack_loads(const PanelWindow *g, const float *x, const PanelPart *p,
 /* What a register of columns sees for tap (ky, kx), and for the next one if it shares the loads, in even and odd elements. */
 typedef struct Halves { V low, high; } Halves;
 
-/* kx: -1 loads nothing. */
 INLINE Halves load_halves(const Load *l, int ky, int kx, const float *tap)
 {
     Halves h = { v_set(0), v_set(0) };
     for (;; l++) {
-        uint32_t mask = kx >= 0 && l->rows >> ky & 1 ? l->mask[kx] : 0;
+        uint32_t mask = l->rows >> ky & 1 ? l->mask[kx] : 0;
         h.low = _mm512_mask_loadu_ps(h.low, (M)mask, tap + l->first);
         h.high = _mm512_mask_loadu_ps(h.high, (M)(mask >> LANES), tap + l->first + LANES);
         if (l->last) return h;
@@ -272,7 +271,7 @@ INLINE void pack_halves(const PanelWindow *g, const float *x, const PanelPart *p
             Halves h[2][VECTORS];
             const bool more = kx + each < width;
             EACH(v, vectors) h[0][v] = load_halves(of[v], t.ky, kx, from + (int64_t)kx * g->dilation[1]);
-            EACH(v, vectors) h[1][v] = load_halves(of[v], t.ky, more ? kx + each : -1, from + (int64_t)(kx + each) * g->dilation[1]);
+            if (more) EACH(v, vectors) h[1][v] = load_halves(of[v], t.ky, kx + each, from + (int64_t)(kx + each) * g->dilation[1]);
             store_halves(p, vectors, h[0], even, k + kx, to);
             if (each == 2 && kx + 1 < width) store_halves(p, vectors, h[0], odd, k + kx + 1, to);
             if (more) store_halves(p, vectors, h[1], even, k + kx + each, to);
