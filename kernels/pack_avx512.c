@@ -109,19 +109,21 @@ INLINE void pack_three(const Job *j, const int vectors, int three, int end)
 {
     const int each = j->g->kernel[0], tap = three % each * 3;
     const uint64_t *mask = &j->s->mask[tap], need = mask[1] | mask[0] >> 1 | mask[2] << 1;
-    const M before = mask[0] & 1 ? 1u << (LANES - 1) : 0, after = mask[2] >> (LANES * vectors - 1) & 1;
+    const bool before = mask[0] & 1, after = mask[2] >> (LANES * vectors - 1) & 1;
     const size_t width = (size_t)j->p->width, step = 3 * (size_t)each * width, plane = j->g->plane;
     const float *from = j->x + (size_t)(three / each) * plane + j->s->at[tap + 1];
+    const float *left = before ? from - 1 : j->x, *right = after ? from + LANES * vectors : j->x;       /* read for nothing where there are none */
+    const size_t left_step = before ? plane : 0, right_step = after ? plane : 0;
     size_t at = (size_t)(3 * three - j->p->k0) * width;
     M inside[VECTORS];
     V keep[3][VECTORS];
     EACH(v, vectors) inside[v] = (M)(need >> LANES * v);
     EACH(t, 3) EACH(v, vectors) keep[t][v] = v_mask((M)(mask[t] >> LANES * v));
-    for (; three < end; three += each, from += plane, at += step) {
+    for (; three < end; three += each, from += plane, left += left_step, right += right_step, at += step) {
         V columns[VECTORS + 2];
-        columns[0] = v_load_masked(from - LANES, before);
+        columns[0] = v_set(*left);
         EACH(v, vectors) columns[v + 1] = v_load_masked(from + LANES * v, inside[v]);
-        columns[vectors + 1] = v_load_masked(from + LANES * vectors, after);
+        columns[vectors + 1] = v_set(*right);
         EACH(v, vectors) v_store(j->to[v] + at, v_and(keep[0][v], v_join(columns[v], columns[v + 1], LANES - 1)));
         EACH(v, vectors) v_store(j->to[v] + at + width, v_and(keep[1][v], columns[v + 1]));
         EACH(v, vectors) v_store(j->to[v] + at + 2 * width, v_and(keep[2][v], v_join(columns[v + 1], columns[v + 2], 1)));
@@ -271,7 +273,7 @@ INLINE void pack_halves(const PanelWindow *g, const float *x, const PanelPart *p
             Halves h[2][VECTORS];
             const bool more = kx + each < width;
             EACH(v, vectors) h[0][v] = load_halves(of[v], t.ky, kx, from + (int64_t)kx * g->dilation[1]);
-            if (more) EACH(v, vectors) h[1][v] = load_halves(of[v], t.ky, kx + each, from + (int64_t)(kx + each) * g->dilation[1]);
+            EACH(v, vectors) h[1][v] = more ? load_halves(of[v], t.ky, kx + each, from + (int64_t)(kx + each) * g->dilation[1]) : (Halves) { v_set(0), v_set(0) };
             store_halves(p, vectors, h[0], even, k + kx, to);
             if (each == 2 && kx + 1 < width) store_halves(p, vectors, h[0], odd, k + kx + 1, to);
             if (more) store_halves(p, vectors, h[1], even, k + kx + each, to);
