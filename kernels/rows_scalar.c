@@ -35,6 +35,11 @@ static void activate_f32(const Activate *a, const float *x, float *y, size_t n)
     for (size_t i = 0; i < n; i++) y[i] = (float)activation(a, x[i]);
 }
 
+static void activate_rows_f32(const Activate *a, float *y, int rows, size_t n, size_t ld)
+{
+    for (int r = 0; r < rows; r++) activate_f32(a, y + (size_t)r * ld, y + (size_t)r * ld, n);
+}
+
 static float arithmetic(Arithmetic kind, float a, float b)
 {
     switch (kind) {
@@ -120,6 +125,7 @@ static void normalize_columns_f32(const Normalize *p, const float *x, size_t ldx
 void rows_scalar(Kernels *k)
 {
     k->activate_f32 = activate_f32;
+    k->activate_rows_f32 = activate_rows_f32;
     k->combine_f32 = combine_f32;
     k->softmax_f32 = softmax_f32;
     k->softmax_columns_f32 = softmax_columns_f32;

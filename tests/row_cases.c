@@ -54,6 +54,22 @@ void compare_activate(const Kernels *scalar, const Kernels *level, Random *r)
     rows_free(&rows);
 }
 
+void compare_activate_rows(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    enum { ROWS = 5, LONG = 70 };
+    const int rows = random_between(r, 0, ROWS);
+    const size_t n = random_below(r, LONG), ld = n + random_below(r, 20), size = rows ? (size_t)(rows - 1) * ld + n : 0;
+    const Activate a = { (Activation)random_below(r, ACTIVATIONS), random_float(r), 1 + random_float(r) };
+    Guard is = guard_floats(size, 10, r), wanted = guard_new(is.bytes, 0);
+    memcpy(wanted.data, is.data, is.bytes);
+    level->activate_rows_f32(&a, is.data, rows, n, ld);
+    for (int m = 0; m < rows; m++) level->activate_f32(&a, (float *)wanted.data + (size_t)m * ld, (float *)wanted.data + (size_t)m * ld, n);
+    assert_memory_equal(is.data, wanted.data, is.bytes);       /* what lies between rows stays */
+    guard_free(&is);
+    guard_free(&wanted);
+    (void)scalar;
+}
+
 void compare_combine(const Kernels *scalar, const Kernels *level, Random *r)
 {
     Rows rows = rows_new(1, r), other = rows_new(LONGEST, r);
