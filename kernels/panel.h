@@ -7,8 +7,8 @@
  * (c * kernel[0] + ky) * kernel[1] + kx: ONNX's order of weights. A plain matrix is the window { 1 x N image, 1 x 1 kernel }.
  *
  * After the last K block the sums are finished while they are still in registers. Sums run over k in ascending order of blocks; the order inside a block
- * and the use of fused multiply-add are up to the level: results differ by at most (K + 4) * 2^-23 * sum |w x|. In the dense product of packed weights they are the same
- * for all columns, however these are cut. */
+ * and the use of fused multiply-add are up to the level: results differ by at most (K + 4) * 2^-23 * sum |w x|. In the products of packed weights they are the same for all
+ * columns, however these are cut. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

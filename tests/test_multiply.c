@@ -2,6 +2,7 @@
 #include "tests/cmocka.h"
 #include "tests/panel_cases.h"
 #include "tests/product_cases.h"
+#include <string.h>
 
 static void draw_columns(ProductCase *c, Random *r)
 {
@@ -81,6 +82,41 @@ static void test_threads_agree(void **state)
     product_test_threads(&sparse, 20);
 }
 
+/* A part of a product is the same to the bit, wherever it is cut, and nothing beside it is written. */
+static void check_area(const ProductTest *t, uint64_t seed)
+{
+    Random r = random_of(seed);
+    ProductCase c = { 0 };
+    t->draw(&c, &r);
+    c.shape.batch = c.shape.groups = 1;
+    product_make(&c, t->first, random_between(&r, 1, 3), &r);
+    trial_run(&c.trial, &c.run);
+    const Multiply *m = &c.trial.columns.multiply;
+    const int64_t columns = c.shape.columns, n0 = random_between(&r, 0, (int)columns - 1), n = random_between(&r, 1, (int)(columns - n0));
+    MultiplyArea a = { .n0 = n0, .n = n, .first_chunk = random_between(&r, 0, m->packed.chunks - 1), .ld = (size_t)n };
+    a.chunks = random_between(&r, 1, m->packed.chunks - a.first_chunk);
+    const size_t first = (size_t)(a.first_chunk * m->packed.chunk_rows), rows = (size_t)multiply_area_rows(m, &a);
+    Guard y = guard_new(rows * (size_t)n * sizeof(float), 0), scratch = guard_new(multiply_area_scratch(m, a.chunks) * sizeof(float), 0);
+    a.y = y.data;
+    a.scratch = scratch.data;
+    for (size_t i = 0; c.run.residual && i < rows; i++) memcpy(a.y + i * (size_t)n, c.run.residual + (first + i) * (size_t)columns + n0, (size_t)n * sizeof(float));
+    a.residual = c.run.residual ? a.y : NULL;
+    multiply_area(m, &c.run, &a);
+    for (size_t i = 0; i < rows; i++) assert_memory_equal(a.y + i * (size_t)n, c.run.y + (first + i) * (size_t)columns + n0, (size_t)n * sizeof(float));
+    guard_free(&y);
+    guard_free(&scratch);
+    product_free(&c);
+}
+
+static void test_areas(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        check_area(&dense, seed);
+        check_area(&sparse, seed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -88,6 +124,7 @@ int main(void)
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_threads_agree),
         cmocka_unit_test(test_phases),
+        cmocka_unit_test(test_areas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
