@@ -164,8 +164,8 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     w->kernels->sparse_f32(&s, &part);
 }
 
-/* Panel p of so many columns: whole ones, the last panel takes what is left. Sparse: where threads have as few panels as each other, all of these have as many vectors, so
- * that no thread waits. */
+/* Panel p of so many columns: whole ones, the last panel takes what is left. Sparse: where threads have few panels and as many as each other, all of these have as
+ * many vectors, so that no thread waits. */
 static void set_columns(const Multiply *m, int64_t columns, int panels, int p, Item *it)
 {
     const Packed *w = &m->packed;

@@ -7,8 +7,8 @@
  * (c * kernel[0] + ky) * kernel[1] + kx: ONNX's order of weights. A plain matrix is the window { 1 x N image, 1 x 1 kernel }.
  *
  * After the last K block the sums are finished while they are still in registers. Sums run over k in ascending order of blocks; the order inside a block
- * and the use of fused multiply-add are up to the level: results differ by at most (K + 4) * 2^-23 * sum |w x|. In the products of packed weights they are the same for all
- * columns, however these are cut. */
+ * and the use of fused multiply-add are up to the level: results differ by at most (K + 4) * 2^-23 * sum |w x|. In the products of packed weights they are the same
+ * for all columns, however these are cut. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -99,9 +99,9 @@ typedef struct Depthwise {
  *     for both pairs p: both[p] times    { float w[2]; uint16_t at; }         the same for rows 2p and 2p + 1
  *                       steps[p] times   { float w[4]; uint16_t later[4]; }   sum[2p + q % 2][n] += w[q] * panel[at[q] + n] for q < 4
  * `at` is the offset in the panel of the row that a weight meets; that of a step is `later` of the step SPARSE_AHEAD before, whatever pair had it, and the stream
- * begins with those of the first ones: the loads of several steps wait in the processor's queue, and an address that is read behind them arrives late. `all` and `both` are multiples of SPARSE_TOGETHER unless nothing is left behind them: a loop
- * whose length varies by one ends in a wrong guess of the processor that costs more than a few shared loads save. A head of fewer rows repeats its first one,
- * whose further sums count nothing; a pair of such repetitions has no weights. */
+ * begins with those of the first ones: the loads of several steps wait in the processor's queue, and an address that is read behind them arrives late. `all` and
+ * `both` are multiples of SPARSE_TOGETHER unless nothing is left behind them: a loop whose length varies by one ends in a wrong guess of the processor that costs more
+ * than a few shared loads save. A head of fewer rows repeats its first one, whose further sums count nothing; a pair of such repetitions has no weights. */
 typedef struct SparseHead { uint16_t row[4], all, both[2], steps[2]; } SparseHead;
 enum { SPARSE_ALL = 18, SPARSE_BOTH = 10, SPARSE_STEP = 24,          /* bytes of the stream */
        SPARSE_AHEAD = 4, SPARSE_TOGETHER = 8 };
