@@ -4,8 +4,10 @@
  *              sums. Where a product reads a constant channel, what the channel contributes goes into the bias and the channel's weights become zero.
  *   backward   An output channel that nobody reads (all weights that meet it are zero) needs no weights either.
  *
- * Channels keep their places; what became zero costs a sparse product nothing. Only float32. Channels are axis 1, of tokens the last axis. A constant other than 0
- * that meets padding stays, since the border sees less of it. */
+ *   removed    Channels between two convolutions that the second one does not read disappear, also where depthwise ones lie between: dense products and planes get
+ *              smaller. Elsewhere channels keep their places; what became zero costs a sparse product nothing.
+ *
+ * Only float32. Channels are axis 1, of tokens the last axis. A constant other than 0 that meets padding stays, since the border sees less of it. */
 #include <string.h>
 #include "engine/conv.h"
 #include "engine/fuse.h"
@@ -299,6 +301,88 @@ static Err learn(Dead *d, Step *s)
     return joins_channels(d, s) ? learn_joined(d, s) : OK;
 }
 
+/* Removal ------------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct Live { const int64_t *channel; int64_t n; } Live;
+
+/* Input i of s keeps the live channels, which are this axis. */
+static Err keep_input(Dead *d, Step *s, int i, int axis, const Live *live)
+{
+    Buffer *old = s->in[i], *b;
+    Shape shape = old->shape;
+    int64_t outer = 1, channels = shape.dim[axis];
+    shape.dim[axis] = live->n;
+    TRY(buffer_load(d->plan, old));
+    TRY(buffer_new(d->plan, old->name, &b));
+    TRY(buffer_set(b, DT_F32, &shape));
+    TRY(plan_alloc(d->plan, b->bytes, &b->data));
+    b->constant = true;
+    s->in[i] = b;
+    for (int k = 0; k < axis; k++) outer *= shape.dim[k];
+    const size_t inner = b->bytes / (size_t)(outer * live->n);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t c = 0; c < live->n; c++)
+            memcpy((char *)b->data + (size_t)(o * live->n + c) * inner, (const char *)old->data + (size_t)(o * channels + live->channel[c]) * inner, inner);
+    return OK;
+}
+
+static Err keep_outputs(Dead *d, Step *s, const Live *live)
+{
+    Shape y = s->out[0]->shape;
+    y.dim[1] = live->n;
+    TRY(keep_input(d, s, 1, 0, live));
+    if (s->n_in > 2 && s->in[2]) TRY(keep_input(d, s, 2, 0, live));
+    for (int64_t c = 0; s->fused && s->fused->scale && c < live->n; c++) {
+        s->fused->scale[c] = s->fused->scale[live->channel[c]];
+        s->fused->shift[c] = s->fused->shift[live->channel[c]];
+    }
+    return buffer_set(s->out[0], DT_F32, &y);
+}
+
+/* The convolution that alone reads what s makes. */
+static Step *conv_behind(const Dead *d, const Step *s, Product *p)
+{
+    Step *next = fused_combines(s) ? NULL : only_reader(d->plan, s->out[0]);
+    return next && is_type(next, "Conv") && read_product(d, next, p) ? next : NULL;
+}
+
+/* The channels that this product meets; n 0: all, or none. */
+static Err live_of(const Dead *d, const Product *p, Live *live)
+{
+    int64_t *channel;
+    void *memory;
+    TRY(plan_temporary(d->plan, (size_t)(p->columns + 1) * sizeof *channel, &memory));
+    channel = memory;
+    *live = (Live){ .channel = channel };
+    for (int64_t c = 0; c < p->columns; c++) {
+        int64_t r = 0;
+        while (r < p->rows && !meets(p, r, c)) r++;
+        if (r < p->rows) channel[live->n++] = c;
+    }
+    if (live->n == p->columns) live->n = 0;
+    return OK;
+}
+
+/* What lies between s and the next convolution over all channels. */
+static Err narrow_behind(Dead *d, Step *s)
+{
+    enum { MOST = 8 };
+    Step *chain[MOST], *next = s;
+    Product p;
+    Live live;
+    int n = 0;
+    if (!is_type(s, "Conv") || !read_product(d, s, &p) || p.groups != 1) return OK;
+    do {
+        chain[n++] = next;
+        next = conv_behind(d, next, &p);
+    } while (next && n < MOST && p.groups > 1 && p.rows == 1 && p.columns == 1);
+    if (!next || p.groups != 1) return OK;
+    TRY(live_of(d, &p, &live));
+    if (!live.n) return OK;
+    for (int i = 0; i < n; i++) TRY(keep_outputs(d, chain[i], &live));
+    return keep_input(d, next, 1, 1, &live);
+}
+
 Err drop_dead(Plan *p)
 {
     Dead d = { .plan = p, .n = p->n_buffer };
@@ -309,6 +393,7 @@ Err drop_dead(Plan *p)
     for (int i = 0; i < p->n_step; i++) TRY(learn(&d, p->step[i]));
     for (int i = 0; i < p->n_out; i++) read_all(&d, p->out[i]);
     for (int i = p->n_step - 1; i >= 0; i--) TRY(read_by(&d, p->step[i]));
+    for (int i = 0; i < p->n_step; i++) TRY(narrow_behind(&d, p->step[i]));
     arena_reset(p->late, p->late_start);
     return OK;
 }

@@ -29,6 +29,7 @@ Err conv_shape(const Step *s, const Buffer *x, const Buffer *w, ConvShape *c)
     if (rank < 1 || rank > 3) return err_set(ERR_UNSUPPORTED, "%s with %d spatial axes cannot be run (1 to 3 can).", s->op->type, rank);
     TRY(window_read(s->node, rank, w->shape.dim + 2, &window));
     *c = (ConvShape){ .batch = x->shape.dim[0], .group = attr_i(s->node, "group", 1), .outputs = y->dim[1] };
+    if (!transposed && w->shape.dim[1] > 0) c->group = x->shape.dim[1] / w->shape.dim[1];     /* the node's, but where dead channels were removed */
     if (c->group < 1 || x->shape.dim[1] % c->group || c->outputs % c->group)
         return err_set(ERR_SHAPE, "The channels cannot be split into %lld groups.", (long long)c->group);
     c->channels = x->shape.dim[1] / c->group;

@@ -47,6 +47,7 @@ static void build_and_run(Model *m, const PlanInput *input, const Tensor *x, boo
 static bool overwritten;           /* whether a step of the last fused plan wrote over its input */
 static char variant[64];           /* of its first step */
 static int in_panels;              /* values of it that lie in panels */
+static int64_t read_by_last;       /* input channels of its last step's weight */
 
 /* Runs fused and kept apart; the fused plan must have `steps` steps, and its outputs be those of the other up to rounding. */
 static void check(Build *b, Shape shape, int steps)
@@ -64,6 +65,7 @@ static void check(Build *b, Shape shape, int steps)
     assert_int_equal(fused->n_step, steps);
     overwritten = false;
     in_panels = 0;
+    read_by_last = steps && fused->step[steps - 1]->n_in > 1 ? fused->step[steps - 1]->in[1]->shape.dim[1] : 0;
     for (int i = 0; i < steps; i++) in_panels += fused->step[i]->out[0]->panel > 0;
     snprintf(variant, sizeof variant, "%s", fused->step[0]->variant ? fused->step[0]->variant : "");
     for (int i = 0; i < steps; i++) overwritten |= fused->step[i]->over && fused->step[i]->over->data == fused->step[i]->out[0]->data;
@@ -271,6 +273,34 @@ static void test_dead(void **state)
     bytes_free(bytes);
 }
 
+/* Nobody reads channels 1 and 5 of the depthwise convolution: both convolutions before lose them, unless they are an output. */
+static void build_narrow(Build *b, const char *outputs)
+{
+    static float u[8 * 8];
+    Random r = { 22 };
+    for (int i = 0; i < 64; i++) u[i] = i % 8 == 1 || i % 8 == 5 ? 0 : random_float(&r);
+    add_conv(b, "x", "a", "8,8,3,3", "pads:is=1,1,1,1");
+    add_norm(b, "a", "an");
+    build_node(b, "Relu", "an", "p", NULL);
+    add_conv(b, "p", "c", "8,1,3,3", "group:i=8;pads:is=1,1,1,1");
+    add_norm(b, "c", "cn");
+    build_init(b, "u", DT_F32, "8,8,1,1", u);
+    build_node(b, "Conv", "cn,u", "y", NULL);
+    for (const char *o = outputs; *o; o++) build_output(b, (char[]){ *o, 0 }, DT_F32, "2,8,6,7");
+}
+
+static void test_narrow(void **state)
+{
+    (void)state;
+    const struct { const char *outputs; int64_t left; } CASE[] = { { "y", 6 }, { "yp", 8 } };
+    for (int i = 0; i < 2; i++) {
+        Build *b = begin("2,8,6,7");
+        build_narrow(b, CASE[i].outputs);
+        check(b, image, 3);
+        assert_int_equal(read_by_last, CASE[i].left);
+    }
+}
+
 /* What is read twice, or is an output, stays. */
 static void test_kept(void **state)
 {
@@ -458,7 +488,8 @@ int main(void)
         cmocka_unit_test(test_overwrites), cmocka_unit_test(test_election),
         cmocka_unit_test(test_residual), cmocka_unit_test(test_single_pixels), cmocka_unit_test(test_depthwise_and_gates), cmocka_unit_test(test_decomposed_hard_swish),
         cmocka_unit_test(test_constants_of_channels), cmocka_unit_test(test_tokens), cmocka_unit_test(test_kept), cmocka_unit_test(test_join),
-        cmocka_unit_test(test_dead), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_encoder), cmocka_unit_test(test_panels_have_room),
+        cmocka_unit_test(test_dead), cmocka_unit_test(test_narrow), cmocka_unit_test(test_row_of_products), cmocka_unit_test(test_encoder),
+        cmocka_unit_test(test_panels_have_room),
         cmocka_unit_test(test_few_tokens),
         cmocka_unit_test(test_constant_on_the_left),
     };
