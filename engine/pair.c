@@ -156,15 +156,13 @@ static void run_part(const Pair *pair, const MultiplyRun *product, const Multipl
                           .chunks = least(m->packed.chunks - chunk, pair->part_chunks), .y = scratch, .ld = pair->plane };
     area.scratch = scratch + (size_t)(pair->part_chunks * m->packed.chunk_rows) * pair->plane;
     multiply_area(m, product, &area);
-    for (int i = 0, rows = multiply_area_rows(m, &area); i < rows; i += a.n) {
-        a.x = area.y + (size_t)i * pair->plane;
-        a.m = chunk * m->packed.chunk_rows + i;
-        a.n = least(rows - i, planes->together);
-        posts_apply(m->packed.kernels, &product->posts, &(PostArea){ area.y, (size_t)i * pair->plane, pair->plane, a.n, (int)area.n });
-        if (pair->triple) a.y_plane = pair->between_plane, a.at = (size_t)a.m * pair->between_plane;
-        else planes_place(planes, b->image, &a);
-        planes->area(planes, second, &a);
-    }
+    a.x = area.y;
+    a.m = chunk * m->packed.chunk_rows;
+    a.n = multiply_area_rows(m, &area);
+    posts_apply(m->packed.kernels, &product->posts, &(PostArea){ area.y, 0, pair->plane, a.n, (int)area.n });
+    if (pair->triple) a.y_plane = pair->between_plane, a.at = (size_t)a.m * pair->between_plane;
+    else planes_place(planes, b->image, &a);
+    planes->area(planes, second, &a);
 }
 
 /* All parts of a band, whose planes go to scratch, and the product that reads them. */
