@@ -2,12 +2,14 @@
  * waste much of one gets a block of its own. Nothing is freed singly; what must be (fetched tensors) comes from block_new. */
 #include "onnx/arena.h"
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 enum { FIRST_BLOCK = 4096, LINE = 64, HUGE_PAGE = 1 << 21 };
 
@@ -17,6 +19,7 @@ typedef struct Block {
 } Block;
 struct Arena { Block *last; size_t bytes; };
 static const size_t LARGEST_BLOCK = 4 * HUGE_PAGE - sizeof(Block);
+static const double SLOW_PAGE = 1e-3;      /* seconds; to clear a huge page takes a tenth */
 
 static _Atomic long fail_after;    /* calls left until the first failure; 0: off, -1: failing */
 
@@ -37,12 +40,25 @@ static void *system_alloc(size_t bytes, size_t align)
     return rounded < bytes ? NULL : aligned_alloc(align, rounded);
 }
 
-/* Large blocks get huge pages: filling one then costs a 512th of the page faults, and rows of tensors that lie pages apart take one entry of a TLB. */
+static double seconds_to_touch(void *page)
+{
+    struct timespec start, end;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    *(volatile char *)page = 0;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    return (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+}
+
+/* Large blocks get huge pages: filling one then costs a 512th of the page faults, and rows of tensors that lie pages apart take one entry of a TLB. Until one takes so long
+ * that a host had to find it: a virtual machine may have given back what was freed as huge pages, while it recycles small ones. */
 static void *pages_alloc(size_t bytes)
 {
+    static atomic_bool slow;
     if (bytes < 2 * HUGE_PAGE) return system_alloc(bytes ? bytes : 1, LINE);
     void *block = system_alloc(bytes, HUGE_PAGE);
-    if (block) madvise(block, bytes, MADV_HUGEPAGE);           /* a hint: nothing is lost without it */
+    if (!block || slow || madvise(block, bytes, MADV_HUGEPAGE)) return block;
+    slow = seconds_to_touch(block) > SLOW_PAGE;
+    if (slow) madvise(block, bytes, MADV_NOHUGEPAGE);
     return block;
 }
 
