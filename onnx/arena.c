@@ -49,8 +49,8 @@ static double seconds_to_touch(void *page)
     return (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
 }
 
-/* Large blocks get huge pages: filling one then costs a 512th of the page faults, and rows of tensors that lie pages apart take one entry of a TLB. Until one takes so long
- * that a host had to find it: a virtual machine may have given back what was freed as huge pages, while it recycles small ones. */
+/* Large blocks get huge pages: filling one then costs a 512th of the page faults, and rows of tensors that lie pages apart take one entry of a TLB. Until one takes
+ * so long that a host had to find it: a virtual machine may have given back what was freed as huge pages, while it recycles small ones. */
 static void *pages_alloc(size_t bytes)
 {
     static atomic_bool slow;
