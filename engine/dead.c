@@ -3,7 +3,6 @@
  *   forward    An output channel without weights is constant: its bias, through what was fused behind it. Constants pass through activations, pools, joins and
  *              sums. Where a product reads a constant channel, what the channel contributes goes into the bias and the channel's weights become zero.
  *   backward   An output channel that nobody reads (all weights that meet it are zero) needs no weights either.
- *
  *   removed    Channels between two convolutions that the second one does not read disappear, also where depthwise ones lie between: dense products and planes get
  *              smaller. Elsewhere channels keep their places; what became zero costs a sparse product nothing.
  *
@@ -169,7 +168,7 @@ static bool through_posts(Dead *d, const Step *s, int64_t c, float *v)
         const Channels *operand = p->combines ? channels_of(d, s->in[p->input]) : NULL;
         if (operand && (operand->n <= c || operand->axis != channels_of(d, s->out[0])->axis || !operand->constant[c])) return false;
         if (operand) d->kernels->combine_f32(&(Combine){ p->arithmetic, 1, 1 }, v, &operand->value[c], v, 1);
-        else d->kernels->activate_f32(&p->activate, v, v, 1);
+        else d->kernels->activate_f32(&p->activate, v, v, 1, 1, 0);
     }
     return true;
 }

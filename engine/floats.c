@@ -18,7 +18,7 @@ void floats_activate(const Plan *p, const Activate *a, const float *x, float *y,
     #pragma omp parallel for num_threads(p->threads) if (n > PARALLEL_WORK)
     for (int64_t piece = 0; piece < pieces_in(n, PIECE); piece++) {
         int64_t from = piece * PIECE;
-        k->activate_f32(a, x + from, y + from, (size_t)lesser(PIECE, n - from));
+        k->activate_f32(a, x + from, y + from, 1, (size_t)lesser(PIECE, n - from), 0);
     }
 }
 
@@ -67,7 +67,7 @@ static void softmax_strip(const float *x, float *y, const Axis *a, size_t column
     for (int64_t j = 0; j < a->n; j++) {
         float *row = y + j * a->inner, *to = logarithm ? spare : row;
         k->combine_f32(&minus, x + j * a->inner, most, row, columns);
-        k->activate_f32(&exponential, row, to, columns);
+        k->activate_f32(&exponential, row, to, 1, columns, 0);
         k->combine_f32(&(Combine){ ARITHMETIC_ADD, 1, 1 }, sum, to, sum, columns);
     }
     for (size_t i = 0; i < columns; i++) sum[i] = logarithm ? logf(sum[i]) : 1 / sum[i];

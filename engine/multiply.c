@@ -170,9 +170,9 @@ static void set_columns(const Multiply *m, int64_t columns, int panels, int p, I
 {
     const Packed *w = &m->packed;
     int64_t width = w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse : DENSE_PANEL, vectors = (columns + 7) / 8, items = items_of(m);
-    bool alike = w->form == MULTIPLY_SPARSE && w->threads > 1 && items % w->threads == 0 && items < MANY * w->threads;
-    int64_t n1 = alike ? vectors * (p + 1) / panels * 8 : width * (p + 1);
-    it->n0 = alike ? vectors * p / panels * 8 : width * p;
+    bool even = w->form == MULTIPLY_SPARSE && w->threads > 1 && items % w->threads == 0 && items < MANY * w->threads;
+    int64_t n1 = even ? vectors * (p + 1) / panels * 8 : width * (p + 1);
+    it->n0 = even ? vectors * p / panels * 8 : width * p;
     it->n = (int)((p + 1 < panels ? n1 : columns) - it->n0);
 }
 

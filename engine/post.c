@@ -5,7 +5,7 @@ static void apply(const Kernels *kernels, const Post *p, const PostArea *a)
 {
     const size_t n = (size_t)a->columns;
     size_t at = a->at;
-    if (!p->combines) kernels->activate_rows_f32(&p->activate, a->y + at, a->rows, n, a->ld);
+    if (!p->combines) kernels->activate_f32(&p->activate, a->y + at, a->y + at, a->rows, n, a->ld);
     for (int r = 0; p->combines && r < a->rows; r++, at += a->ld)
         kernels->combine_f32(&(Combine){ p->arithmetic, 1, 1 }, a->y + at, p->operand + at, a->y + at, n);
 }

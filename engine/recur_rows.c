@@ -39,12 +39,12 @@ static void lstm_gates(const Kernels *k, float *gate, float *cell, float *h, int
 {
     const Activate sigmoid = { .kind = ACTIVATION_SIGMOID }, tangent = { .kind = ACTIVATION_TANH };
     float *fresh = gate + 3 * n;
-    k->activate_f32(&sigmoid, gate, gate, (size_t)(3 * n));
-    k->activate_f32(&tangent, fresh, fresh, (size_t)n);
+    k->activate_f32(&sigmoid, gate, gate, 1, (size_t)(3 * n), 0);
+    k->activate_f32(&tangent, fresh, fresh, 1, (size_t)n, 0);
     multiply(k, gate + 2 * n, cell, n);
     multiply(k, gate, fresh, n);
     add(k, fresh, cell, n);
-    k->activate_f32(&tangent, cell, h, (size_t)n);
+    k->activate_f32(&tangent, cell, h, 1, (size_t)n, 0);
     multiply(k, gate + n, h, n);
 }
 
@@ -54,10 +54,10 @@ static void gru_gates(const Kernels *k, const float *x, float *gate, float *h, i
     const Activate sigmoid = { .kind = ACTIVATION_SIGMOID }, tangent = { .kind = ACTIVATION_TANH };
     float *fresh = gate + 2 * n;
     add(k, x, gate, 2 * n);
-    k->activate_f32(&sigmoid, gate, gate, (size_t)(2 * n));
+    k->activate_f32(&sigmoid, gate, gate, 1, (size_t)(2 * n), 0);
     multiply(k, gate + n, fresh, n);
     add(k, x + 2 * n, fresh, n);
-    k->activate_f32(&tangent, fresh, fresh, (size_t)n);
+    k->activate_f32(&tangent, fresh, fresh, 1, (size_t)n, 0);
     k->combine_f32(&(Combine){ ARITHMETIC_SUB, 1, 1 }, h, fresh, h, (size_t)n);
     multiply(k, gate, h, n);
     add(k, fresh, h, n);

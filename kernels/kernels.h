@@ -65,10 +65,8 @@ typedef struct Kernels {
     void (*winograd_finish_f32)(const float *pixels, int rows, const PanelOutput *o);
 
     /* Rows, see kernels/rows.h. x, y and b may be the same row, otherwise they do not overlap.
-     *   activate_f32:  for i < n: y[i] = activation(x[i]);                                           error <= 4e-7 |y[i]| + 2e-7 |x[i]| */
-    void (*activate_f32)(const Activate *a, const float *x, float *y, size_t n);
-    /*   activate_rows_f32: the same in place for rows that are ld apart: many short ones take less time together */
-    void (*activate_rows_f32)(const Activate *a, float *y, int rows, size_t n, size_t ld);
+     *   activate_f32:  for r < rows, i < n: y[r * ld + i] = activation(x[r * ld + i]);               error <= 4e-7 |y[i]| + 2e-7 |x[i]| */
+    void (*activate_f32)(const Activate *a, const float *x, float *y, int rows, size_t n, size_t ld);
     /*   combine_f32:   for i < n: y[i] = a[i * step_a] op b[i * step_b];                             exact; max and min of a NaN are NaN */
     void (*combine_f32)(const Combine *c, const float *a, const float *b, float *y, size_t n);
     /*   softmax_f32:   for i < n: t[i] = x[i] * scale + mask[i * step];  y[i] = exp(t[i] - max(t)) / sum over j of exp(t[j] - max(t)) */

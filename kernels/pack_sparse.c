@@ -5,7 +5,7 @@
 #include "kernels/pack_rows.h"
 #include <string.h>
 
-enum { PAIRS = SPARSE_ROWS / 2, NEAR = 8, NONE = -1, ADDRESSES = 4 * sizeof(uint16_t) };      /* bytes of a step's offsets */
+enum { PAIRS = SPARSE_ROWS / 2, NEAR = 8, NONE = -1, OFFSETS = 4 * sizeof(uint16_t) };        /* bytes of a step's offsets */
 
 /* A set of places; count: how many of them. */
 typedef Row Set;
@@ -185,7 +185,7 @@ static uint8_t *put_shared(const Block *b, const int *m, int rows, const Set *se
 /* Where a step has its offsets. */
 static uint8_t *step_at(uint8_t *step)
 {
-    return step + SPARSE_STEP - ADDRESSES;
+    return step + SPARSE_STEP - OFFSETS;
 }
 
 /* Weight number n of those that only row r of a pair has: numbers r and r + 2 of each step. */
@@ -203,9 +203,9 @@ typedef struct Places { uint8_t *place[SPARSE_AHEAD]; int next; } Places;
 static void move_ahead(uint8_t *stream, int steps, Places *p)
 {
     for (; steps > 0; steps--, stream += SPARSE_STEP, p->next = (p->next + 1) % SPARSE_AHEAD) {
-        memcpy(p->place[p->next], step_at(stream), ADDRESSES);
+        memcpy(p->place[p->next], step_at(stream), OFFSETS);
         p->place[p->next] = step_at(stream);
-        memset(step_at(stream), 0, ADDRESSES);
+        memset(step_at(stream), 0, OFFSETS);
     }
 }
 
@@ -258,11 +258,11 @@ size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int
     }
     int n = quads_of(&b, quad);
     SparseHead *head = memory;
-    size_t bytes = (size_t)n * sizeof *head + SPARSE_AHEAD * ADDRESSES;
+    size_t bytes = (size_t)n * sizeof *head + SPARSE_AHEAD * OFFSETS;
     Places places = { .next = 0 };
     for (int i = 0; memory && i < SPARSE_AHEAD; i++) {
-        places.place[i] = (uint8_t *)(head + n) + i * ADDRESSES;
-        memset(places.place[i], 0, ADDRESSES);
+        places.place[i] = (uint8_t *)(head + n) + i * OFFSETS;
+        memset(places.place[i], 0, OFFSETS);
     }
     for (int i = 0; i < n; i++) {
         const Quad *q = &quad[i];

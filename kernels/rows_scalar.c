@@ -30,14 +30,10 @@ static double activation(const Activate *a, double x)
     return x;
 }
 
-static void activate_f32(const Activate *a, const float *x, float *y, size_t n)
+static void activate_f32(const Activate *a, const float *x, float *y, int rows, size_t n, size_t ld)
 {
-    for (size_t i = 0; i < n; i++) y[i] = (float)activation(a, x[i]);
-}
-
-static void activate_rows_f32(const Activate *a, float *y, int rows, size_t n, size_t ld)
-{
-    for (int r = 0; r < rows; r++) activate_f32(a, y + (size_t)r * ld, y + (size_t)r * ld, n);
+    for (; rows > 0; rows--, x += ld, y += ld)
+        for (size_t i = 0; i < n; i++) y[i] = (float)activation(a, x[i]);
 }
 
 static float arithmetic(Arithmetic kind, float a, float b)
@@ -125,7 +121,6 @@ static void normalize_columns_f32(const Normalize *p, const float *x, size_t ldx
 void rows_scalar(Kernels *k)
 {
     k->activate_f32 = activate_f32;
-    k->activate_rows_f32 = activate_rows_f32;
     k->combine_f32 = combine_f32;
     k->softmax_f32 = softmax_f32;
     k->softmax_columns_f32 = softmax_columns_f32;

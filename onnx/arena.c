@@ -2,7 +2,6 @@
  * waste much of one gets a block of its own. Nothing is freed singly; what must be (fetched tensors) comes from block_new. */
 #include "onnx/arena.h"
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,7 +52,7 @@ static double seconds_to_touch(void *page)
  * so long that a host had to find it: a virtual machine may have given back what was freed as huge pages, while it recycles small ones. */
 static void *pages_alloc(size_t bytes)
 {
-    static atomic_bool slow;
+    static _Atomic bool slow;
     if (bytes < 2 * HUGE_PAGE) return system_alloc(bytes ? bytes : 1, LINE);
     void *block = system_alloc(bytes, HUGE_PAGE);
     if (!block || slow || madvise(block, bytes, MADV_HUGEPAGE)) return block;

@@ -94,7 +94,6 @@ const KernelCase kernel_cases[] = {
     CASE(bracket_f32, compare_bracket),
     CASE(dot_f32, compare_dot),
     CASE(activate_f32, compare_activate),
-    CASE(activate_rows_f32, compare_activate_rows),
     CASE(combine_f32, compare_combine),
     CASE(softmax_f32, compare_softmax),
     CASE(softmax_columns_f32, compare_softmax_columns),

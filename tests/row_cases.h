@@ -3,7 +3,6 @@
 #include "tests/kernel_cases.h"
 
 void compare_activate(const Kernels *scalar, const Kernels *level, Random *r);
-void compare_activate_rows(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_combine(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_softmax_columns(const Kernels *scalar, const Kernels *level, Random *r);
