@@ -2,6 +2,9 @@
 #pragma once
 #include "kernels/kernels.h"
 
+/* Products that a sum of the dense product adds in one chain of multiply-adds; its error grows with their number. Chains are added in turn. */
+enum { DENSE_CHAIN = 384 };
+
 void prune_scalar(Kernels *k);
 void prune_avx2(Kernels *k);
 void prune_avx512(Kernels *k);

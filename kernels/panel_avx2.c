@@ -1,7 +1,7 @@
 /* 6 rows x 2 registers: 12 chains (8 hide the latency of multiply-adds), 2 registers of columns, 1 weight. */
 #include "kernels/lanes_avx2.inc"
 
-enum { STRIP = 6, TILE = 16, FEW = 4, SPARSE = 32, SETS = 1, SHARED = 8 };
+enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, SETS = 1, SHARED = 8 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }

@@ -54,10 +54,15 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
         const size_t pitch = d->packed ? (size_t)(STRIP * d->k) : d->pitch, row = d->packed ? 1 : d->row, step = d->packed ? STRIP : d->step;
         const float *w = d->w + (size_t)(m / STRIP) * pitch + (size_t)(m % STRIP) * row;
         for (int j = 0; j < o->columns; j++) {
-            float sum = start(o, TILE, (size_t)m, j);
-            for (int k = 0; k < d->k; k++)
-                sum += w[(size_t)k * step] * (d->at ? d->at[j / PANEL_VECTOR][d->offset[k] + j % PANEL_VECTOR] : d->panel[(size_t)k * ldx + (size_t)j]);
-            finish(o, TILE, (size_t)m, j, sum);
+            float sum = start(o, TILE, (size_t)m, j), chain = 0;
+            for (int k = 0; k < d->k; k++) {
+                chain += w[(size_t)k * step] * (d->at ? d->at[j / PANEL_VECTOR][d->offset[k] + j % PANEL_VECTOR] : d->panel[(size_t)k * ldx + (size_t)j]);
+                if (k % DENSE_CHAIN < DENSE_CHAIN - 1)
+                    continue;
+                sum += chain;
+                chain = 0;
+            }
+            finish(o, TILE, (size_t)m, j, sum + chain);
         }
     }
 }

@@ -59,6 +59,8 @@ void compare_pack(const Kernels *scalar, const Kernels *level, Random *r)
     guard_free(&b);
 }
 
+enum { MOST_ROWS = 20, SHORT = 40, LONG = 900 };                /* LONG: several chains of the dense product */
+
 /* A product of one tile or panel, with buffers that end where they may be touched last. */
 typedef struct Case {
     int rows, k, columns, width;
@@ -72,9 +74,9 @@ static size_t matrix_floats(int rows, int columns, size_t ld)
     return (size_t)(rows - 1) * ld + (size_t)columns;
 }
 
-static Case draw_case(int width, Random *r)
+static Case draw_case(int width, int longest, Random *r)
 {
-    Case c = { .rows = random_between(r, 1, 20), .k = random_between(r, 1, 40), .columns = random_between(r, 1, width), .width = width };
+    Case c = { .rows = random_between(r, 1, MOST_ROWS), .k = random_between(r, 1, random_between(r, 0, 5) ? SHORT : longest), .columns = random_between(r, 1, width), .width = width };
     if (random_between(r, 0, 3) == 0)
         c.columns = random_between(r, 1, width / PANEL_VECTOR) * PANEL_VECTOR;
     c.ld = (size_t)random_between(r, c.columns, 100);
@@ -132,7 +134,7 @@ static void check_case(const Case *c, const float *w, const float *before)
 /* Runs it; what the operands are must not depend on the level. */
 static void run_case(Case *c, const float *w, void (*run)(const Kernels *, const Case *), const Kernels *k)
 {
-    float before[20 * PANEL_COLUMNS];
+    float before[MOST_ROWS * PANEL_COLUMNS];
     memcpy(before, c->partial.data, c->partial.bytes);
     memset(c->y.data, 0xa5, c->y.bytes);
     run(k, c);
@@ -182,7 +184,7 @@ static void run_filling(const Kernels *k, const Case *c)
 static void run_apart(const Kernels *k, const Case *c)
 {
     const float *at[PANEL_COLUMNS / PANEL_VECTOR];
-    int32_t offset[40];
+    int32_t offset[LONG];
     const int ldx = 70;
     Guard x = guard_new(matrix_floats(c->k, c->columns, (size_t)ldx) * sizeof(float), 0);
     for (int i = 0; i < c->k; i++)
@@ -202,8 +204,8 @@ void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
 {
     const Kernels *both[] = { scalar, level };
     for (int i = 0; i < 2; i++) {
-        Case c = draw_case(both[i]->sizes.tile, r);
-        float w[20 * 40];
+        Case c = draw_case(both[i]->sizes.tile, LONG, r);
+        float w[MOST_ROWS * LONG];
         if (random_between(r, 0, 9) == 0)
             c.k = 0;
         fill(w, (size_t)(c.rows * c.k), r);
@@ -222,6 +224,29 @@ void compare_dense(const Kernels *scalar, const Kernels *level, Random *r)
     }
 }
 
+/* One chain of so many equal products would be wrong by 14 to 31 millionths. */
+void check_long_sums(const Kernels *k)
+{
+    enum { PRODUCTS = 3072 };
+    static const float value[] = { 0.1f, 0.7f, 0.9f };
+    const int tile = k->sizes.tile, rows = k->sizes.strip;
+    Guard w = guard_new((size_t)(PRODUCTS * rows) * sizeof(float), 0), panel = guard_new((size_t)(PRODUCTS * tile) * sizeof(float), 0);
+    float y[MOST_ROWS * PANEL_COLUMNS];
+    for (int i = 0; i < 6; i++) {
+        const float x = value[i / 2];
+        const int columns = tile - i % 2 * 12;                 /* whole registers, and the last ones with rows in the lanes */
+        for (int j = 0; j < PRODUCTS * rows; j++) ((float *)w.data)[j] = 1;
+        for (int j = 0; j < PRODUCTS * tile; j++) ((float *)panel.data)[j] = x;
+        k->dense_f32(&(DensePart) { .w = w.data, .packed = true, .rows = rows, .k = PRODUCTS, .panel = panel.data },
+                     &(PanelOutput) { .first = true, .last = true, .columns = columns, .y = y, .ld = PANEL_COLUMNS, .lo = -INFINITY, .hi = INFINITY });
+        for (int m = 0; m < rows; m++)
+            for (int j = 0; j < columns; j++)
+                assert_true(fabs(y[m * PANEL_COLUMNS + j] / (PRODUCTS * (double)x) - 1) < 5e-6);
+    }
+    guard_free(&w);
+    guard_free(&panel);
+}
+
 static void run_sparse(const Kernels *k, const Case *c)
 {
     const SparseHead *head = c->w.data;
@@ -234,8 +259,8 @@ void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
     const Kernels *both[] = { scalar, level };
     for (int i = 0; i < 2; i++) {
         int columns = both[i]->sizes.sparse;
-        Case c = draw_case(columns, r);
-        float w[20 * 40];
+        Case c = draw_case(columns, SHORT, r);
+        float w[MOST_ROWS * SHORT];
         uint32_t density = random_below(r, 6);                 /* 0 to 1 in fifths */
         for (int j = 0; j < c.rows * c.k; j++)
             w[j] = random_below(r, 5) < density ? random_float(r) : 0;

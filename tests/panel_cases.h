@@ -5,6 +5,7 @@
 
 void compare_pack(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_dense(const Kernels *scalar, const Kernels *level, Random *r);
+void check_long_sums(const Kernels *k);
 void compare_split(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_transpose(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_depthwise(const Kernels *scalar, const Kernels *level, Random *r);

@@ -43,6 +43,16 @@ static void test_every_level(void **state)
     }
 }
 
+static void test_long_sums(void **state)
+{
+    (void)state;
+    for (int level = 0; level < kernels_levels(); level++) {
+        Kernels k = { 0 };
+        kernels_fill(&k, level);
+        check_long_sums(&k);
+    }
+}
+
 static void test_table_is_complete(void **state)
 {
     (void)state;
@@ -86,6 +96,7 @@ static void test_best(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_long_sums),
         cmocka_unit_test(test_table_is_complete),
         cmocka_unit_test_teardown(test_every_level, tell_failure),
         cmocka_unit_test(test_few_bytes),
