@@ -116,21 +116,21 @@ typedef struct Item {
     PanelAhead ahead;                      /* what is packed after the current block */
 } Item;
 
-static void run_dense(const Multiply *m, const Item *it, const DensePart *chunk, const PanelOutput *o)
+/* The tiles of a chunk. Fields are set one by one: what is copied as a whole right after parts of it were stored waits for them. */
+static void run_dense(const Multiply *m, const Item *it, DensePart *d, PanelOutput *o)
 {
-    int width = m->packed.kernels->sizes.tile;
+    const int width = m->packed.kernels->sizes.tile;
+    const bool fill = d->x;
     for (int j = 0; j < it->n; j += width) {
-        DensePart d = *chunk;
-        PanelOutput tile = *o;
-        d.panel = it->panel + (size_t)j * (size_t)d.k;
-        d.fill = d.x ? it->panel + (size_t)j * (size_t)d.k : NULL;
-        d.x = d.x ? d.x + j : NULL;
-        d.at = it->offset ? it->at + j / PANEL_VECTOR : NULL;
-        tile.columns = least(width, it->n - j);
-        tile.residual = o->residual ? o->residual + j : NULL;
-        tile.y = o->y + j;
-        tile.partial = o->partial + (size_t)j * (size_t)d.rows;
-        m->packed.kernels->dense_f32(&d, &tile);
+        d->panel = it->panel + (size_t)j * (size_t)d->k;
+        d->fill = fill ? it->panel + (size_t)j * (size_t)d->k : NULL;
+        d->at = it->offset ? it->at + j / PANEL_VECTOR : NULL;
+        o->columns = least(width, it->n - j);
+        m->packed.kernels->dense_f32(d, o);
+        d->x += fill ? width : 0;
+        o->residual += o->residual ? width : 0;
+        o->y += width;
+        o->partial += (size_t)width * (size_t)d->rows;
     }
 }
 
