@@ -129,11 +129,10 @@ static void softmax_rows(const Attend *a, const Layout *l, const Block *b, const
 static void block_f32(const Attend *a, const Layout *l, const Block *b, float *scratch)
 {
     const int tile = l->kernels->sizes.tile;
-    const int64_t strip = l->kernels->sizes.strip;
     float *scores = scratch + l->keys + l->values, *y = (float *)a->y.data + b->sample * a->y.sample + b->head * a->y.head + b->row * a->y.row;
     int64_t keys[2];
     keys_of_block(a, b, keys);
-    DensePart d = { .w = head_of(&a->q, b->sample, b->head, b->row), .pitch = (size_t)(strip * a->q.row), .row = (size_t)a->q.row, .step = (size_t)a->q.column,
+    DensePart d = { .w = head_of(&a->q, b->sample, b->head, b->row), .row = (size_t)a->q.row, .step = (size_t)a->q.column,
                     .rows = (int)b->rows, .k = (int)a->size };
     PanelOutput o = { .first = true, .last = true, .ld = (size_t)l->ld, .lo = -INFINITY, .hi = INFINITY };
     for (int64_t j = keys[0] / tile * tile; j < keys[1]; j += tile) {
@@ -144,7 +143,6 @@ static void block_f32(const Attend *a, const Layout *l, const Block *b, float *s
     }
     softmax_rows(a, l, b, keys, scores);
     d.w = scores + keys[0];
-    d.pitch = (size_t)(strip * l->ld);
     d.row = (size_t)l->ld;
     d.step = 1;
     d.k = (int)(keys[1] - keys[0]);

@@ -105,7 +105,7 @@ static int64_t kv_head(const Attend *a, const Block *b) { return b->head / (a->h
 
 static void run_scores(const Attend *a, const Layout *l, const Block *b, float *queries)
 {
-    const int tile = l->kernels->sizes.tile, strip = l->kernels->sizes.strip;
+    const int tile = l->kernels->sizes.tile;
     const float *q = head_at(a, &a->q, b->sample, b->head, b->row);
     const int64_t step = a->panel ? a->panel : a->total;
     const size_t row = a->panel ? 1 : (size_t)a->k.row;
@@ -114,7 +114,7 @@ static void run_scores(const Attend *a, const Layout *l, const Block *b, float *
         matmul_pack(&m, q, &(PanelPart){ .k1 = m.k, .n = b->n, .width = tile }, queries);
     }
     for (int64_t j = 0; j < a->total; j += step) {
-        const DensePart d = { .w = head_at(a, &a->k, b->sample, kv_head(a, b), j), .pitch = (size_t)strip * row, .row = row,
+        const DensePart d = { .w = head_at(a, &a->k, b->sample, kv_head(a, b), j), .row = row,
                               .step = (size_t)(a->panel ? a->panel : a->k.column), .rows = (int)lesser(step, a->total - j), .k = (int)a->size,
                               .panel = a->panel ? q : queries, .ldx = (size_t)a->panel };
         const PanelOutput o = { .first = true, .last = true, .columns = b->n, .y = b->scratch + j * l->columns, .ld = (size_t)l->columns, .lo = -INFINITY,
@@ -145,7 +145,7 @@ static void run_softmax(const Attend *a, const Layout *l, const Block *b)
 static void run_rows(const Attend *a, const Layout *l, const Block *b, const float *values)
 {
     const int tile = l->kernels->sizes.tile;
-    DensePart d = { .w = b->scratch, .pitch = (size_t)l->kernels->sizes.strip, .row = 1, .step = (size_t)l->columns, .rows = b->n, .k = (int)a->total };
+    DensePart d = { .w = b->scratch, .row = 1, .step = (size_t)l->columns, .rows = b->n, .k = (int)a->total };
     PanelOutput o = { .first = true, .last = true, .ld = (size_t)a->y.row, .lo = -INFINITY, .hi = INFINITY };
     for (int64_t j = 0; j < a->value_size; j += l->value_columns) {
         d.panel = values + j / l->value_columns * a->total * tile;
@@ -158,11 +158,10 @@ static void run_rows(const Attend *a, const Layout *l, const Block *b, const flo
 /* Y' = V' P: rows of features, panel by panel of values. */
 static void run_features(const Attend *a, const Layout *l, const Block *b, float *partial)
 {
-    const int strip = l->kernels->sizes.strip;
     const int64_t step = a->panel;
     PanelOutput o = { .columns = b->n, .y = head_at(a, &a->y, b->sample, b->head, b->row), .ld = (size_t)a->panel, .lo = -INFINITY, .hi = INFINITY, .partial = partial };
     for (int64_t j = 0; j < a->total; j += step) {
-        const DensePart d = { .w = head_at(a, &a->v, b->sample, kv_head(a, b), j), .pitch = (size_t)(strip * step), .row = (size_t)step, .step = 1,
+        const DensePart d = { .w = head_at(a, &a->v, b->sample, kv_head(a, b), j), .row = (size_t)step, .step = 1,
                               .rows = (int)a->value_size, .k = (int)lesser(step, a->total - j), .panel = b->scratch + j * l->columns, .ldx = (size_t)l->columns };
         o.first = j == 0;
         o.last = j + step >= a->total;

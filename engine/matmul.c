@@ -41,7 +41,7 @@ static void run_rows(const Matmul *p, const float *a, const float *b, float *y, 
     for (int j = 0; j < p->n; j += tile)
         for (int k = 0; k < p->k; k += block) {
             const PanelPart part = { .k0 = k, .k1 = least(k + block, p->k), .n = least(p->n - j, tile), .width = tile, .n0 = j };
-            const DensePart d = { .w = a + (size_t)k * p->a_column, .pitch = (size_t)p->kernels->sizes.strip * p->a_row, .row = p->a_row, .step = p->a_column,
+            const DensePart d = { .w = a + (size_t)k * p->a_column, .row = p->a_row, .step = p->a_column,
                                   .rows = p->m, .k = part.k1 - k, .panel = scratch };
             const PanelOutput o = { .first = k == 0, .last = part.k1 == p->k, .columns = part.n, .y = y + j, .ld = p->ldy, .lo = -INFINITY, .hi = INFINITY,
                                     .partial = partial };

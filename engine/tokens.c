@@ -55,7 +55,7 @@ static void run_dense(const Tokens *t, const MultiplyRun *run, int chunk, int64_
     int rows = least(t->tokens - first, t->at_once);
     for (int b = 0; b < w->blocks; b++) {
         int k0 = b * w->block;
-        DensePart d = { .w = run->x + (size_t)first * k + k0, .pitch = (size_t)w->kernels->sizes.strip * k, .row = k, .step = 1, .rows = rows,
+        DensePart d = { .w = run->x + (size_t)first * k + k0, .row = k, .step = 1, .rows = rows,
                         .k = packed_block_end(w, b) - k0, .panel = (const float *)packed_unit(w, 0, b, chunk) };
         o.first = b == 0;
         o.last = b == w->blocks - 1;

@@ -64,12 +64,12 @@ typedef struct PanelOutput {
 /* Memory that will be packed next, to be prefetched meanwhile: `rows` rows of PANEL_COLUMNS floats, pitch apart; 0: none. A hint. */
 typedef struct PanelAhead { const float *at; size_t pitch; int rows; } PanelAhead;
 
-/* A dense product, tile and strip as in the level's PanelSizes: W's element (strip * i + r, k) is w[i * pitch + r * row + k * step]: of a plain matrix (pitch
- * strip * lda, row lda, step 1) or a transposed one, where nothing beyond `rows` rows is read; or packed by weights_pack_dense. panel is one tile: [k][tile]. */
+/* A dense product, tile and strip as in the level's PanelSizes: W's element (m, k) is w[m * row + k * step]: of a plain matrix (row lda, step 1) or a
+ * transposed one; or packed by weights_pack_dense, in strips, of which the last one is whole. panel is one tile: [k][tile]. */
 typedef struct DensePart {
     const float *w;
-    bool packed;               /* pitch strip * k, row 1, step strip; the last strip is whole */
-    size_t pitch, row, step;   /* of what is not packed */
+    bool packed;
+    size_t row, step;          /* of what is not packed */
     int rows, k;               /* rows > 0, k >= 0 */
     const float *panel;        /* its rows are `tile` apart; where W is not packed, ldx apart, unless that is 0 */
     float *fill;               /* NULL, or the panel, which is yet to be packed: row k from x + k * ldx. W is packed and has a whole strip, k > 0, columns are

@@ -51,8 +51,8 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
         memcpy(d->fill + k * TILE, d->x + (size_t)k * d->ldx, (size_t)o->columns * sizeof *d->x);
     const size_t ldx = d->ldx && !d->packed ? d->ldx : TILE;
     for (int m = 0; m < d->rows; m++) {
-        const size_t pitch = d->packed ? (size_t)(STRIP * d->k) : d->pitch, row = d->packed ? 1 : d->row, step = d->packed ? STRIP : d->step;
-        const float *w = d->w + (size_t)(m / STRIP) * pitch + (size_t)(m % STRIP) * row;
+        const size_t step = d->packed ? STRIP : d->step;
+        const float *w = d->w + (d->packed ? (size_t)(m / STRIP * STRIP) * (size_t)d->k + (size_t)(m % STRIP) : (size_t)m * d->row);
         for (int j = 0; j < o->columns; j++) {
             float sum = start(o, TILE, (size_t)m, j), chain = 0;
             for (int k = 0; k < d->k; k++) {

@@ -148,8 +148,8 @@ static void run_packed(const Kernels *k, const Case *c)
 
 static void run_plain(const Kernels *k, const Case *c)
 {
-    const size_t lda = (size_t)c->k, pitch = (size_t)k->sizes.strip * lda;
-    k->dense_f32(&(DensePart) { .w = c->w.data, .pitch = pitch, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = c->panel.data }, &c->o);
+    const size_t lda = (size_t)c->k;
+    k->dense_f32(&(DensePart) { .w = c->w.data, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = c->panel.data }, &c->o);
 }
 
 /* The rows of the panel are further apart. */
@@ -159,7 +159,7 @@ static void run_spaced(const Kernels *k, const Case *c)
     Guard x = guard_new(matrix_floats(c->k, (int)columns, ldx) * sizeof(float), 0);
     for (size_t i = 0; i < lda; i++)
         memcpy((float *)x.data + i * ldx, (float *)c->panel.data + i * (size_t)c->width, columns * sizeof(float));
-    const DensePart d = { .w = c->w.data, .pitch = (size_t)k->sizes.strip * lda, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = x.data, .ldx = ldx };
+    const DensePart d = { .w = c->w.data, .row = lda, .step = 1, .rows = c->rows, .k = c->k, .panel = x.data, .ldx = ldx };
     k->dense_f32(&d, &c->o);
     guard_free(&x);
 }
