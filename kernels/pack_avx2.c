@@ -78,53 +78,84 @@ INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *
     }
 }
 
-/* n elements that are `stride` apart; other lanes are 0. */
-static inline V load_strided(const float *from, int stride, int n)
+/* Columns of one run that one register holds. */
+typedef struct Piece {
+    const float *from;         /* what the first tap of the kernel sees of channel 0 for the first of them */
+    size_t to;                 /* where they go in row 0 of the panel */
+    int part;                  /* 0, or so many columns are stored, as more would not lie in the row */
+} Piece;
+
+/* The elements from[j * stride] of the lanes j whose bit is set in `bits`; other lanes are 0. */
+INLINE V load_strided(const float *from, const int stride, unsigned bits)
 {
-    bool full = n >= LANES;
     if (stride == 1)
-        return full ? v_load(from) : v_load_some(from, n);
-    if (stride == 2)                                           /* elements 0 ... 7 and 7 ... 14, so that nothing behind the last one is read */
-        return full ? v_alternate(v_load(from), v_load(from + 7)) : v_alternate(v_load_some(from, 2 * n - 1), v_load_some(from + 7, 2 * n - 8));
+        return bits == 0xff ? v_load(from) : _mm256_maskload_ps(from, lanes_of(bits));
+    if (stride == 2) {                                         /* elements 0 ... 7 and 7 ... 14, so that nothing behind the last one is read */
+        if (bits == 0xff) return v_alternate(v_load(from), v_load(from + 7));
+        const __m256i set = _mm256_set1_epi32((int)bits), low = _mm256_setr_epi32(1, 256, 2, 256, 4, 256, 8, 256), high = _mm256_setr_epi32(256, 16, 256, 32, 256, 64, 256, 128);
+        return v_alternate(_mm256_maskload_ps(from, _mm256_cmpeq_epi32(_mm256_and_si256(set, low), low)),
+                           _mm256_maskload_ps(from + 7, _mm256_cmpeq_epi32(_mm256_and_si256(set, high), high)));
+    }
     float v[LANES] = { 0 };
-    for (int i = 0; i < n && i < LANES; i++)
-        v[i] = from[(size_t)i * (size_t)stride];
+    for (int i = 0; i < LANES; i++)
+        if (bits >> i & 1) v[i] = from[(size_t)i * (size_t)stride];
     return v_load(v);
 }
 
-/* Pixels of one run: zeros, input, zeros. Writes up to 7 elements too many. */
-static inline void fill_run(float *line, const Run *run, Range r, const float *image_row, int stride)
+/* The pieces of all runs, none in two tiles; columns: which ones they have. */
+static int pieces_of(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, int runs, Piece *piece, Run *columns)
 {
-    float *to = line + run->at;
-    for (int i = 0; i < r.lo - run->x; i += LANES)
-        _mm256_storeu_ps(to + i, _mm256_setzero_ps());
-    for (int i = 0; i < r.hi - r.lo; i += LANES)
-        _mm256_storeu_ps(to + (r.lo - run->x) + i, load_strided(image_row + (size_t)i * (size_t)stride, stride, r.hi - r.lo - i));
-    for (int i = r.hi - run->x; i < run->n; i += LANES)
-        _mm256_storeu_ps(to + i, _mm256_setzero_ps());
+    const int width = p->width;
+    int count = 0;
+    for (int i = 0; i < runs; i++)
+        for (int j = 0, n; j < run[i].n; j += n, count++) {
+            const int at = run[i].at + j, in_tile = at % width;
+            const int64_t y = (int64_t)run[i].y * g->stride[0] - g->pad[0], right = (int64_t)(run[i].x + j) * g->stride[1] - g->pad[1];
+            n = run[i].n - j < LANES ? run[i].n - j : LANES;
+            n = n < width - in_tile ? n : width - in_tile;
+            columns[count] = (Run) { run[i].image, run[i].y, run[i].x + j, at, n };
+            piece[count] = (Piece) { x + run[i].image * (int64_t)g->image + y * g->in[1] + right, (size_t)(at - in_tile) * (size_t)(p->k1 - p->k0) + (size_t)in_tile,
+                                     in_tile + LANES > width ? n : 0 };
+        }
+    return count;
 }
+
+/* bits[i]: for which columns of piece i tap (ky, kx) lies inside the image. */
+static void bits_of(const PanelWindow *g, int ky, Range valid, const Run *columns, int pieces, uint8_t *bits)
+{
+    for (int i = 0; i < pieces; i++) {
+        const int64_t y = (int64_t)columns[i].y * g->stride[0] + (int64_t)ky * g->dilation[0] - g->pad[0];
+        const Range r = clip(valid, &columns[i]);
+        bits[i] = y < 0 || y >= g->in[0] ? 0 : (uint8_t)((1u << (r.hi - columns[i].x)) - (1u << (r.lo - columns[i].x)));
+    }
+}
+
+INLINE void pack_pieces(const PanelWindow *g, const float *x, const PanelPart *p, const int stride, float *panel)
+{
+    Run run[PANEL_COLUMNS], columns[PANEL_COLUMNS];
+    Piece piece[PANEL_COLUMNS];
+    uint8_t bits[MOST_TAPS][PANEL_COLUMNS];
+    const int pieces = pieces_of(g, x, p, run, runs_of(g, p, run), piece, columns), taps = g->kernel[0] * g->kernel[1], kept = taps <= MOST_TAPS ? taps : 1;
+    for (int k = p->k0; k < p->k1; k++, panel += p->width) {
+        const int t = k % taps, ky = t / g->kernel[1], kx = t % g->kernel[1];
+        uint8_t *mask = bits[kept == 1 ? 0 : t];
+        if (kept == 1 || k - p->k0 < taps) bits_of(g, ky, inside(g, kx), columns, pieces, mask);
+        const size_t from = (size_t)(k / taps) * g->plane + (size_t)(ky * g->dilation[0]) * (size_t)g->in[1] + (size_t)(kx * g->dilation[1]);
+        for (int i = 0; i < pieces; i++) {
+            const V v = load_strided(piece[i].from + from, stride, mask[i]);
+            if (piece[i].part) v_store_some(panel + piece[i].to, piece[i].part, v);
+            else v_store(panel + piece[i].to, v);
+        }
+    }
+}
+
+static __attribute__((noinline)) void pack_near(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, 1, panel); }
+static __attribute__((noinline)) void pack_halves(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, 2, panel); }
+static __attribute__((noinline)) void pack_apart(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, g->stride[1], panel); }
 
 static void pack_runs(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
 {
-    Run run[PANEL_COLUMNS];
-    float line[PANEL_COLUMNS + 2 * LANES];
-    int runs = runs_of(g, p, run), taps = g->kernel[0] * g->kernel[1], rows = p->k1 - p->k0;
-    size_t width = (size_t)p->width, tile = (size_t)rows * width;
-    for (int k = p->k0; k < p->k1; k++, panel += width) {
-        int c = k / taps, ky = k % taps / g->kernel[1], kx = k % g->kernel[1];
-        int64_t right = (int64_t)kx * g->dilation[1] - g->pad[1];
-        const float *channel = x + (size_t)c * g->plane;
-        Range valid = inside(g, kx);
-        for (int i = 0; i < runs; i++) {
-            int64_t y = (int64_t)run[i].y * g->stride[0] + (int64_t)ky * g->dilation[0] - g->pad[0];
-            Range r = y < 0 || y >= g->in[0] ? (Range) { run[i].x, run[i].x } : clip(valid, &run[i]);
-            int64_t first = r.hi > r.lo ? y * g->in[1] + (int64_t)r.lo * g->stride[1] + right : 0;
-            fill_run(line, &run[i], r, channel + run[i].image * (int64_t)g->image + first, g->stride[1]);
-        }
-        _mm256_storeu_ps(line + p->n, _mm256_setzero_ps());
-        for (int i = 0; i < p->n; i += LANES)
-            _mm256_storeu_ps(panel + (size_t)i / width * tile + (size_t)i % width, _mm256_loadu_ps(line + i));
-    }
+    (g->stride[1] == 1 ? pack_near : g->stride[1] == 2 ? pack_halves : pack_apart)(g, x, p, panel);
 }
 
 void pack_f32_avx2(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
