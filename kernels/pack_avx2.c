@@ -1,5 +1,6 @@
 /* The packer with AVX2. With stride 1 and an output as wide as the input, all columns of a panel lie at one distance from their inputs (per tap of the kernel):
- * a row is 8 loads under a mask that is 0 where a tap leaves the image. Otherwise the columns are cut into runs that lie in one output row. */
+ * a row is 8 loads under a mask that is 0 where a tap leaves the image. Otherwise the columns are cut into pieces that lie in one output row, also under masks, which
+ * are stored as they come, in ascending order: what a piece writes behind its end the next one overwrites, and no load waits for stores of another width. */
 #include "kernels/lanes_avx2.inc"
 #include "kernels/levels.h"
 #include "kernels/runs.h"
@@ -80,7 +81,7 @@ INLINE void pack_shifted(const PanelWindow *g, const float *x, const PanelPart *
 
 /* Columns of one run that one register holds. */
 typedef struct Piece {
-    const float *from;         /* what the first tap of the kernel sees of channel 0 for the first of them */
+    int64_t from;              /* what tap 0 sees of channel 0 for the first of them, maybe outside of the image */
     size_t to;                 /* where they go in row 0 of the panel */
     int part;                  /* 0, or so many columns are stored, as more would not lie in the row */
 } Piece;
@@ -92,7 +93,9 @@ INLINE V load_strided(const float *from, const int stride, unsigned bits)
         return bits == 0xff ? v_load(from) : _mm256_maskload_ps(from, lanes_of(bits));
     if (stride == 2) {                                         /* elements 0 ... 7 and 7 ... 14, so that nothing behind the last one is read */
         if (bits == 0xff) return v_alternate(v_load(from), v_load(from + 7));
-        const __m256i set = _mm256_set1_epi32((int)bits), low = _mm256_setr_epi32(1, 256, 2, 256, 4, 256, 8, 256), high = _mm256_setr_epi32(256, 16, 256, 32, 256, 64, 256, 128);
+        enum { NO = 256 };                                     /* no bit */
+        const __m256i set = _mm256_set1_epi32((int)bits);
+        const __m256i low = _mm256_setr_epi32(1, NO, 2, NO, 4, NO, 8, NO), high = _mm256_setr_epi32(NO, 16, NO, 32, NO, 64, NO, 128);
         return v_alternate(_mm256_maskload_ps(from, _mm256_cmpeq_epi32(_mm256_and_si256(set, low), low)),
                            _mm256_maskload_ps(from + 7, _mm256_cmpeq_epi32(_mm256_and_si256(set, high), high)));
     }
@@ -103,9 +106,10 @@ INLINE V load_strided(const float *from, const int stride, unsigned bits)
 }
 
 /* The pieces of all runs, none in two tiles; columns: which ones they have. */
-static int pieces_of(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, int runs, Piece *piece, Run *columns)
+static int pieces_of(const PanelWindow *g, const PanelPart *p, Piece *piece, Run *columns)
 {
-    const int width = p->width;
+    Run run[PANEL_COLUMNS];
+    const int width = p->width, runs = runs_of(g, p, run);
     int count = 0;
     for (int i = 0; i < runs; i++)
         for (int j = 0, n; j < run[i].n; j += n, count++) {
@@ -114,7 +118,7 @@ static int pieces_of(const PanelWindow *g, const float *x, const PanelPart *p, c
             n = run[i].n - j < LANES ? run[i].n - j : LANES;
             n = n < width - in_tile ? n : width - in_tile;
             columns[count] = (Run) { run[i].image, run[i].y, run[i].x + j, at, n };
-            piece[count] = (Piece) { x + run[i].image * (int64_t)g->image + y * g->in[1] + right, (size_t)(at - in_tile) * (size_t)(p->k1 - p->k0) + (size_t)in_tile,
+            piece[count] = (Piece) { run[i].image * (int64_t)g->image + y * g->in[1] + right, (size_t)(at - in_tile) * (size_t)(p->k1 - p->k0) + (size_t)in_tile,
                                      in_tile + LANES > width ? n : 0 };
         }
     return count;
@@ -132,37 +136,37 @@ static void bits_of(const PanelWindow *g, int ky, Range valid, const Run *column
 
 INLINE void pack_pieces(const PanelWindow *g, const float *x, const PanelPart *p, const int stride, float *panel)
 {
-    Run run[PANEL_COLUMNS], columns[PANEL_COLUMNS];
+    Run columns[PANEL_COLUMNS];
     Piece piece[PANEL_COLUMNS];
     uint8_t bits[MOST_TAPS][PANEL_COLUMNS];
-    const int pieces = pieces_of(g, x, p, run, runs_of(g, p, run), piece, columns), taps = g->kernel[0] * g->kernel[1], kept = taps <= MOST_TAPS ? taps : 1;
+    const int pieces = pieces_of(g, p, piece, columns), taps = g->kernel[0] * g->kernel[1];
     for (int k = p->k0; k < p->k1; k++, panel += p->width) {
         const int t = k % taps, ky = t / g->kernel[1], kx = t % g->kernel[1];
-        uint8_t *mask = bits[kept == 1 ? 0 : t];
-        if (kept == 1 || k - p->k0 < taps) bits_of(g, ky, inside(g, kx), columns, pieces, mask);
-        const size_t from = (size_t)(k / taps) * g->plane + (size_t)(ky * g->dilation[0]) * (size_t)g->in[1] + (size_t)(kx * g->dilation[1]);
+        uint8_t *set = bits[t % MOST_TAPS];
+        if (k - p->k0 < taps || taps > MOST_TAPS) bits_of(g, ky, inside(g, kx), columns, pieces, set);
+        const float *channel = x + (size_t)(k / taps) * g->plane;
+        const int64_t tap = (int64_t)ky * g->dilation[0] * g->in[1] + (int64_t)kx * g->dilation[1];
         for (int i = 0; i < pieces; i++) {
-            const V v = load_strided(piece[i].from + from, stride, mask[i]);
+            const V v = load_strided(channel + (piece[i].from + tap), stride, set[i]);
             if (piece[i].part) v_store_some(panel + piece[i].to, piece[i].part, v);
             else v_store(panel + piece[i].to, v);
         }
     }
 }
 
-static __attribute__((noinline)) void pack_near(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, 1, panel); }
-static __attribute__((noinline)) void pack_halves(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, 2, panel); }
-static __attribute__((noinline)) void pack_apart(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, g->stride[1], panel); }
-
-static void pack_runs(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
+/* Each a function of its own, so that the stride is known where it is one of the usual ones. */
+static __attribute__((noinline)) void pack_stride_1(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, 1, panel); }
+static __attribute__((noinline)) void pack_stride_2(const PanelWindow *g, const float *x, const PanelPart *p, float *panel) { pack_pieces(g, x, p, 2, panel); }
+static __attribute__((noinline)) void pack_strided(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
 {
-    (g->stride[1] == 1 ? pack_near : g->stride[1] == 2 ? pack_halves : pack_apart)(g, x, p, panel);
+    pack_pieces(g, x, p, g->stride[1], panel);
 }
 
 void pack_f32_avx2(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
 {
     int64_t pixels = (int64_t)g->out[0] * g->out[1];
     if (g->stride[0] != 1 || g->stride[1] != 1 || p->n0 / pixels != (p->n0 + p->n - 1) / pixels || g->in[1] != g->out[1] || g->kernel[0] > MOST_TAPS / g->kernel[1]) {
-        pack_runs(g, x, p, panel);
+        (g->stride[1] == 1 ? pack_stride_1 : g->stride[1] == 2 ? pack_stride_2 : pack_strided)(g, x, p, panel);
         return;
     }
     float *to[PANEL_COLUMNS / LANES];
