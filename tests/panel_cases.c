@@ -76,7 +76,8 @@ static size_t matrix_floats(int rows, int columns, size_t ld)
 
 static Case draw_case(int width, int longest, Random *r)
 {
-    Case c = { .rows = random_between(r, 1, MOST_ROWS), .k = random_between(r, 1, random_between(r, 0, 5) ? SHORT : longest), .columns = random_between(r, 1, width), .width = width };
+    Case c = { .rows = random_between(r, 1, MOST_ROWS), .columns = random_between(r, 1, width), .width = width };
+    c.k = random_between(r, 1, random_between(r, 0, 5) ? SHORT : longest);
     if (random_between(r, 0, 3) == 0)
         c.columns = random_between(r, 1, width / PANEL_VECTOR) * PANEL_VECTOR;
     c.ld = (size_t)random_between(r, c.columns, 100);
