@@ -1,5 +1,6 @@
 #include "kernels/lanes_avx2.inc"
-#include "kernels/pieces_avx2.inc"
+#include "kernels/polynomial.inc"
+#include "kernels/functions_avx2.inc"
 #include "kernels/rows.inc"
 
 void rows_avx2(Kernels *k) { rows_fill(k); }
