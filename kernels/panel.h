@@ -49,7 +49,7 @@ typedef struct PanelPart {
 
 /* What becomes of sums. Row m of y starts at y + m * ld, its first column is the panel's (or tile's) first. */
 typedef struct PanelOutput {
-    bool first, last;          /* K block: the first starts with 0, others with `partial`; the last adds bias and residual and finishes into y, others store
+    bool first, last;          /* K block: all but the first add `partial`; the last adds bias and residual and finishes into y, others store
                                 * `partial`. Added behind the sum, a bias does not coarsen the rounding of every product: YOLOX-nano's outputs err by a third less. */
     bool bias_of_columns;      /* bias[n] instead of bias[m] */
     int columns;               /* valid ones; nothing else of y, bias and residual is touched */
