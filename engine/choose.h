@@ -1,7 +1,7 @@
 /* Products with a constant weight in the variant that is fastest here, chosen when a plan is made.
  *
- * engine/cost.h says what each variant should take. Where that was not measured on this CPU and two variants are close, they are run against each other. Dense
- * always stands for election, so zeros never make a layer slower beyond noise. */
+ * engine/cost.h says what each variant should take. Where that was not measured on this CPU and two variants are close, they are run against each other; another
+ * plan may then choose otherwise, and its results differ in their last bits. Dense always stands for election, so zeros never make a layer slower beyond noise. */
 #pragma once
 #include "engine/plan.h"
 #include "engine/trial.h"
