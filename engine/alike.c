@@ -5,7 +5,8 @@
 
 enum { SAMPLE = 512, HASHES = 16, ROUNDS = 4, FEWEST = 4, COMPARED = 16, WORTH = 8, NONE = -1 };
 
-typedef int16_t Hashes __attribute__((vector_size(HASHES * sizeof(int16_t))));
+typedef int16_t Eight __attribute__((vector_size(8 * sizeof(int16_t))));
+typedef union Hashes { Eight part[HASHES / 8]; int16_t of[HASHES]; } Hashes;
 
 typedef struct Likeness {
     uint64_t key[ROUNDS];      /* the smallest of each hash over the weights that are not 0, four in one */
@@ -24,29 +25,36 @@ static void hash_columns(Hashes *hash)
                 x ^= x >> 5;
                 x *= 2 * i * 53 + 157;
             }
-            hash[k][i] = (int16_t)(x % SAMPLE);
+            hash[k].of[i] = (int16_t)(x % SAMPLE);
         }
 }
 
 static void look_at(const Weights *w, int m, int columns, const Hashes *hash, Likeness *out)
 {
-    Hashes least = { 0 };
-    least += INT16_MAX;
-    *out = (Likeness){ .row = m, .like = NONE, .next = NONE };
-    for (int k = 0; k < columns; k++) {
-        if (weight(w, m, k) == 0) continue;
-        Hashes less = hash[k] < least;
-        least = (hash[k] & less) | (least & ~less);
-        out->count++;
-    }
-    memcpy(out->key, &least, sizeof out->key);
+    Eight least[HASHES / 8] = { { 0 } };
+    Row row;
+    for (int part = 0; part < HASHES / 8; part++) least[part] += INT16_MAX;
+    row_set(&row, w, m, 0, columns);
+    *out = (Likeness){ .count = row.count, .row = m, .like = NONE, .next = NONE };
+    for (int i = 0; i < (columns + 63) / 64; i++)
+        for (uint64_t left = row.bit[i]; left; left &= left - 1) {
+            const Eight *here = hash[64 * i + __builtin_ctzll(left)].part;
+            for (int part = 0; part < HASHES / 8; part++) {
+                Eight less = here[part] < least[part];
+                least[part] = (here[part] & less) | (least[part] & ~less);
+            }
+        }
+    memcpy(out->key, least, sizeof out->key);
 }
 
 /* Whether they share at least half of what they would not by chance. */
 static bool alike(const Weights *w, int columns, const Likeness *a, const Likeness *b)
 {
     int shared = 0;
-    for (int k = 0; k < columns; k++) shared += weight(w, a->row, k) != 0 && weight(w, b->row, k) != 0;
+    Row x, y;
+    row_set(&x, w, a->row, 0, columns);
+    row_set(&y, w, b->row, 0, columns);
+    for (int i = 0; i < (columns + 63) / 64; i++) shared += __builtin_popcountll(x.bit[i] & y.bit[i]);
     double mean = (a->count + b->count) / 2.0;
     return shared >= mean * (1 + mean / columns) / 2;
 }

@@ -65,8 +65,8 @@ static Err prepare_trial(Choice *c, Candidate *candidate, Trial *t, MultiplyRun 
 }
 
 /* Runs the candidates that should take at most CONTESTED times as long as the best in turn, on zeros: x has `in` elements, y `out`. The least times count: what
- * disturbs a run only adds. */
-static Err measure(Choice *c, size_t in, size_t out)
+ * disturbs a run only adds. The winner is packed into temporary memory. */
+static Err measure(Choice *c, size_t in, size_t out, Trial *winner)
 {
     Trial trial[MOST];
     MultiplyRun run[MOST];
@@ -88,6 +88,7 @@ static Err measure(Choice *c, size_t in, size_t out)
             trial_run(&trial[i], &run[i]);
             c->candidate[i].seconds = fmin(c->candidate[i].seconds, seconds_now() - start);
         }
+    *winner = trial[fastest(c, NULL) - c->candidate];
     return OK;
 }
 
@@ -119,11 +120,13 @@ static Err explain(const Choice *c, Step *s)
 static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
 {
     void *packed;
-    if (is_contested(c)) TRY(measure(c, in, out));
-    TRY(plan_candidate(c, fastest(c, NULL)->variant, winner));
+    const bool contested = is_contested(c);
+    if (contested) TRY(measure(c, in, out, winner));
+    else TRY(plan_candidate(c, fastest(c, NULL)->variant, winner));
     TRY(explain(c, s));
     TRY(plan_alloc(c->plan, winner->bytes, &packed));
-    trial_pack(winner, packed);
+    if (contested) trial_move(winner, packed);
+    else trial_pack(winner, packed);
     s->scratch_bytes += winner->scratch;
     return OK;
 }

@@ -1,4 +1,5 @@
 #include "engine/packed.h"
+#include <string.h>
 #include <unistd.h>
 
 /* Measured: K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the fewer of its rows a row of W reads and the larger the cache is. */
@@ -74,33 +75,48 @@ static int64_t units(const Packed *p)
     return (int64_t)p->groups * p->blocks * p->chunks;
 }
 
+/* Packs the units of a share from `at` on, and notes where they are, or, without memory, does neither; their bytes. */
+static size_t share_pack(const Packed *p, int share, size_t at)
+{
+    size_t end = at;
+    for (int64_t i = units(p) * share / PACKED_SHARES; i < units(p) * (share + 1) / PACKED_SHARES; i++) {
+        if (p->memory) p->at[i] = end;
+        end += unit_pack(p, i, p->memory ? p->memory + end : NULL);
+    }
+    return end - at;
+}
+
 void packed_plan(Packed *p)
 {
+    p->memory = NULL;
     p->blocks = ceil_div(p->k, p->block);
     p->block = ceil_div(p->k, p->blocks);
     p->blocks = ceil_div(p->k, p->block);
     p->chunks = ceil_div(p->weights.rows, p->chunk_rows);
-    size_t bytes = to_line((size_t)units(p) * sizeof *p->at);
-    #pragma omp parallel for schedule(dynamic, 8) reduction(+ : bytes) num_threads(p->threads) if (p->threads > 1 && p->form != MULTIPLY_DENSE)
-    for (int64_t i = 0; i < units(p); i++)
-        bytes += unit_pack(p, i, NULL);
-    p->bytes = bytes;
+    #pragma omp parallel for schedule(dynamic) num_threads(p->threads) if (p->threads > 1 && p->form != MULTIPLY_DENSE)
+    for (int s = 0; s < PACKED_SHARES; s++)
+        p->share[s] = share_pack(p, s, 0);
+    p->bytes = to_line((size_t)units(p) * sizeof *p->at);
+    for (int s = 0; s < PACKED_SHARES; s++)
+        p->bytes += p->share[s];
 }
 
 void packed_fill(Packed *p, void *memory)
 {
+    size_t start[PACKED_SHARES], end = to_line((size_t)units(p) * sizeof *p->at);
     p->memory = memory;
     p->at = memory;
-    #pragma omp parallel for schedule(dynamic, 8) num_threads(p->threads) if (p->threads > 1 && p->form != MULTIPLY_DENSE)
-    for (int64_t i = 0; i < units(p); i++)
-        p->at[i] = unit_pack(p, i, NULL);
-    for (size_t i = 0, end = to_line((size_t)units(p) * sizeof *p->at), bytes; i < (size_t)units(p); i++, end += bytes) {
-        bytes = p->at[i];
-        p->at[i] = end;
-    }
-    #pragma omp parallel for schedule(dynamic, 8) num_threads(p->threads) if (p->threads > 1)
-    for (int64_t i = 0; i < units(p); i++)
-        unit_pack(p, i, p->memory + p->at[i]);
+    for (int s = 0; s < PACKED_SHARES; end += p->share[s++])
+        start[s] = end;
+    #pragma omp parallel for schedule(dynamic) num_threads(p->threads) if (p->threads > 1)
+    for (int s = 0; s < PACKED_SHARES; s++)
+        share_pack(p, s, start[s]);
+}
+
+void packed_move(Packed *p, void *memory)
+{
+    p->at = memcpy(memory, p->memory, p->bytes);
+    p->memory = memory;
 }
 
 SparsePart packed_sparse(const char *unit, int rows, const float *panel)

@@ -5,6 +5,8 @@
 #include "kernels/pack.h"
 #include "kernels/whole.h"
 
+enum { PACKED_SHARES = 64 };
+
 typedef enum MultiplyForm { MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER, MULTIPLY_BITMAP } MultiplyForm;      /* the last two: of few tokens */
 
 typedef struct Packed {
@@ -22,6 +24,7 @@ typedef struct Packed {
     /* Computed: */
     int     blocks, chunks;
     size_t  bytes;             /* of memory for packed_fill */
+    size_t  share[PACKED_SHARES];      /* bytes of the units that one thread packs one after the other */
     char   *memory;
     size_t *at;                /* where units begin; in `memory` */
 } Packed;
@@ -36,6 +39,8 @@ void packed_form(Packed *p, MultiplyForm form);
 void packed_plan(Packed *p);
 /* Packs into memory of p->bytes bytes (64-byte aligned), which is used until the last run. */
 void packed_fill(Packed *p, void *memory);
+/* What was packed elsewhere goes on to live in `memory`. */
+void packed_move(Packed *p, void *memory);
 
 static inline const char *packed_unit(const Packed *p, int group, int block, int chunk)
 {

@@ -26,4 +26,6 @@ typedef struct Trial {
 void trial_plan(const Product *p, Variant variant, Trial *out);
 /* Into memory of t->bytes bytes (64-byte aligned), which is used until the last run. */
 void trial_pack(Trial *t, void *memory);
+/* What was packed elsewhere goes on to live in `memory`. */
+void trial_move(Trial *t, void *memory);
 void trial_run(const Trial *t, const MultiplyRun *run);
