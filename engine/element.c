@@ -179,6 +179,16 @@ void elements_to_f64(DType t, const void *x, int64_t start, int64_t n, double *y
     }
 }
 
+void halves_to_f32(DType t, const void *x, int64_t n, float *y)
+{
+    const uint8_t *from = x;
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t half;
+        memcpy(&half, from + sizeof half * (size_t)i, sizeof half);
+        y[i] = t == DT_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+    }
+}
+
 /* Writing --------------------------------------------------------------------------------------------------------------------------- */
 
 static void put_packed(void *x, int64_t i, int bits, unsigned v)

@@ -59,6 +59,9 @@ static inline uint16_t f32_to_bf16(float x)
     return (uint16_t)(x != x ? nan : (v.u + 0x7FFF + (v.u >> 16 & 1)) >> 16);
 }
 
+/* n numbers of type t, DT_F16 or DT_BF16, at any alignment. */
+void halves_to_f32(DType t, const void *x, int64_t n, float *y);
+
 /* A small float: sign, exponent, mantissa bits (float8, float4, and the float16 formats). */
 typedef struct MiniFloat {
     int exponent_bits, mantissa_bits, bias;

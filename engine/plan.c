@@ -299,6 +299,7 @@ static Err plan_graph(Plan *p, const Graph *g)
     for (int i = 0; i < g->n_out; i++) TRY(buffer_of(p, g->out[i], &p->out[p->n_out++]));
     TRY(batch_split(p));
     if (p->n_piece) return OK;
+    if (!p->options.keep) TRY(carry_halves(p));
     if (!p->options.keep) TRY(fuse(p));
     if (!p->options.keep && !p->options.dense) TRY(drop_dead(p));
     TRY(prepare(p));

@@ -30,6 +30,7 @@ struct Buffer {
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
     Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
+    Buffer *halves;            /* not NULL: the same of a constant that is made from this one, of half precision */
     Fact    fact;              /* what infer functions are told; element or real set for small constants */
     List   *list;              /* not NULL: no tensor but a sequence, an optional or a map; then shape.rank is -1 */
     Buffer *base;              /* not NULL: a view, data is base's from byte base_at on; planning keeps the base alive */

@@ -36,6 +36,10 @@ Err  node_expand(Arena *arena, Model *m, const Node *n, Graph **out);
 const Graph *function_of(const Model *m, const Node *n);   /* NULL: not a call */
 /* The plan of a body of step s for these inputs, in s->body[slot], and a run of it. */
 Err  run_body(Plan *plan, Step *s, int slot, const Graph *body, Buffer *const *in, int n_in);
+/* Lets steps that read or write half precision do so in float32: engine/halves.c. */
+Err  carry_halves(Plan *p);
+/* Makes `wide` the float32 constant of b's numbers. */
+Err  constant_widen(Plan *p, Buffer *b, Buffer *wide);
 /* Lets steps that can share one pass over their values become one: engine/fuse.h. */
 Err  fuse(Plan *p);
 void close_gaps(Plan *p);                              /* steps that are NULL */

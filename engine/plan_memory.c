@@ -1,6 +1,7 @@
 /* The memory of plans: allocation under the limit, lists that grow, buffers and how values find theirs. */
 #include <string.h>
 #include <unistd.h>
+#include "engine/element.h"
 #include "engine/plan_internal.h"
 
 /* Memory ---------------------------------------------------------------------------------------------------------------------------- */
@@ -144,9 +145,29 @@ static Err copy_aligned(Plan *p, const void *from, Buffer *b)
     return OK;
 }
 
+/* Elements of a constant, of b's own or where they are stored: for reading only, at any alignment. */
+static Err elements_of(Plan *p, const Buffer *b, const void **from)
+{
+    *from = b->data;
+    return b->data ? OK : constant_read(p->model, b->stored, from);
+}
+
+static Err load_wide(Plan *p, Buffer *b)
+{
+    const void *from;
+    void *data;
+    TRY(plan_alloc(p, b->bytes, &data));
+    TRY(elements_of(p, b->halves, &from));
+    halves_to_f32(b->halves->dtype, from, b->count, data);
+    if (!b->halves->data) constant_forget(p->model, b->halves->stored);
+    b->data = data;
+    return OK;
+}
+
 Err buffer_load(Plan *p, Buffer *b)
 {
     const void *from;
+    if (b->halves && !b->data) return load_wide(p, b);
     if (!b->stored || b->data) return OK;
     TRY(constant_read(p->model, b->stored, &from));
     TRY(copy_aligned(p, from, b));
@@ -156,7 +177,7 @@ Err buffer_load(Plan *p, Buffer *b)
 
 Err buffer_load_temporary(Plan *p, Buffer *b, bool *temporary)
 {
-    *temporary = b->stored && !b->data;
+    *temporary = (b->stored || b->halves) && !b->data;
     Arena *now = p->now;
     p->now = p->late;
     Err e = buffer_load(p, b);
@@ -167,19 +188,33 @@ Err buffer_load_temporary(Plan *p, Buffer *b, bool *temporary)
 void buffer_unload(const Plan *p, Buffer *b)
 {
     b->data = NULL;
-    constant_forget(p->model, b->stored);
+    if (b->stored) constant_forget(p->model, b->stored);
 }
 
-/* The buffer of a constant. A large matrix is left in the file until a step wants it: most are only read once, to be packed. */
-static Err constant_buffer(Plan *p, const Value *v, Buffer **out)
+/* A large matrix is left in the file until a step wants it: most are only read once, to be packed. */
+static bool is_read_late(const Buffer *b)
 {
     enum { LARGE = 64 << 10 };
+    return (b->dtype == DT_F32 || b->dtype == DT_F16 || b->dtype == DT_BF16) && b->bytes > LARGE && b->shape.rank > 1;
+}
+
+Err constant_widen(Plan *p, Buffer *b, Buffer *wide)
+{
+    wide->constant = true;
+    wide->halves = b;
+    if (is_read_late(wide)) return OK;
+    TRY(buffer_load(p, wide));
+    return buffer_learn(p, wide);
+}
+
+static Err constant_buffer(Plan *p, const Value *v, Buffer **out)
+{
     Constant *c = v->constant;
     Buffer *b;
     TRY(buffer_new(p, v->name, &b));
     TRY(buffer_set(b, c->tensor.dtype, &c->tensor.shape));
     b->constant = true;
-    if (b->dtype == DT_F32 && b->bytes > LARGE && b->shape.rank > 1) b->stored = c;
+    if (is_read_late(b)) b->stored = c;
     else {
         TRY(constant_fetch(p->model, c));
         TRY(copy_aligned(p, c->tensor.data, b));
