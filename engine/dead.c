@@ -52,7 +52,7 @@ static bool read_product(const Dead *d, const Step *s, Product *p)
     const void *weights = NULL;
     if (s->late || !s->op->fuses || is_type(s, "ConvTranspose") || s->op->fuses(s) < 0) return false;
     if (!(is_type(s, "Conv") ? conv_product(s, p) : token_product(s, p))) return false;
-    if (s->in[1]->halves) return false;
+    if (s->in[1]->halves && !s->in[1]->data) return false;           /* made when it is packed */
     if (s->in[1]->data) weights = s->in[1]->data;
     else if (constant_read(d->plan->model, s->in[1]->stored, &weights) != OK) return false;
     p->weights = weights;

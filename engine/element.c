@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "engine/element.h"
+#include "kernels/whole.h"
 
 bool dtype_is_whole(DType t)
 {
@@ -179,13 +180,16 @@ void elements_to_f64(DType t, const void *x, int64_t start, int64_t n, double *y
     }
 }
 
-void halves_to_f32(DType t, const void *x, int64_t n, float *y)
+void halves_to_f32(const Kernels *kernels, DType t, const void *x, int64_t n, float *y)
 {
+    enum { PIECE = 1024 };
+    uint16_t piece[PIECE];
     const uint8_t *from = x;
-    for (int64_t i = 0; i < n; i++) {
-        uint16_t half;
-        memcpy(&half, from + sizeof half * (size_t)i, sizeof half);
-        y[i] = t == DT_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+    for (int64_t count; n > 0; n -= count, y += count, from += (size_t)count * sizeof *piece) {
+        count = lesser(n, PIECE);
+        memcpy(piece, from, (size_t)count * sizeof *piece);
+        if (t == DT_F16) kernels->widen_f16(piece, (size_t)count, y);
+        else for (int64_t i = 0; i < count; i++) y[i] = bf16_to_f32(piece[i]);
     }
 }
 

@@ -40,7 +40,10 @@ bool number_of(const Step *s, int i, float *value)
 bool is_number(const Step *s, int i, float value)
 {
     float is;
-    return number_of(s, i, &is) && fabsf(is - value) <= 1e-6f * fabsf(value);
+    if (!number_of(s, i, &is)) return false;
+    const Buffer *halves = s->in[i]->halves;
+    const float rounding = !halves ? 1e-6f : halves->dtype == DT_F16 ? 0x1p-11f : 0x1p-8f;
+    return fabsf(is - value) <= rounding * fabsf(value);
 }
 
 Buffer *beside_number(const Step *s, float value)

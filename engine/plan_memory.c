@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include "engine/element.h"
 #include "engine/plan_internal.h"
+#include "engine/run_ops.h"
 
 /* Memory ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -155,10 +156,12 @@ static Err elements_of(Plan *p, const Buffer *b, const void **from)
 static Err load_wide(Plan *p, Buffer *b)
 {
     const void *from;
+    const Kernels *kernels;
     void *data;
+    TRY(find_kernels(&kernels));
     TRY(plan_alloc(p, b->bytes, &data));
     TRY(elements_of(p, b->halves, &from));
-    halves_to_f32(b->halves->dtype, from, b->count, data);
+    halves_to_f32(kernels, b->halves->dtype, from, b->count, data);
     if (!b->halves->data) constant_forget(p->model, b->halves->stored);
     b->data = data;
     return OK;

@@ -14,7 +14,7 @@ static double power_of_two(double x, char mode)
     return mode == 'u' || m >= 0.75 ? ldexp(1, e) : ldexp(0.5, e);
 }
 
-typedef struct CastState { bool saturate; char round; } CastState;
+typedef struct CastState { const Kernels *kernels; bool saturate; char round; } CastState;
 
 static void to_small(const Buffer *y, const CastState *st, double *v, int64_t n, int64_t start)
 {
@@ -52,14 +52,21 @@ static int32_t to_i32(float v) { return v >= -0x1p31f && v < 0x1p31f ? (int32_t)
 
 #define DIRECT_TABLE(ROW) \
     ROW(DT_F32, float, DT_I64, int64_t, to_i64(u)) ROW(DT_F32, float, DT_I32, int32_t, to_i32(u)) ROW(DT_F32, float, DT_BOOL, uint8_t, u != 0) \
-    ROW(DT_F32, float, DT_F16, uint16_t, f32_to_f16(u)) ROW(DT_F16, uint16_t, DT_F32, float, f16_to_f32(u)) \
     ROW(DT_F32, float, DT_BF16, uint16_t, f32_to_bf16(u)) ROW(DT_BF16, uint16_t, DT_F32, float, bf16_to_f32(u)) \
     ROW(DT_BOOL, uint8_t, DT_F32, float, (float)u) ROW(DT_BOOL, uint8_t, DT_I64, int64_t, u) ROW(DT_BOOL, uint8_t, DT_I32, int32_t, u) \
     ROW(DT_U8, uint8_t, DT_F32, float, (float)u) ROW(DT_I32, int32_t, DT_F32, float, (float)u) ROW(DT_I64, int64_t, DT_F32, float, (float)u) \
     ROW(DT_I32, int32_t, DT_I64, int64_t, u) ROW(DT_I64, int64_t, DT_BOOL, uint8_t, u != 0) ROW(DT_I32, int32_t, DT_BOOL, uint8_t, u != 0)
 
-static bool cast_direct(const Buffer *x, const Buffer *y, int64_t start, int64_t n)
+static bool cast_direct(const Buffer *x, const Buffer *y, const Kernels *kernels, int64_t start, int64_t n)
 {
+    if (x->dtype == DT_F32 && y->dtype == DT_F16) {
+        kernels->narrow_f16((const float *)x->data + start, (size_t)n, (uint16_t *)y->data + start);
+        return true;
+    }
+    if (x->dtype == DT_F16 && y->dtype == DT_F32) {
+        kernels->widen_f16((const uint16_t *)x->data + start, (size_t)n, (float *)y->data + start);
+        return true;
+    }
     #define DIRECT_ROW(FROM, S, TO, T, FORMULA) \
         if (x->dtype == FROM && y->dtype == TO) { \
             const S *from = (const S *)x->data + start; \
@@ -74,11 +81,12 @@ static bool cast_direct(const Buffer *x, const Buffer *y, int64_t start, int64_t
 static Err cast_run(Plan *plan, Step *s)
 {
     const Buffer *x = s->in[0], *y = s->out[0];
+    const CastState *st = s->state;
     int64_t chunks = (x->count + CHUNK - 1) / CHUNK;
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
     for (int64_t c = 0; c < chunks; c++) {
         int64_t start = c * CHUNK, n = x->count - start < CHUNK ? x->count - start : CHUNK;
-        if (!cast_direct(x, y, start, n)) cast_chunk(x, y, s->state, start, n);
+        if (!cast_direct(x, y, st->kernels, start, n)) cast_chunk(x, y, st, start, n);
     }
     return OK;
 }
@@ -91,6 +99,7 @@ Err cast_prep(Plan *plan, Step *s)
     if (!dtype_is_real(from)) return step_refuse(s, "input", s->in[0]);
     if (!dtype_is_real(to)) return step_refuse(s, "output", s->out[0]);
     TRY(plan_array(plan, 1, sizeof *st, &st));
+    TRY(find_kernels(&st->kernels));
     st->saturate = attr_i(s->node, "saturate", 1);
     st->round = attr_s_is(s->node, "round_mode", "down", false) ? 'd' : attr_s_is(s->node, "round_mode", "nearest", false) ? 'n' : 'u';
     s->state = st;

@@ -80,6 +80,10 @@ typedef struct Kernels {
     /*   total_f32:     sum of x[i] or x[i]^2, in any order (of nothing: 0); the largest or least x[i], NaN if there is one (of nothing: -infinity, infinity) */
     float (*total_f32)(Total kind, const float *x, size_t n);
 
+    /*   widen_f16, narrow_f16: for i < n: y[i] = x[i], to float16 the nearest, ties to even; a NaN may become any other */
+    void (*widen_f16)(const uint16_t *x, size_t n, float *y);
+    void (*narrow_f16)(const float *x, size_t n, uint16_t *y);
+
     /* One channel, see kernels/plane.h; y: [out[0]][out[1]].
      *   pool_f32:      y[oy][ox] = max (-infinity of nothing; NaN if there is one) or sum (0) over ky, kx of x[iy][ix] */
     void (*pool_f32)(const PanelWindow *g, const float *x, Pooling kind, float *y);

@@ -1,4 +1,5 @@
 /* Loops over rows: the definitions. Activations are evaluated in double and rounded once. */
+#include "kernels/half.h"
 #include "kernels/levels.h"
 #include <math.h>
 
@@ -118,6 +119,16 @@ static void normalize_columns_f32(const Normalize *p, const float *x, size_t ldx
     }
 }
 
+static void widen_f16(const uint16_t *x, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = f16_to_f32(x[i]);
+}
+
+static void narrow_f16(const float *x, size_t n, uint16_t *y)
+{
+    for (size_t i = 0; i < n; i++) y[i] = f32_to_f16(x[i]);
+}
+
 void rows_scalar(Kernels *k)
 {
     k->activate_f32 = activate_f32;
@@ -127,4 +138,6 @@ void rows_scalar(Kernels *k)
     k->normalize_f32 = normalize_f32;
     k->normalize_columns_f32 = normalize_columns_f32;
     k->total_f32 = total_f32;
+    k->widen_f16 = widen_f16;
+    k->narrow_f16 = narrow_f16;
 }

@@ -100,6 +100,8 @@ const KernelCase kernel_cases[] = {
     CASE(normalize_f32, compare_normalize),
     CASE(normalize_columns_f32, compare_normalize_columns),
     CASE(total_f32, compare_total),
+    CASE(widen_f16, compare_widen),
+    CASE(narrow_f16, compare_narrow),
     CASE(depthwise_f32, compare_depthwise),
     CASE(pool_f32, compare_pool),
     CASE(pack_f32, compare_pack),

@@ -187,3 +187,38 @@ void compare_total(const Kernels *scalar, const Kernels *level, Random *r)
     assert_close(level->total_f32(kind, rows.x.data, rows.n), scalar->total_f32(kind, rows.x.data, rows.n), kind < TOTAL_MOST ? (double)rows.n * 1e-6 : 0);
     rows_free(&rows);
 }
+
+/* All bits but those of a NaN, which may become any other. */
+void compare_widen(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    size_t n = random_below(r, 100);
+    Guard x = guard_new(2 * n, 0), a = guard_new(4 * n, 0), b = guard_new(4 * n, 0);
+    for (size_t i = 0; i < n; i++) ((uint16_t *)x.data)[i] = (uint16_t)random_below(r, 1 << 16);
+    level->widen_f16(x.data, n, a.data);
+    scalar->widen_f16(x.data, n, b.data);
+    for (size_t i = 0; i < n; i++)
+        if (isnan(((float *)b.data)[i])) assert_true(isnan(((float *)a.data)[i]));
+        else assert_int_equal(((uint32_t *)a.data)[i], ((uint32_t *)b.data)[i]);
+    guard_free(&x);
+    guard_free(&a);
+    guard_free(&b);
+}
+
+void compare_narrow(const Kernels *scalar, const Kernels *level, Random *r)
+{
+    size_t n = random_below(r, 100);
+    Guard x = guard_new(4 * n, 0), a = guard_new(2 * n, 0), b = guard_new(2 * n, 0);
+    for (size_t i = 0; i < n; i++) {       /* of float16's range and beyond it, half of them in the middle between two of its numbers */
+        uint32_t sign = random_below(r, 2) << 31, exponent = (uint32_t)random_between(r, 96, 143), high = random_below(r, 1 << 10) << 13;
+        ((uint32_t *)x.data)[i] = sign | exponent << 23 | high | (random_below(r, 2) ? 0x1000 : random_below(r, 1 << 13));
+    }
+    if (n) ((float *)x.data)[random_below(r, (uint32_t)n)] = random_below(r, 2) ? NAN : INFINITY;
+    level->narrow_f16(x.data, n, a.data);
+    scalar->narrow_f16(x.data, n, b.data);
+    for (size_t i = 0; i < n; i++)
+        if (isnan(((float *)x.data)[i])) assert_true((((uint16_t *)a.data)[i] & 0x7fff) > 0x7c00);
+        else assert_int_equal(((uint16_t *)a.data)[i], ((uint16_t *)b.data)[i]);
+    guard_free(&x);
+    guard_free(&a);
+    guard_free(&b);
+}

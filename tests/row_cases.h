@@ -9,3 +9,5 @@ void compare_softmax_columns(const Kernels *scalar, const Kernels *level, Random
 void compare_normalize_columns(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_normalize(const Kernels *scalar, const Kernels *level, Random *r);
 void compare_total(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_widen(const Kernels *scalar, const Kernels *level, Random *r);
+void compare_narrow(const Kernels *scalar, const Kernels *level, Random *r);

@@ -120,7 +120,9 @@ static Build *einsum(void)
     build_node(b, "ReduceMean", "m", "r", "axes:is=1");
     build_node(b, "TopK", "r,k", "v,i", "");
     build_node(b, "Cast", "v", "h", "to:i=10");
-    build_node(b, "Exp", "h", "y", "");
+    build_init(b, "c", DT_F16, "3,2", NULL);
+    build_node(b, "Exp", "h", "o", "");
+    build_node(b, "Mul", "o,c", "y", "");
     build_output(b, "y", DT_F16, NULL);
     build_output(b, "i", DT_I64, NULL);
     return b;
