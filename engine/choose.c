@@ -2,7 +2,10 @@
 #include "engine/alike.h"
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
+#include "engine/packs.h"
+#include "engine/plan_internal.h"
 #include "engine/run_ops.h"
 #include "engine/seconds.h"
 
@@ -15,6 +18,7 @@ typedef struct Candidate { Variant variant; double seconds; } Candidate;
 
 typedef struct Choice {
     Plan *plan;
+    PackKey key;
     Product product;
     ProductSize size;
     Candidate candidate[MOST];
@@ -54,12 +58,20 @@ static Err plan_candidate(Choice *c, Variant v, Trial *t)
     return OK;
 }
 
+/* What another plan packed, if t has the same layout. */
+static Pack *take(const Choice *c, Trial *t)
+{
+    const Packs *packs = c->plan->options.packs;
+    return packs && c->key.constant ? packs_take(packs, &c->key, t) : NULL;
+}
+
 static Err prepare_trial(Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
 {
     void *packed;
     TRY(plan_candidate(c, candidate->variant, t));
-    TRY(plan_temporary(c->plan, t->bytes, &packed));
     TRY(plan_temporary(c->plan, t->scratch, &run->scratch));
+    if (take(c, t)) return OK;
+    TRY(plan_temporary(c->plan, t->bytes, &packed));
     trial_pack(t, packed);
     return OK;
 }
@@ -117,16 +129,46 @@ static Err explain(const Choice *c, Step *s)
     return OK;
 }
 
+/* Shared memory of this plan and of later ones. */
+static Err add_pack(Plan *p, const PackKey *key, const Trial *t, Pack **out)
+{
+    Packs *packs = p->options.packs;
+    TRY(plan_room(p, t->bytes));
+    return packs_add(packs, key, t, out);
+}
+
+static Err use_pack(Plan *p, Pack *pack)
+{
+    TRY(grow(p, &p->pack, p->n_pack, &p->room_pack, sizeof *p->pack));
+    p->pack[p->n_pack++] = pack;
+    pack->users++;
+    return OK;
+}
+
+/* Packed for good: as another plan did it, or where other plans will find it, or in the plan's own memory. */
+static Err settle(Choice *c, Trial *t, bool packed)
+{
+    const bool shared = c->plan->options.packs && c->key.constant;
+    Pack *pack = take(c, t);
+    void *from = packed && !pack ? trial_memory(t) : NULL, *memory;
+    if (pack) return use_pack(c->plan, pack);
+    if (shared) {
+        TRY(add_pack(c->plan, &c->key, t, &pack));
+        TRY(use_pack(c->plan, pack));
+        memory = pack->memory;
+    } else TRY(plan_alloc(c->plan, t->bytes, &memory));
+    if (from) trial_at(t, memcpy(memory, from, t->bytes));
+    else trial_pack(t, memory);
+    return OK;
+}
+
 static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
 {
-    void *packed;
     const bool contested = is_contested(c);
     if (contested) TRY(measure(c, in, out, winner));
     else TRY(plan_candidate(c, fastest(c, NULL)->variant, winner));
     TRY(explain(c, s));
-    TRY(plan_alloc(c->plan, winner->bytes, &packed));
-    if (contested) trial_move(winner, packed);
-    else trial_pack(winner, packed);
+    TRY(settle(c, winner, contested));
     s->scratch_bytes += winner->scratch;
     return OK;
 }
@@ -140,6 +182,7 @@ Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *ou
     double groups = shape->groups, columns = (double)shape->columns * shape->batch;
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
     TRY(find_kernels(&c.product.kernels));
+    c.key = pack_key(s, &shape->weights, (int64_t)shape->groups * shape->weights.rows);
     if (!counted.nonzeros) counted.nonzeros = packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads);
     c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)counted.nonzeros, shape->batch, shape->window.out[0], shape->window.out[1], false,
                              shape->window.kernel[0], shape->window.stride[0] };
@@ -182,6 +225,7 @@ Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
     Choice c = { .plan = plan, .product = { .tokens = t } };
     Trial winner;
     Packed *w = &t->packed;
+    c.key = pack_key(s, &w->weights, w->weights.rows);
     w->nonzeros = packed_nonzeros(&w->weights, 1, w->k, w->threads);
     c.size = (ProductSize){ w->weights.rows, w->k, (double)w->nonzeros, 1, 1, t->tokens, weights_near(plan, t), 1, 1 };
     stand(&c, VARIANT_TOKENS_DENSE);

@@ -16,6 +16,8 @@ struct Fused {
 
 /* For prep and run of operators that fuse --------------------------------------------------------------------------------------------- */
 
+/* What multiplies the channels of the weights; NULL: nothing but 1. */
+const float *fused_scale(const Step *s, int64_t channels);
 /* The weights of input 1, whose axis `axis` is the output's channels, scaled: the constant itself, or memory for the time of prep. */
 Err fused_weights(Plan *plan, const Step *s, int axis, const float **out);
 /* What each of the channels starts with: bias * scale + shift, where bias (NULL: 0) is a constant if there is a scale. *out NULL: nothing. */

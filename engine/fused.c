@@ -4,19 +4,29 @@
 #include "engine/fuse.h"
 #include "engine/walk.h"
 
+const float *fused_scale(const Step *s, int64_t channels)
+{
+    const float *scale = s->fused ? s->fused->scale : NULL;
+    for (int64_t c = 0; scale && c < channels; c++) if (scale[c] != 1) return scale;
+    return NULL;
+}
+
 Err fused_weights(Plan *p, const Step *s, int axis, const float **out)
 {
     const Buffer *b = s->in[1];
-    const float *from = b->data, *scale = s->fused ? s->fused->scale : NULL;
+    const float *from = b->data, *scale = fused_scale(s, b->shape.dim[axis]);
     int64_t outer = shape_span(&b->shape, 0, axis), channels = b->shape.dim[axis], inner = shape_span(&b->shape, axis + 1, b->shape.rank);
     void *copy;
     *out = from;
     if (!scale) return OK;
     TRY(plan_temporary(p, b->bytes, &copy));
     float *to = copy;
-    for (int64_t row = 0; row < outer * channels; row++)
-        for (int64_t i = row * inner; i < (row + 1) * inner; i++) to[i] = from[i] * scale[row % channels];
-    *out = to;
+    for (int64_t o = 0; o < outer; o++, from += channels * inner, to += channels * inner) {
+        for (int64_t c = 0; inner == 1 && c < channels; c++) to[c] = from[c] * scale[c];
+        for (int64_t c = 0; inner != 1 && c < channels; c++)
+            for (int64_t i = c * inner; i < (c + 1) * inner; i++) to[i] = from[i] * scale[c];
+    }
+    *out = copy;
     return OK;
 }
 

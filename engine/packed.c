@@ -1,5 +1,4 @@
 #include "engine/packed.h"
-#include <string.h>
 #include <unistd.h>
 
 /* Measured: K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the fewer of its rows a row of W reads and the larger the cache is. */
@@ -104,8 +103,7 @@ void packed_plan(Packed *p)
 void packed_fill(Packed *p, void *memory)
 {
     size_t start[PACKED_SHARES], end = to_line((size_t)units(p) * sizeof *p->at);
-    p->memory = memory;
-    p->at = memory;
+    packed_at(p, memory);
     for (int s = 0; s < PACKED_SHARES; end += p->share[s++])
         start[s] = end;
     #pragma omp parallel for schedule(dynamic) num_threads(p->threads) if (p->threads > 1)
@@ -113,10 +111,10 @@ void packed_fill(Packed *p, void *memory)
         share_pack(p, s, start[s]);
 }
 
-void packed_move(Packed *p, void *memory)
+void packed_at(Packed *p, void *memory)
 {
-    p->at = memcpy(memory, p->memory, p->bytes);
     p->memory = memory;
+    p->at = memory;
 }
 
 SparsePart packed_sparse(const char *unit, int rows, const float *panel)

@@ -39,8 +39,8 @@ void packed_form(Packed *p, MultiplyForm form);
 void packed_plan(Packed *p);
 /* Packs into memory of p->bytes bytes (64-byte aligned), which is used until the last run. */
 void packed_fill(Packed *p, void *memory);
-/* What was packed elsewhere goes on to live in `memory`. */
-void packed_move(Packed *p, void *memory);
+/* What was packed elsewhere, with the same layout, lies in `memory` now. */
+void packed_at(Packed *p, void *memory);
 
 static inline const char *packed_unit(const Packed *p, int group, int block, int chunk)
 {

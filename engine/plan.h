@@ -77,6 +77,7 @@ typedef struct PlanOptions {
     Tap   *tap; void *tap_user;
     bool   timed;
     bool   dense;              /* products run dense whatever their zeros: to compare with */
+    struct Packs *packs;       /* where packed weights are shared with other plans of the model, which outlives them; NULL: each plan has its own */
     bool   keep;               /* every value keeps memory of its own, so that all can be looked at after the run: nothing is fused */
 } PlanOptions;
 
@@ -100,6 +101,7 @@ struct Plan {
     Step  **step;    int n_step, room_step;
     Buffer **in, **out; int n_in, n_out;
     Capture *capture; int n_capture, room_capture; /* what a body's plan reads from outer plans */
+    struct Pack **pack; int n_pack, room_pack;     /* packed weights that it shares */
     char   *block; size_t block_bytes;
     Plan  **piece; int n_piece;        /* of a batch that is split: one plan for each thread instead of steps */
     int     depth;             /* of nested bodies and functions */

@@ -1,3 +1,4 @@
+#include "engine/packs.h"
 #include "engine/plan_cache.h"
 #include "engine/plan_internal.h"
 #include <string.h>
@@ -7,6 +8,7 @@ struct PlanCache {
     Model *model;
     const Value *const *input; int n_input;
     PlanOptions options;
+    Packs packs;
     Plan **plan; int n, most;      /* the one used last comes first */
 };
 
@@ -31,6 +33,7 @@ void plan_cache_free(PlanCache *c)
 {
     if (!c) return;
     while (c->n) drop_last(c);
+    packs_sweep(&c->packs);
     arena_free(c->arena);
 }
 
@@ -54,14 +57,17 @@ static size_t used(const PlanCache *c)
 static Err build(PlanCache *c, const PlanInput *shape, Plan **out)
 {
     size_t limit = c->options.memory_limit;
-    for (;;) {
+    PlanOptions o = c->options;
+    Err e;
+    o.packs = &c->packs;
+    for (;; drop_last(c), packs_sweep(&c->packs)) {
         size_t taken = used(c);
-        PlanOptions o = c->options;
         o.memory_limit = taken < limit ? limit - taken : 1;
-        Err e = plan_build(c->model, shape, c->n_input, &o, out);
-        if (e != ERR_NOMEM || !c->n) return e;
-        drop_last(c);
+        e = plan_build(c->model, shape, c->n_input, &o, out);
+        if (e != ERR_NOMEM || !c->n) break;
     }
+    packs_sweep(&c->packs);
+    return e;
 }
 
 Err plan_cache_get(PlanCache *c, const Tensor *in, Plan **out)

@@ -4,7 +4,8 @@
 
 /* Room for one more in a list of n in the plan's own arena: doubled when it is full. */
 Err  grow(Plan *p, void *list, int n, int *room, size_t size);
-size_t plan_used(const Plan *p);                       /* bytes of this plan and of those around it */
+size_t plan_used(const Plan *p);                       /* bytes of this plan and of those around it, without what it shares */
+Err  plan_room(const Plan *p, size_t bytes);            /* ERR_NOMEM if so many more would pass the limit */
 void plan_start(Plan *p);                              /* the time limit counts from now */
 Err  plan_in_time(const Plan *p);                      /* ERR_TIME after the limit */
 Err  buffer_new(Plan *p, const char *name, Buffer **out);

@@ -2,12 +2,15 @@
 #include <string.h>
 #include <unistd.h>
 #include "engine/element.h"
+#include "engine/packs.h"
 #include "engine/plan_internal.h"
 #include "engine/run_ops.h"
 
 /* Memory ---------------------------------------------------------------------------------------------------------------------------- */
 
 size_t plan_used(const Plan *p) { return p->used_by_outer + arena_bytes(p->arena) + arena_bytes(p->late); }
+
+static size_t packs_bytes(const Plan *p) { return p->options.packs ? p->options.packs->bytes : 0; }
 
 size_t plan_memory_limit(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 4 * 3; }
 
@@ -17,13 +20,18 @@ static Err out_of_memory(const Plan *p, size_t bytes)
     const int shift = small ? 10 : 20;
     const char *unit = small ? "KiB" : "MiB";
     return err_set(ERR_NOMEM, "This model needs more memory than the limit of %zu %s allows (%zu %s in use, %zu %s more wanted).",
-                   p->options.memory_limit >> shift, unit, plan_used(p) >> shift, unit, bytes >> shift, unit);
+                   p->options.memory_limit >> shift, unit, (plan_used(p) + packs_bytes(p)) >> shift, unit, bytes >> shift, unit);
+}
+
+Err plan_room(const Plan *p, size_t bytes)
+{
+    size_t used = plan_used(p) + packs_bytes(p), limit = p->options.memory_limit;
+    return used > limit || bytes > limit - used ? out_of_memory(p, bytes) : OK;
 }
 
 Err plan_alloc(Plan *p, size_t bytes, void **out)
 {
-    size_t used = plan_used(p), limit = p->options.memory_limit;
-    if (used > limit || bytes > limit - used) return out_of_memory(p, bytes);
+    TRY(plan_room(p, bytes));
     void *at = arena_alloc(p->now, bytes);
     if (!at) return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", bytes);
     *out = at;
@@ -43,7 +51,7 @@ Err plan_array(Plan *p, int64_t n, size_t size, void *out)
 {
     size_t bytes;
     if (n < 0 || __builtin_mul_overflow((size_t)n, size, &bytes)) return out_of_memory(p, SIZE_MAX);
-    void *at;
+    void *at = NULL;
     TRY(plan_alloc(p, bytes, &at));
     memcpy(out, &at, sizeof at);
     return OK;
@@ -157,7 +165,7 @@ static Err load_wide(Plan *p, Buffer *b)
 {
     const void *from;
     const Kernels *kernels;
-    void *data;
+    void *data = NULL;
     TRY(find_kernels(&kernels));
     TRY(plan_alloc(p, b->bytes, &data));
     TRY(elements_of(p, b->halves, &from));

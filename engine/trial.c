@@ -1,5 +1,4 @@
 #include "engine/trial.h"
-#include <string.h>
 
 static MultiplyForm form_of(Variant v)
 {
@@ -28,16 +27,23 @@ void trial_plan(const Product *p, Variant v, Trial *t)
 
 static Packed *packed_of(Trial *t) { return variant_is_tokens(t->variant) ? &t->tokens.packed : &t->columns.multiply.packed; }
 
+const Packed *trial_packed(const Trial *t) { return variant_is_tokens(t->variant) ? &t->tokens.packed : &t->columns.multiply.packed; }
+
 void trial_pack(Trial *t, void *memory)
 {
     if (variant_is_winograd(t->variant)) winograd_pack(&t->columns.winograd, memory);
     else packed_fill(packed_of(t), memory);
 }
 
-void trial_move(Trial *t, void *memory)
+void trial_at(Trial *t, void *memory)
 {
-    if (variant_is_winograd(t->variant)) t->columns.winograd.packed = memcpy(memory, t->columns.winograd.packed, t->bytes);
-    else packed_move(packed_of(t), memory);
+    if (variant_is_winograd(t->variant)) t->columns.winograd.packed = memory;
+    else packed_at(packed_of(t), memory);
+}
+
+void *trial_memory(const Trial *t)
+{
+    return variant_is_winograd(t->variant) ? (void *)(uintptr_t)t->columns.winograd.packed : trial_packed(t)->memory;
 }
 
 void columns_run(const Columns *c, const MultiplyRun *run)

@@ -26,6 +26,8 @@ typedef struct Trial {
 void trial_plan(const Product *p, Variant variant, Trial *out);
 /* Into memory of t->bytes bytes (64-byte aligned), which is used until the last run. */
 void trial_pack(Trial *t, void *memory);
-/* What was packed elsewhere goes on to live in `memory`. */
-void trial_move(Trial *t, void *memory);
+/* What was packed elsewhere, with the same layout, lies in `memory` now. */
+void trial_at(Trial *t, void *memory);
+const Packed *trial_packed(const Trial *t);    /* of any variant but Winograd's */
+void *trial_memory(const Trial *t);            /* where it is packed */
 void trial_run(const Trial *t, const MultiplyRun *run);
