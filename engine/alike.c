@@ -117,23 +117,23 @@ int rows_order(const Weights *w, int k, void *memory, uint16_t *order)
     return shared;
 }
 
-Err rows_alike(Plan *plan, Multiply *m, int *shared)
+Err rows_alike(Plan *plan, Multiply *m)
 {
     Packed *p = &m->packed;
     const int rows = p->weights.rows;
+    int alike = 0;
     uint16_t *order;
     void *memory;
-    *shared = 0;
-    if (p->form != MULTIPLY_SPARSE || rows < 2 || rows > UINT16_MAX) return OK;
+    if (p->form != MULTIPLY_SPARSE || p->memory || !p->weights.w || rows < 2 || rows > UINT16_MAX) return OK;
     TRY(plan_array(plan, (int64_t)p->groups * rows, sizeof *order, &order));
     TRY(plan_temporary(plan, rows_order_bytes(rows), &memory));
     for (int g = 0; g < p->groups; g++) {
         Weights w = p->weights;
         w.w += (size_t)g * (size_t)rows * w.row;
-        *shared += rows_order(&w, p->k, memory, order + (size_t)g * (size_t)rows);
+        alike += rows_order(&w, p->k, memory, order + (size_t)g * (size_t)rows);
     }
-    if (*shared * WORTH < p->groups * rows) *shared = 0;       /* products with an order of their own are not joined with what follows */
-    if (!*shared) return OK;
+    if (!alike || alike * WORTH < p->groups * rows) return OK;         /* products with an order of their own are not joined with what follows */
+    p->alike = alike;
     p->order = order;
     packed_plan(p);
     return OK;

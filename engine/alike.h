@@ -8,5 +8,5 @@ size_t rows_order_bytes(int rows);             /* of memory for rows_order */
  * hashes, which two sets have in common as often as places (Broder 1997, On the resemblance and containment of documents); only the first columns are looked at. */
 int rows_order(const Weights *w, int k, void *memory, uint16_t *order);
 
-/* Gives a sparse product its order, if there is enough to gain: then m->packed.bytes changes. *shared: how many rows share their zeros. ERR_NOMEM. */
-Err rows_alike(Plan *plan, Multiply *m, int *shared);
+/* Gives a sparse product its order, if there is enough to gain: then m->packed.bytes changes. ERR_NOMEM. */
+Err rows_alike(Plan *plan, Multiply *m);

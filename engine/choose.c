@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "engine/fuse.h"
 #include "engine/packs.h"
 #include "engine/plan_internal.h"
 #include "engine/run_ops.h"
@@ -18,13 +19,16 @@ typedef struct Candidate { Variant variant; double seconds; } Candidate;
 
 typedef struct Choice {
     Plan *plan;
+    Step *step;
+    int axis;                  /* of the output's channels in input 1, for fused_weights */
     PackKey key;
     Product product;
+    MultiplyShape *columns;    /* what product shows, one of both */
+    Tokens *tokens;
     ProductSize size;
     Candidate candidate[MOST];
     int n;
     Trial sparse;              /* of columns, once it is planned */
-    int shared;                /* rows that rows_alike brought together for it */
 } Choice;
 
 static void stand(Choice *c, Variant v)
@@ -43,36 +47,78 @@ static const Candidate *fastest(const Choice *c, const Candidate *except)
     return best;
 }
 
-static Err plan_candidate(Choice *c, Variant v, Trial *t)
+/* Packers read nonzeros row by row, some of them several times. */
+static Err lay_in_rows(Plan *plan, Packed *p)
 {
-    if (v != VARIANT_SPARSE) {
-        trial_plan(&c->product, v, t);
-        return OK;
-    }
-    if (!c->sparse.bytes) {
-        trial_plan(&c->product, v, &c->sparse);
-        TRY(rows_alike(c->plan, &c->sparse.columns.multiply, &c->shared));
-        c->sparse.bytes = c->sparse.columns.multiply.packed.bytes;
-    }
-    *t = c->sparse;
+    void *copy;
+    const Weights w = p->weights;
+    if (w.row != 1 || w.column == 1) return OK;
+    p->weights = (Weights){ NULL, (size_t)p->k, 1, w.rows };
+    if (!w.w) return OK;
+    TRY(plan_temporary(plan, (size_t)w.rows * (size_t)p->k * sizeof(float), &copy));
+    p->kernels->transpose_f32(w.w, w.column, p->k, w.rows, copy, (size_t)p->k);
+    p->weights.w = copy;
     return OK;
 }
 
-/* What another plan packed, if t has the same layout. */
-static Pack *take(const Choice *c, Trial *t)
+static const Weights *weights_of(const Choice *c) { return c->tokens ? &c->tokens->packed.weights : &c->columns->weights; }
+
+/* Reads them where that was put off. */
+static Err read_weights(Choice *c)
 {
-    const Packs *packs = c->plan->options.packs;
-    return packs && c->key.constant ? packs_take(packs, &c->key, t) : NULL;
+    const float *w;
+    if (weights_of(c)->w) return OK;
+    TRY(fused_weights(c->plan, c->step, c->axis, &w));
+    if (!c->tokens) {
+        c->columns->weights.w = w;
+        c->sparse.bytes = 0;
+        return OK;
+    }
+    Packed *p = &c->tokens->packed;
+    const bool laid = c->key.column != p->weights.column;
+    p->weights = (Weights){ w, c->key.row, c->key.column, p->weights.rows };
+    return laid ? lay_in_rows(c->plan, p) : OK;
+}
+
+static Err plan_sparse(Choice *c)
+{
+    if (c->sparse.bytes) return OK;
+    trial_plan(&c->product, VARIANT_SPARSE, &c->sparse);
+    TRY(rows_alike(c->plan, &c->sparse.columns.multiply));
+    c->sparse.bytes = c->sparse.columns.multiply.packed.bytes;
+    return OK;
+}
+
+static Err plan_once(Choice *c, Variant v, Trial *t)
+{
+    if (v != VARIANT_SPARSE) trial_plan(&c->product, v, t);
+    else TRY(plan_sparse(c));
+    if (v == VARIANT_SPARSE) *t = c->sparse;
+    return OK;
+}
+
+/* What another plan packed serves, if t has its layout. */
+static Pack *owner(const Choice *c, Trial *t) { return packs_owner(c->plan->options.packs, &c->key, t); }
+
+/* *packed: another plan did it. */
+static Err plan_candidate(Choice *c, Variant v, Trial *t, bool *packed)
+{
+    TRY(plan_once(c, v, t));
+    *packed = owner(c, t);
+    if (*packed || weights_of(c)->w) return OK;
+    TRY(read_weights(c));
+    return plan_once(c, v, t);
 }
 
 static Err prepare_trial(Choice *c, Candidate *candidate, Trial *t, MultiplyRun *run)
 {
-    void *packed;
-    TRY(plan_candidate(c, candidate->variant, t));
+    void *memory;
+    bool packed;
+    TRY(plan_candidate(c, candidate->variant, t, &packed));
     TRY(plan_temporary(c->plan, t->scratch, &run->scratch));
-    if (take(c, t)) return OK;
-    TRY(plan_temporary(c->plan, t->bytes, &packed));
-    trial_pack(t, packed);
+    if (packed) return OK;
+    TRY(plan_temporary(c->plan, t->bytes, &memory));
+    trial_pack(t, memory);
     return OK;
 }
 
@@ -121,20 +167,13 @@ static Err explain(const Choice *c, Step *s)
     double zeros = 100 * (1 - c->size.nonzeros / (c->size.rows * c->size.k));
     TRY(plan_array(c->plan, ROOM, 1, &text));
     int n = snprintf(text, ROOM, "%s (%.0f %% zeros", variant_name(best->variant), zeros);
-    if (best->variant == VARIANT_SPARSE && c->shared) n += snprintf(text + n, ROOM - (size_t)n, ", %d rows share theirs", c->shared);
+    const int alike = c->sparse.columns.multiply.packed.alike;
+    if (best->variant == VARIANT_SPARSE && alike) n += snprintf(text + n, ROOM - (size_t)n, ", %d rows share theirs", alike);
     if (next && next->seconds < INFINITY)
         n += snprintf(text + n, ROOM - (size_t)n, ", %s takes %.2f times as long", variant_name(next->variant), next->seconds / best->seconds);
     snprintf(text + n, ROOM - (size_t)n, ")");
     s->variant = text;
     return OK;
-}
-
-/* Shared memory of this plan and of later ones. */
-static Err add_pack(Plan *p, const PackKey *key, const Trial *t, Pack **out)
-{
-    Packs *packs = p->options.packs;
-    TRY(plan_room(p, t->bytes));
-    return packs_add(packs, key, t, out);
 }
 
 static Err use_pack(Plan *p, Pack *pack)
@@ -145,52 +184,72 @@ static Err use_pack(Plan *p, Pack *pack)
     return OK;
 }
 
-/* Packed for good: as another plan did it, or where other plans will find it, or in the plan's own memory. */
-static Err settle(Choice *c, Trial *t, bool packed)
+/* Memory for good: the plan's own, or where other plans will find what is packed. */
+static Err lasting_memory(Choice *c, Trial *t, void **memory)
 {
-    const bool shared = c->plan->options.packs && c->key.constant;
-    Pack *pack = take(c, t);
-    void *from = packed && !pack ? trial_memory(t) : NULL, *memory;
+    Packs *packs = c->plan->options.packs;
+    Pack *pack;
+    if (!packs || !c->key.constant) return plan_alloc(c->plan, t->bytes, memory);
+    TRY(plan_room(c->plan, t->bytes));
+    TRY(packs_add(packs, &c->key, (size_t)c->size.nonzeros, t, &pack));
+    *memory = pack->memory;
+    return use_pack(c->plan, pack);
+}
+
+static Err elect(Choice *c, size_t in, size_t out, Trial *winner)
+{
+    void *memory, *tried = NULL;
+    bool packed;
+    if (is_contested(c)) {
+        TRY(measure(c, in, out, winner));
+        tried = trial_memory(winner);
+    } else TRY(plan_candidate(c, fastest(c, NULL)->variant, winner, &packed));
+    TRY(explain(c, c->step));
+    c->step->scratch_bytes += winner->scratch;
+    Pack *pack = owner(c, winner);
     if (pack) return use_pack(c->plan, pack);
-    if (shared) {
-        TRY(add_pack(c->plan, &c->key, t, &pack));
-        TRY(use_pack(c->plan, pack));
-        memory = pack->memory;
-    } else TRY(plan_alloc(c->plan, t->bytes, &memory));
-    if (from) trial_at(t, memcpy(memory, from, t->bytes));
-    else trial_pack(t, memory);
+    TRY(lasting_memory(c, winner, &memory));
+    if (tried) trial_at(winner, memcpy(memory, tried, winner->bytes));
+    else trial_pack(winner, memory);
     return OK;
 }
 
-static Err elect(Choice *c, Step *s, size_t in, size_t out, Trial *winner)
+/* The weights and what is known of them. Where all of it may be known, they are read only if they turn out to be needed. */
+static Err start(Choice *c, Weights *w, int groups, int k, size_t *nonzeros, const Packed **like)
 {
-    const bool contested = is_contested(c);
-    if (contested) TRY(measure(c, in, out, winner));
-    else TRY(plan_candidate(c, fastest(c, NULL)->variant, winner));
-    TRY(explain(c, s));
-    TRY(settle(c, winner, contested));
-    s->scratch_bytes += winner->scratch;
+    const Packs *packs = c->plan->options.packs;
+    c->key = pack_key(c->step, w, (int64_t)groups * w->rows);
+    const Pack *pack = packs_find(packs, &c->key);
+    *like = packs_like(packs, &c->key);
+    *nonzeros = pack ? pack->nonzeros : 0;
+    if (*nonzeros) return OK;
+    if (!w->w) TRY(fused_weights(c->plan, c->step, c->axis, &w->w));
+    *nonzeros = packed_nonzeros(w, groups, k, c->plan->threads);
     return OK;
 }
 
-Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *out)
+Err columns_start(Plan *plan, Step *s, MultiplyShape *shape)
 {
-    MultiplyShape counted = *shape;
-    Choice c = { .plan = plan, .product = { .columns = &counted, .threads = plan->threads } };
+    Choice c = { .plan = plan, .step = s };
+    return start(&c, &shape->weights, shape->groups, shape->k, &shape->nonzeros, &shape->like);
+}
+
+Err columns_prepare(Plan *plan, Step *s, MultiplyShape *shape, Columns *out)
+{
+    Choice c = { .plan = plan, .step = s, .columns = shape, .product = { .columns = shape, .threads = plan->threads } };
     Trial winner;
     int tile = winograd_choose(shape);
     double groups = shape->groups, columns = (double)shape->columns * shape->batch;
     size_t channels = (size_t)(shape->k / (shape->window.kernel[0] * shape->window.kernel[1]));
     TRY(find_kernels(&c.product.kernels));
     c.key = pack_key(s, &shape->weights, (int64_t)shape->groups * shape->weights.rows);
-    if (!counted.nonzeros) counted.nonzeros = packed_nonzeros(&shape->weights, shape->groups, shape->k, plan->threads);
-    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)counted.nonzeros, shape->batch, shape->window.out[0], shape->window.out[1], false,
+    c.size = (ProductSize){ shape->weights.rows * groups, shape->k, (double)shape->nonzeros, shape->batch, shape->window.out[0], shape->window.out[1], false,
                              shape->window.kernel[0], shape->window.stride[0] };
     stand(&c, VARIANT_DENSE);
     if (tile) stand(&c, tile == 2 ? VARIANT_WINOGRAD_2 : VARIANT_WINOGRAD_4);
     if (has_zeros(&c)) stand(&c, VARIANT_SPARSE);
     size_t in = (size_t)shape->batch * (size_t)shape->groups * channels * shape->window.plane;
-    TRY(elect(&c, s, in, (size_t)(c.size.rows * columns), &winner));
+    TRY(elect(&c, in, (size_t)(c.size.rows * columns), &winner));
     *out = winner.columns;
     return OK;
 }
@@ -208,25 +267,12 @@ static bool weights_near(const Plan *p, const Tokens *t)
     return used <= room;
 }
 
-/* Packers read nonzeros row by row, some of them several times. */
-static Err lay_in_rows(Plan *plan, Packed *p)
+Err tokens_prepare(Plan *plan, Step *s, int axis, Tokens *t)
 {
-    void *copy;
-    const Weights w = p->weights;
-    if (w.row != 1 || w.column == 1) return OK;
-    TRY(plan_temporary(plan, (size_t)w.rows * (size_t)p->k * sizeof(float), &copy));
-    p->kernels->transpose_f32(w.w, w.column, p->k, w.rows, copy, (size_t)p->k);
-    p->weights = (Weights){ copy, (size_t)p->k, 1, w.rows };
-    return OK;
-}
-
-Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
-{
-    Choice c = { .plan = plan, .product = { .tokens = t } };
+    Choice c = { .plan = plan, .step = s, .axis = axis, .tokens = t, .product = { .tokens = t } };
     Trial winner;
     Packed *w = &t->packed;
-    c.key = pack_key(s, &w->weights, w->weights.rows);
-    w->nonzeros = packed_nonzeros(&w->weights, 1, w->k, w->threads);
+    TRY(start(&c, &w->weights, 1, w->k, &w->nonzeros, &w->like));
     c.size = (ProductSize){ w->weights.rows, w->k, (double)w->nonzeros, 1, 1, t->tokens, weights_near(plan, t), 1, 1 };
     stand(&c, VARIANT_TOKENS_DENSE);
     if (has_zeros(&c)) {
@@ -235,7 +281,7 @@ Err tokens_prepare(Plan *plan, Step *s, Tokens *t)
         if (t->tokens <= FEW_TOKENS) stand(&c, VARIANT_TOKENS_BITMAP);
         TRY(lay_in_rows(plan, &t->packed));
     }
-    TRY(elect(&c, s, (size_t)t->tokens * (size_t)w->k, (size_t)w->weights.rows * (size_t)t->tokens, &winner));
+    TRY(elect(&c, (size_t)t->tokens * (size_t)w->k, (size_t)w->weights.rows * (size_t)t->tokens, &winner));
     *t = winner.tokens;
     return OK;
 }

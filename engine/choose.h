@@ -6,8 +6,10 @@
 #include "engine/plan.h"
 #include "engine/trial.h"
 
-/* Chooses and packs. s->variant tells what was chosen and why; s->scratch_bytes grows by c->scratch, which lies at its end. */
-Err columns_prepare(Plan *plan, Step *s, const MultiplyShape *shape, Columns *c);
+/* Sets nonzeros and like. Weights of NULL stand for input 1 with what was fused into it, channels first: it is read only if another plan has not packed it. */
+Err columns_start(Plan *plan, Step *s, MultiplyShape *shape);
+/* Then chooses and packs. s->variant tells what was chosen and why; s->scratch_bytes grows by c->scratch, which lies at its end. */
+Err columns_prepare(Plan *plan, Step *s, MultiplyShape *shape, Columns *c);
 
-/* Gemm and MatMul: as tokens_plan and packed_fill, which `t` is ready for. */
-Err tokens_prepare(Plan *plan, Step *s, Tokens *t);
+/* Gemm and MatMul: as tokens_plan and packed_fill, which `t` is ready for. Weights of NULL stand for input 1 with channels along `axis`. */
+Err tokens_prepare(Plan *plan, Step *s, int axis, Tokens *t);

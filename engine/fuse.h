@@ -18,7 +18,7 @@ struct Fused {
 
 /* What multiplies the channels of the weights; NULL: nothing but 1. */
 const float *fused_scale(const Step *s, int64_t channels);
-/* The weights of input 1, whose axis `axis` is the output's channels, scaled: the constant itself, or memory for the time of prep. */
+/* The weights of input 1, whose axis `axis` is the output's channels, scaled: the constant itself, or memory for the time of prep. Reads them if they are not. */
 Err fused_weights(Plan *plan, const Step *s, int axis, const float **out);
 /* What each of the channels starts with: bias * scale + shift, where bias (NULL: 0) is a constant if there is a scale. *out NULL: nothing. */
 Err fused_bias(Plan *plan, const Step *s, const Buffer *bias, int64_t channels, const float **out);

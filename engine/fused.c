@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "engine/fuse.h"
+#include "engine/plan_internal.h"
 #include "engine/walk.h"
 
 const float *fused_scale(const Step *s, int64_t channels)
@@ -13,8 +14,10 @@ const float *fused_scale(const Step *s, int64_t channels)
 
 Err fused_weights(Plan *p, const Step *s, int axis, const float **out)
 {
-    const Buffer *b = s->in[1];
-    const float *from = b->data, *scale = fused_scale(s, b->shape.dim[axis]);
+    Buffer *b = s->in[1];
+    const float *scale = fused_scale(s, b->shape.dim[axis]);
+    TRY(buffer_load_temporary(p, b));
+    const float *from = b->data;
     int64_t outer = shape_span(&b->shape, 0, axis), channels = b->shape.dim[axis], inner = shape_span(&b->shape, axis + 1, b->shape.rank);
     void *copy;
     *out = from;

@@ -82,7 +82,7 @@ static size_t rows_held(const Multiply *m)
 
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyForm form, Multiply *out)
 {
-    Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .nonzeros = shape->nonzeros,
+    Multiply m = { .shape = *shape, .packed = { .weights = shape->weights, .groups = shape->groups, .k = shape->k, .nonzeros = shape->nonzeros, .like = shape->like,
                                               .kernels = kernels, .threads = threads } };
     Packed *w = &m.packed;
     packed_form(w, form);

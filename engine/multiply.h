@@ -18,6 +18,7 @@ typedef struct MultiplyShape {
     int     k;                 /* columns of W: channels of a group * taps */
     int64_t columns;           /* pixels of an output image */
     Weights weights;           /* of one group; rows: output channels of a group */
+    const Packed *like;        /* see Packed */
     size_t  nonzeros;          /* of all groups; 0: not counted yet */
     int     part_rows;         /* 0, or how many rows multiply_area is asked for at a time, a multiple of the kernels' strip: dense chunks divide them */
 } MultiplyShape;

@@ -85,6 +85,25 @@ static size_t share_pack(const Packed *p, int share, size_t at)
     return end - at;
 }
 
+static bool same_layout(const Packed *a, const Packed *b)
+{
+    return a->form == b->form && a->width == b->width && a->block == b->block && a->chunk_rows == b->chunk_rows && a->groups == b->groups && a->k == b->k &&
+           a->weights.rows == b->weights.rows;
+}
+
+/* Whether another one's memory serves. */
+static bool take_over(Packed *p)
+{
+    const Packed *like = p->like;
+    while (like && !same_layout(like, p)) like = like->like;
+    if (!like) return false;
+    p->bytes = like->bytes;
+    p->order = like->order;
+    p->alike = like->alike;
+    packed_at(p, like->memory);
+    return true;
+}
+
 void packed_plan(Packed *p)
 {
     p->memory = NULL;
@@ -92,6 +111,8 @@ void packed_plan(Packed *p)
     p->block = ceil_div(p->k, p->blocks);
     p->blocks = ceil_div(p->k, p->block);
     p->chunks = ceil_div(p->weights.rows, p->chunk_rows);
+    p->bytes = 0;
+    if (take_over(p) || !p->weights.w) return;
     #pragma omp parallel for schedule(dynamic) num_threads(p->threads) if (p->threads > 1 && p->form != MULTIPLY_DENSE)
     for (int s = 0; s < PACKED_SHARES; s++)
         p->share[s] = share_pack(p, s, 0);

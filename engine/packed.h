@@ -11,7 +11,7 @@ typedef enum MultiplyForm { MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER, MU
 
 typedef struct Packed {
     /* Given: */
-    Weights weights;           /* of one group; those of group g start at weights.w + g * weights.rows * weights.row */
+    Weights weights;           /* of one group; w NULL: they are not read yet, nonzeros is known, and one that is `like` this may do; those of group g start at weights.w + g * weights.rows * weights.row */
     int     groups, k;         /* columns of W */
     size_t  nonzeros;          /* of all groups; 0: not counted yet */
     const Kernels *kernels;
@@ -20,10 +20,12 @@ typedef struct Packed {
     int     width;             /* dense: of strips or tiles */
     int     block;             /* columns of W in a K block, at most */
     int     chunk_rows;        /* dense: a multiple of width */
+    const struct Packed *like; /* NULL, or the same weights as they are packed for another plan; its own `like` is the next one */
     const uint16_t *order;     /* sparse: NULL, or for each group its rows in the order of chunks: heads count rows from the group's first one then, not the chunk's */
     /* Computed: */
     int     blocks, chunks;
-    size_t  bytes;             /* of memory for packed_fill */
+    size_t  bytes;             /* of memory for packed_fill; 0: weights have to be read first */
+    int     alike;             /* rows that `order` brought together */
     size_t  share[PACKED_SHARES];      /* bytes of the units that one thread packs one after the other */
     char   *memory;
     size_t *at;                /* where units begin; in `memory` */
@@ -35,7 +37,7 @@ size_t packed_nonzeros(const Weights *weights, int groups, int k, int threads);
 
 /* Sets form, and block and chunk_rows as sparse forms want them. */
 void packed_form(Packed *p, MultiplyForm form);
-/* Makes blocks equal and computes blocks, chunks and bytes. */
+/* Makes blocks equal and computes blocks, chunks and bytes. One that is `like` it, with the same layout, gives its memory and order: then it is packed. */
 void packed_plan(Packed *p);
 /* Packs into memory of p->bytes bytes (64-byte aligned), which is used until the last run. */
 void packed_fill(Packed *p, void *memory);

@@ -14,46 +14,67 @@ static uint64_t hash_of(const void *data, size_t bytes)
 PackKey pack_key(const Step *s, const Weights *w, int64_t channels)
 {
     const Buffer *b = s->in[1];
-    const float *first = b->data, *scale = fused_scale(s, channels);
+    const float *scale = fused_scale(s, channels);
     const Constant *constant = b->halves ? b->halves->stored : b->stored;
-    const bool inside = w->w >= first && w->w < first + b->count;      /* not a copy that was made of them; with factors it is one that fused_weights made */
-    if (!constant || (scale ? is_type(s, "ConvTranspose") : !inside)) return (PackKey){ 0 };
-    return (PackKey){ constant, s->op, scale ? 0 : (size_t)(w->w - first), w->row, w->column, scale ? hash_of(scale, (size_t)channels * sizeof *scale) : 0 };
+    const bool other = w->w && (scale ? is_type(s, "ConvTranspose") : w->w != b->data);        /* a copy that is not fused_weights', or a part */
+    if (!constant || other) return (PackKey){ 0 };
+    return (PackKey){ constant, s->op, w->row, w->column, scale ? hash_of(scale, (size_t)channels * sizeof *scale) : 0 };
 }
 
 static bool same_key(const PackKey *a, const PackKey *b)
 {
-    return a->constant == b->constant && a->op == b->op && a->offset == b->offset && a->row == b->row && a->column == b->column && a->scale == b->scale;
+    return a->constant == b->constant && a->op == b->op && a->row == b->row && a->column == b->column && a->scale == b->scale;
 }
 
-static bool same_layout(const Trial *a, const Trial *b)
+static Pack *next_of(Pack *p, const PackKey *key)
 {
-    if (a->variant != b->variant || a->bytes != b->bytes) return false;
-    if (variant_is_winograd(a->variant)) return !memcmp(&a->columns.winograd.form, &b->columns.winograd.form, sizeof a->columns.winograd.form);
-    const Packed *x = trial_packed(a), *y = trial_packed(b);
-    return x->width == y->width && x->block == y->block && x->chunk_rows == y->chunk_rows && x->groups == y->groups && x->k == y->k &&
-           x->weights.rows == y->weights.rows && !x->order == !y->order;
+    while (p && !same_key(&p->key, key)) p = p->next;
+    return p;
 }
 
-Pack *packs_take(const Packs *packs, const PackKey *key, Trial *t)
+Pack *packs_find(const Packs *packs, const PackKey *key) { return packs && key->constant ? next_of(packs->first, key) : NULL; }
+
+const Packed *packs_like(const Packs *packs, const PackKey *key)
 {
-    for (Pack *p = packs->first; p; p = p->next) {
-        if (!same_key(&p->key, key) || !same_layout(&p->trial, t)) continue;
+    const Packed *first = NULL;
+    for (Pack *p = packs_find(packs, key); p; p = next_of(p->next, key)) {
+        if (variant_is_winograd(p->trial.variant)) continue;
+        trial_packed(&p->trial)->like = first;
+        first = trial_packed(&p->trial);
+    }
+    return first;
+}
+
+static bool same_winograd(const Trial *a, const Trial *b)
+{
+    const WinogradForm *x = &a->columns.winograd.form, *y = &b->columns.winograd.form;
+    return variant_is_winograd(b->variant) && x->m == y->m && x->kernel == y->kernel && x->stride == y->stride && a->bytes == b->bytes;
+}
+
+Pack *packs_owner(const Packs *packs, const PackKey *key, Trial *t)
+{
+    const bool winograd = variant_is_winograd(t->variant);
+    for (Pack *p = packs_find(packs, key); p; p = next_of(p->next, key)) {
+        if (!(winograd ? same_winograd(t, &p->trial) : trial_memory(t) == p->memory)) continue;
         trial_at(t, p->memory);
         return p;
     }
     return NULL;
 }
 
-Err packs_add(Packs *packs, const PackKey *key, const Trial *t, Pack **out)
+Err packs_add(Packs *packs, const PackKey *key, size_t nonzeros, Trial *t, Pack **out)
 {
+    Packed *packed = variant_is_winograd(t->variant) ? NULL : trial_packed(t);
+    size_t order = packed && packed->order ? (size_t)packed->groups * (size_t)packed->weights.rows * sizeof *packed->order : 0;
     Pack *p = block_new(sizeof *p);
-    void *memory = p ? block_new(t->bytes) : NULL;
+    char *memory = p ? block_new(t->bytes + order) : NULL;
     if (!memory) {
         block_free(p);
-        return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", t->bytes);
+        return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", t->bytes + order);
     }
-    *p = (Pack){ .key = *key, .trial = *t, .memory = memory, .next = packs->first };
+    if (order) packed->order = memcpy(memory + t->bytes, packed->order, order);
+    *p = (Pack){ .key = *key, .trial = *t, .nonzeros = nonzeros, .memory = memory, .next = packs->first };
+    trial_at(&p->trial, memory);
     packs->first = p;
     packs->bytes += t->bytes;
     *out = p;

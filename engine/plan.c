@@ -268,15 +268,14 @@ static Err load_inputs(Plan *p, Step *s, int except)
     return OK;
 }
 
-/* A product that packs its weights, input 1, needs them no longer then. */
+/* A product that packs its weights, input 1, reads them itself, if it has to, and needs them no longer then. */
 static Err prepare_step(Plan *p, Step *s)
 {
-    bool packs = !s->late && s->op->fuses && s->op->fuses(s) >= 0, temporary = false;
+    bool packs = !s->late && s->op->fuses && s->op->fuses(s) >= 0, absent = packs && !s->in[1]->data;
     TRY(load_inputs(p, s, packs ? 1 : -1));
     if (s->late) return OK;
-    if (packs) TRY(buffer_load_temporary(p, s->in[1], &temporary));
     Err e = s->op->prep(p, s);
-    if (temporary) buffer_unload(p, s->in[1]);
+    if (absent && s->in[1]->data) buffer_unload(p, s->in[1]);
     return e;
 }
 

@@ -15,8 +15,8 @@ Buffer *map_get(const BufferMap *map, const Value *v);  /* NULL: unknown */
 Err  buffer_of(Plan *p, const Value *v, Buffer **out);
 /* Reads the elements of a constant that still lies in the file, into p->now. */
 Err  buffer_load(Plan *p, Buffer *b);
-/* The same for the time of a prep; *temporary: buffer_unload has to follow. */
-Err  buffer_load_temporary(Plan *p, Buffer *b, bool *temporary);
+/* The same for the time of a prep: buffer_unload has to follow. */
+Err  buffer_load_temporary(Plan *p, Buffer *b);
 void buffer_unload(const Plan *p, Buffer *b);
 Buffer *root_of(Buffer *b);                            /* whose memory b's is */
 size_t base_offset(const Buffer *b);                   /* bytes of b behind the start of its root */

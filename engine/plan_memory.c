@@ -181,14 +181,18 @@ Err buffer_load(Plan *p, Buffer *b)
     if (b->halves && !b->data) return load_wide(p, b);
     if (!b->stored || b->data) return OK;
     TRY(constant_read(p->model, b->stored, &from));
+    if ((uintptr_t)from % 16 && p->now != p->late) {           /* a copy that all plans of the model share */
+        TRY(constant_fetch(p->model, b->stored));
+        constant_forget(p->model, b->stored);
+        from = b->stored->tensor.data;
+    }
     TRY(copy_aligned(p, from, b));
     if (b->data != from) constant_forget(p->model, b->stored);
     return OK;
 }
 
-Err buffer_load_temporary(Plan *p, Buffer *b, bool *temporary)
+Err buffer_load_temporary(Plan *p, Buffer *b)
 {
-    *temporary = (b->stored || b->halves) && !b->data;
     Arena *now = p->now;
     p->now = p->late;
     Err e = buffer_load(p, b);

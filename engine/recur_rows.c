@@ -131,8 +131,8 @@ static Err direction_prep(Plan *plan, Step *s, RecurRows *r, int64_t d)
                          .packed = { .weights = { input, (size_t)u->inputs, 1, (int)rows }, .k = (int)u->inputs, .kernels = r->kernels, .threads = plan->threads } };
     w->state = (Tokens){ .tokens = u->batch, .repeated = true,
                          .packed = { .weights = { state, (size_t)n, 1, (int)rows }, .k = (int)n, .kernels = r->kernels, .threads = threads } };
-    TRY(tokens_prepare(plan, s, &w->input));
-    TRY(tokens_prepare(plan, s, &w->state));
+    TRY(tokens_prepare(plan, s, 0, &w->input));
+    TRY(tokens_prepare(plan, s, 0, &w->state));
     return split_bias(plan, s->in[3] ? (const float *)s->in[3]->data + d * 2 * rows : NULL, u, w);
 }
 

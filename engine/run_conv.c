@@ -197,13 +197,11 @@ const PanelConv *conv_panels(const Step *s) { return s->run == conv_run_panels ?
 static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
     PanelConv *panels;
-    const float *w;
     MultiplyShape shape = { .window = window_of(c), .batch = (int)c->batch, .groups = (int)c->group, .columns = c->out[1] * c->out[2] };
     shape.k = (int)(c->channels * c->kernel[1] * c->kernel[2]);
-    TRY(fused_weights(plan, s, 0, &w));
-    shape.weights = (Weights){ w, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
+    shape.weights = (Weights){ NULL, (size_t)shape.k, 1, (int)(c->outputs / c->group) };
     TRY(plan_array(plan, 1, sizeof *panels, &panels));
-    shape.nonzeros = packed_nonzeros(&shape.weights, shape.groups, shape.k, plan->threads);
+    TRY(columns_start(plan, s, &shape));
     panels->cut = pair_cut(plan, s, &shape);
     shape.part_rows = panels->cut.part_rows;
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));
@@ -236,15 +234,13 @@ static Err conv_run_tokens(Plan *plan, Step *s)
 static Err conv_prep_tokens(Plan *plan, Step *s, const ConvShape *c)
 {
     TokenConv *conv;
-    const float *w;
     const Kernels *kernels;
     TRY(find_kernels(&kernels));
-    TRY(fused_weights(plan, s, 0, &w));
     TRY(plan_array(plan, 1, sizeof *conv, &conv));
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &conv->bias));
     conv->tokens = (Tokens){ .tokens = c->batch, .packed = { .k = (int)c->channels, .kernels = kernels, .threads = plan->threads } };
-    conv->tokens.packed.weights = (Weights){ w, (size_t)c->channels, 1, (int)c->outputs };
-    TRY(tokens_prepare(plan, s, &conv->tokens));
+    conv->tokens.packed.weights = (Weights){ NULL, (size_t)c->channels, 1, (int)c->outputs };
+    TRY(tokens_prepare(plan, s, 0, &conv->tokens));
     s->state = conv;
     s->run = conv_run_tokens;
     return OK;

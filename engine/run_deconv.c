@@ -143,6 +143,7 @@ static Err deconv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     s->scratch_bytes = to_line((d->rows + d->line * (size_t)plan->threads) * sizeof(float));        /* what follows is aligned */
     if (!d->w) {
         TRY(group_weights(plan, c, w, rows, &shape.weights));
+        TRY(columns_start(plan, s, &shape));
         TRY(columns_prepare(plan, s, &shape, &d->columns));
     }
     s->state = d;

@@ -84,15 +84,13 @@ static Err tokens_prep(Plan *plan, Step *s, int64_t k, int64_t features, bool tr
 {
     TokenProduct *product;
     const Kernels *kernels;
-    const float *w;
     TRY(find_kernels(&kernels));
-    TRY(fused_weights(plan, s, transposed ? 0 : s->in[1]->shape.rank - 1, &w));
     TRY(plan_array(plan, 1, sizeof *product, &product));
     if (s->fused) TRY(fused_bias(plan, s, bias_of(s), features, &product->bias));
     Tokens *t = &product->tokens;
     *t = (Tokens){ .tokens = s->out[0]->count / features, .packed = { .k = (int)k, .kernels = kernels, .threads = plan->threads } };
-    t->packed.weights = (Weights){ w, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
-    TRY(tokens_prepare(plan, s, t));
+    t->packed.weights = (Weights){ NULL, transposed ? (size_t)k : 1, transposed ? 1 : (size_t)features, (int)features };
+    TRY(tokens_prepare(plan, s, transposed ? 0 : s->in[1]->shape.rank - 1, t));
     s->state = product;
     s->run = tokens_step;
     allow_panels(s, t);
@@ -163,6 +161,7 @@ static Err left_prep(Plan *plan, Step *s, const MatMul *mm)
     MultiplyShape shape = { .batch = (int)mm->products, .groups = 1, .k = (int)mm->k, .columns = mm->n, .weights = { s->in[0]->data, (size_t)mm->k, 1, (int)mm->m } };
     shape.window = panel_matrix((int)mm->n, (size_t)mm->n);
     TRY(plan_array(plan, 1, sizeof *c, &c));
+    TRY(columns_start(plan, s, &shape));
     TRY(columns_prepare(plan, s, &shape, c));
     s->state = c;
     s->run = left_run;

@@ -25,23 +25,21 @@ void trial_plan(const Product *p, Variant v, Trial *t)
     t->columns.scratch = t->scratch;
 }
 
-static Packed *packed_of(Trial *t) { return variant_is_tokens(t->variant) ? &t->tokens.packed : &t->columns.multiply.packed; }
-
-const Packed *trial_packed(const Trial *t) { return variant_is_tokens(t->variant) ? &t->tokens.packed : &t->columns.multiply.packed; }
+Packed *trial_packed(Trial *t) { return variant_is_tokens(t->variant) ? &t->tokens.packed : &t->columns.multiply.packed; }
 
 void trial_pack(Trial *t, void *memory)
 {
     if (variant_is_winograd(t->variant)) winograd_pack(&t->columns.winograd, memory);
-    else packed_fill(packed_of(t), memory);
+    else packed_fill(trial_packed(t), memory);
 }
 
 void trial_at(Trial *t, void *memory)
 {
     if (variant_is_winograd(t->variant)) t->columns.winograd.packed = memory;
-    else packed_at(packed_of(t), memory);
+    else packed_at(trial_packed(t), memory);
 }
 
-void *trial_memory(const Trial *t)
+void *trial_memory(Trial *t)
 {
     return variant_is_winograd(t->variant) ? (void *)(uintptr_t)t->columns.winograd.packed : trial_packed(t)->memory;
 }

@@ -28,6 +28,6 @@ void trial_plan(const Product *p, Variant variant, Trial *out);
 void trial_pack(Trial *t, void *memory);
 /* What was packed elsewhere, with the same layout, lies in `memory` now. */
 void trial_at(Trial *t, void *memory);
-const Packed *trial_packed(const Trial *t);    /* of any variant but Winograd's */
-void *trial_memory(const Trial *t);            /* where it is packed */
+Packed *trial_packed(Trial *t);                /* of any variant but Winograd's */
+void *trial_memory(Trial *t);                  /* where it is packed; NULL: it is not */
 void trial_run(const Trial *t, const MultiplyRun *run);
