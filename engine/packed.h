@@ -11,7 +11,8 @@ typedef enum MultiplyForm { MULTIPLY_DENSE, MULTIPLY_SPARSE, MULTIPLY_GATHER, MU
 
 typedef struct Packed {
     /* Given: */
-    Weights weights;           /* of one group; w NULL: they are not read yet, nonzeros is known, and one that is `like` this may do; those of group g start at weights.w + g * weights.rows * weights.row */
+    Weights weights;           /* of one group; those of group g start at weights.w + g * weights.rows * weights.row. w NULL: they are not read yet, nonzeros is
+                                * known, and one that is `like` this may do */
     int     groups, k;         /* columns of W */
     size_t  nonzeros;          /* of all groups; 0: not counted yet */
     const Kernels *kernels;
