@@ -176,14 +176,6 @@ static Err explain(const Choice *c, Step *s)
     return OK;
 }
 
-static Err use_pack(Plan *p, Pack *pack)
-{
-    TRY(grow(p, &p->pack, p->n_pack, &p->room_pack, sizeof *p->pack));
-    p->pack[p->n_pack++] = pack;
-    pack->users++;
-    return OK;
-}
-
 /* Memory for good: the plan's own, or where other plans will find what is packed. */
 static Err lasting_memory(Choice *c, Trial *t, void **memory)
 {
@@ -193,7 +185,7 @@ static Err lasting_memory(Choice *c, Trial *t, void **memory)
     TRY(plan_room(c->plan, t->bytes));
     TRY(packs_add(packs, &c->key, (size_t)c->size.nonzeros, t, &pack));
     *memory = pack->memory;
-    return use_pack(c->plan, pack);
+    return OK;
 }
 
 static Err elect(Choice *c, size_t in, size_t out, Trial *winner)
@@ -206,8 +198,7 @@ static Err elect(Choice *c, size_t in, size_t out, Trial *winner)
     } else TRY(plan_candidate(c, fastest(c, NULL)->variant, winner, &packed));
     TRY(explain(c, c->step));
     c->step->scratch_bytes += winner->scratch;
-    Pack *pack = owner(c, winner);
-    if (pack) return use_pack(c->plan, pack);
+    if (owner(c, winner)) return OK;
     TRY(lasting_memory(c, winner, &memory));
     if (tried) trial_at(winner, memcpy(memory, tried, winner->bytes));
     else trial_pack(winner, memory);

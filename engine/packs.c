@@ -1,7 +1,6 @@
 #include "engine/packs.h"
 #include <string.h>
 #include "engine/fuse.h"
-#include "onnx/arena.h"
 
 /* Fowler, Noll and Vo's, 64 bits. */
 static uint64_t hash_of(const void *data, size_t bytes)
@@ -66,31 +65,19 @@ Err packs_add(Packs *packs, const PackKey *key, size_t nonzeros, Trial *t, Pack 
 {
     Packed *packed = variant_is_winograd(t->variant) ? NULL : trial_packed(t);
     size_t order = packed && packed->order ? (size_t)packed->groups * (size_t)packed->weights.rows * sizeof *packed->order : 0;
-    Pack *p = block_new(sizeof *p);
-    char *memory = p ? block_new(t->bytes + order) : NULL;
-    if (!memory) {
-        block_free(p);
-        return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", t->bytes + order);
-    }
+    Pack *p = arena_alloc(packs->arena, sizeof *p);
+    char *memory = p ? arena_alloc(packs->arena, t->bytes + order) : NULL;
+    if (!memory) return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", t->bytes + order);
     if (order) packed->order = memcpy(memory + t->bytes, packed->order, order);
     *p = (Pack){ .key = *key, .trial = *t, .nonzeros = nonzeros, .memory = memory, .next = packs->first };
     trial_at(&p->trial, memory);
     packs->first = p;
-    packs->bytes += t->bytes;
     *out = p;
     return OK;
 }
 
-void packs_sweep(Packs *packs)
+void packs_clear(Packs *packs)
 {
-    for (Pack **at = &packs->first, *p; (p = *at);) {
-        if (p->users) {
-            at = &p->next;
-            continue;
-        }
-        *at = p->next;
-        packs->bytes -= p->trial.bytes;
-        block_free(p->memory);
-        block_free(p);
-    }
+    packs->first = NULL;
+    arena_reset(packs->arena, (ArenaMark){ 0 });
 }

@@ -19,11 +19,10 @@ typedef struct Pack {
     Trial trial;
     size_t nonzeros;
     void *memory;                  /* what is packed, behind it the order of its rows */
-    int users;                     /* plans that run it */
     struct Pack *next;
 } Pack;
 
-typedef struct Packs { Pack *first; size_t bytes; } Packs;         /* bytes: of all memory */
+typedef struct Packs { Arena *arena; Pack *first; } Packs;
 
 /* Of the weights that input 1 of s holds, w->w: NULL, or how s reads them. */
 PackKey pack_key(const Step *s, const Weights *w, int64_t channels);
@@ -34,5 +33,5 @@ const Packed *packs_like(const Packs *packs, const PackKey *key);
 Pack *packs_owner(const Packs *packs, const PackKey *key, Trial *t);
 /* Memory for a trial that will be packed there; t gets its order there. ERR_NOMEM. */
 Err   packs_add(Packs *packs, const PackKey *key, size_t nonzeros, Trial *t, Pack **out);
-/* Frees what no plan uses. */
-void  packs_sweep(Packs *packs);
+/* Frees all of it; no plan that uses it may be left. */
+void  packs_clear(Packs *packs);

@@ -2,7 +2,6 @@
 #include <string.h>
 #include <omp.h>
 #include "engine/plan.h"
-#include "engine/packs.h"
 #include "engine/pair.h"
 #include "engine/panels.h"
 #include "engine/plan_internal.h"
@@ -257,7 +256,6 @@ void plan_free(Plan *p)
     for (int i = 0; i < p->n_step; i++)
         for (int k = 0; p->step[i] && k < 2; k++) plan_free(p->step[i]->body[k]);      /* NULL: dropped while fusing, which failed later */
     for (int i = p->n_piece - 1; i >= 0; i--) plan_free(p->piece[i]);
-    for (int i = 0; i < p->n_pack; i++) p->pack[i]->users--;
     arena_free(p->late);
     arena_free(p->arena);
 }

@@ -101,7 +101,6 @@ struct Plan {
     Step  **step;    int n_step, room_step;
     Buffer **in, **out; int n_in, n_out;
     Capture *capture; int n_capture, room_capture; /* what a body's plan reads from outer plans */
-    struct Pack **pack; int n_pack, room_pack;     /* packed weights that it shares */
     char   *block; size_t block_bytes;
     Plan  **piece; int n_piece;        /* of a batch that is split: one plan for each thread instead of steps */
     int     depth;             /* of nested bodies and functions */

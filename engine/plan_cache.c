@@ -18,7 +18,9 @@ Err plan_cache_new(Model *m, const Value *const *input, int n, int most, const P
     PlanCache *c = arena ? arena_alloc(arena, sizeof *c) : NULL;
     if (c) *c = (PlanCache){ .arena = arena, .model = m, .input = input, .n_input = n, .options = *options, .most = most > 0 ? most : PLANS_KEPT };
     if (c) c->plan = arena_array(arena, (size_t)c->most, sizeof *c->plan);
-    if (!c || !c->plan) {
+    if (c) c->packs.arena = arena_new();
+    if (!c || !c->plan || !c->packs.arena) {
+        arena_free(c ? c->packs.arena : NULL);
         arena_free(arena);
         return err_set(ERR_NOMEM, "out of memory");
     }
@@ -33,7 +35,7 @@ void plan_cache_free(PlanCache *c)
 {
     if (!c) return;
     while (c->n) drop_last(c);
-    packs_sweep(&c->packs);
+    arena_free(c->packs.arena);
     arena_free(c->arena);
 }
 
@@ -53,20 +55,27 @@ static size_t used(const PlanCache *c)
     return bytes;
 }
 
-/* A plan in what the kept ones leave of the memory; they go one by one while that is too little. */
+/* Room for another plan; false: there is nothing left to give up. */
+static bool make_room(PlanCache *c)
+{
+    const bool some = c->n || c->packs.first;
+    if (c->n) drop_last(c);
+    else packs_clear(&c->packs);
+    return some;
+}
+
+/* A plan in what the kept ones leave of the memory; they go one by one while that is too little, and then what they shared. */
 static Err build(PlanCache *c, const PlanInput *shape, Plan **out)
 {
     size_t limit = c->options.memory_limit;
     PlanOptions o = c->options;
     Err e;
     o.packs = &c->packs;
-    for (;; drop_last(c), packs_sweep(&c->packs)) {
+    do {
         size_t taken = used(c);
         o.memory_limit = taken < limit ? limit - taken : 1;
         e = plan_build(c->model, shape, c->n_input, &o, out);
-        if (e != ERR_NOMEM || !c->n) break;
-    }
-    packs_sweep(&c->packs);
+    } while (e == ERR_NOMEM && make_room(c));
     return e;
 }
 

@@ -10,7 +10,7 @@
 
 size_t plan_used(const Plan *p) { return p->used_by_outer + arena_bytes(p->arena) + arena_bytes(p->late); }
 
-static size_t packs_bytes(const Plan *p) { return p->options.packs ? p->options.packs->bytes : 0; }
+static size_t packs_bytes(const Plan *p) { return p->options.packs ? arena_bytes(p->options.packs->arena) : 0; }
 
 size_t plan_memory_limit(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 4 * 3; }
 

@@ -98,13 +98,7 @@ static int count_packs(const Packs *packs)
 /* Each form once: none has the key and the layout of another. */
 static void check_packs(const Packs *packs)
 {
-    size_t bytes = 0;
-    for (Pack *p = packs->first; p; p = p->next) {
-        assert_true(p->users > 0);
-        assert_ptr_equal(packs_owner(packs, &p->key, &p->trial), p);
-        bytes += p->trial.bytes;
-    }
-    assert_int_equal(packs->bytes, bytes);
+    for (Pack *p = packs->first; p; p = p->next) assert_ptr_equal(packs_owner(packs, &p->key, &p->trial), p);
 }
 
 static void check(const Case *c, double zeros, int kept)
@@ -126,12 +120,11 @@ static void check(const Case *c, double zeros, int kept)
             assert_int_equal(plan_run(own, &x, 1), OK);
             same_outputs(shared, own);
             assert_true(count_packs(shared->options.packs) > 0);
-            assert_int_equal(own->n_pack, 0);
             check_packs(shared->options.packs);
             packs[round] = count_packs(shared->options.packs);
             plan_free(own);
         }
-    if (kept >= c->shapes) assert_int_equal(packs[0], packs[1]);
+    assert_int_equal(packs[0], packs[1]);
     plan_cache_free(cache);
     model_free(m);
     bytes_free(bytes);
