@@ -110,7 +110,7 @@ ONESHOT_API oneshot_status oneshot_inspect_layer(oneshot_model *model, int64_t i
  *     oneshot_plan_free(p);
  *
  * What depends on the shapes of the inputs (which memory, which loops) is decided at the first run with them and kept for the next: a run with shapes that were
- * used lately decides nothing. */
+ * used lately decides nothing. Weights are packed at the first run of all; shapes share them. */
 typedef struct oneshot_plan oneshot_plan;
 
 /* Element types; the numbers of ONNX's TensorProto.DataType. Types below 8 bits are packed from the low bits up. */

@@ -1,6 +1,7 @@
 """`oneshot run` against ONNX Runtime on the same model and inputs."""
 import numpy as np
 import onnx
+from onnxruntime.transformers.float16 import convert_float_to_float16
 from runtime import feeds, oneshot, session
 
 
@@ -70,3 +71,26 @@ def case(source, work, model, inputs, tolerance):
 def random_inputs(source, work, tolerance):
     """The same for a model as it is, with random inputs."""
     same(source, work, feeds(session(source), 1, np.random.default_rng(1)), tolerance)
+
+
+def in_halves(source, work, tolerance):
+    """A model converted to float16 by ONNX Runtime's tool, with random inputs."""
+    path = work / "halves.onnx"
+    onnx.save(convert_float_to_float16(onnx.load(str(source))), str(path))
+    random_inputs(path, work, tolerance)
+
+
+def sizes(source, work, sizes, tolerance):
+    """One command, samples of several sizes: those of the inputs that the model leaves open."""
+    judge, rng = session(source), np.random.default_rng(1)
+    data, out = work / "data", work / "out"
+    data.mkdir(exist_ok=True)
+    samples = [feeds(judge, size, rng) for size in sizes]
+    for i, sample in enumerate(samples):
+        np.savez(data / f"input-{i:02}.npz", **sample)
+    oneshot("run", "--model", source, "--data", data, "--out", out, "--quiet")
+    for i, sample in enumerate(samples):
+        with np.load(out / f"out-{i:04}.npz") as file:
+            for name, b in zip((o.name for o in judge.get_outputs()), judge.run(None, sample), strict=True):
+                word = apart(file[name], np.asarray(b), tolerance)
+                assert not word, f"{name} of size {sizes[i]}: {word}"

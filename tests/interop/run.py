@@ -26,6 +26,8 @@ EVERYTHING = "--include *"                          # small models: lifts the de
 PRUNINGS = ["--sparsity 0.5", "--sparsity 0.8 --scope global", "--sparsity 0.7 --scope erk", "--sparsity 0.7 --scope lamp", "--sparsity 0.5 --pattern 2:4",
             "--sparsity 0.5 --pattern 4:8", "--sparsity 0.6 --pattern 4x1", "--sparsity 0.6 --pattern 1x4", "--sparsity 0.6 --pattern 16x1 --regroup"]
 STORAGE = ["--format sparse", "--format dense", "--external-data", "--inline"]
+HALVES = ("resnet18", "mobilenetv2", "squeezenet_sparse", "yolov8n", "ultraface_rfb", "resnet20_cifar10")
+SIZES = {"stories260k_llama": range(1, 40, 3)}
 BATCH = 100                                         # round trips in one task
 
 
@@ -57,6 +59,10 @@ def tasks(made_models):
         yield f"run {title}", execution.case, (model, inputs, tolerance), [None]
     for source in (m for m in backend if m.parent.name == "light"):
         yield f"run {source.name}", execution.random_inputs, (1e-4,), [source]
+    for source in [example] + [m for m in real if m.stem in HALVES]:
+        yield f"run {source.name} in float16", execution.in_halves, (1e-2,), [source]
+    for source in (m for m in real if m.stem in SIZES):
+        yield f"run {source.name} in several sizes", execution.sizes, (SIZES[source.stem], 1e-4), [source]
     everything = own + real + backend
     for i in range(0, len(everything), BATCH):
         yield f"round trip {i} to {min(i + BATCH, len(everything)) - 1}", checks.round_trip, (), everything[i:i + BATCH]
