@@ -4,6 +4,7 @@
 #include "engine/move.h"
 #include "engine/quant.h"
 #include "engine/run_ops.h"
+#include "kernels/whole.h"
 
 /* Elements at ... at + n - 1. */
 static void minus_run(const Buffer *x, int64_t at, int64_t n, int64_t zero, int32_t *y)
@@ -93,6 +94,68 @@ static int64_t block_at(const Blocks *b, int64_t i)
     return (i / (b->inner * b->size) * b->per_axis + at / b->block) * b->inner + i % b->inner;
 }
 
+/* Elements that follow each other and have one scale; 0: none do. */
+static int64_t run_of(const Blocks *b, int64_t count)
+{
+    if (b->single || !b->block) return b->single ? count : b->inner;
+    return b->inner == 1 && b->size % b->block == 0 ? b->block : 0;
+}
+
+/* Pieces of runs for threads: elements at ... at + n - 1. */
+enum { PIECE = 4096 };
+typedef struct Piece { int64_t at, n; } Piece;
+
+static int64_t pieces_of(int64_t run, int64_t count) { return run ? count / run * pieces_in(run, PIECE) : 0; }
+
+static Piece piece_of(int64_t run, int64_t i)
+{
+    int64_t each = pieces_in(run, PIECE), at = i % each * PIECE;
+    return (Piece){ i / each * run + at, lesser(run - at, PIECE) };
+}
+
+/* Elements of 8 and 16 bits in steps that vectorize. The limits come first, so that a number is small enough to be rounded by adding a large one; NaN becomes 0. */
+#define WHOLE_LOOPS(T, SUFFIX) \
+    static void quantize_##SUFFIX(const float *x, int64_t n, float scale, float zero, float lo, float hi, T *y) \
+    { \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) { \
+            float q = x[i] / scale; \
+            q = q > lo - zero ? q : q == q ? lo - zero : -zero; \
+            q = q < hi - zero ? q : hi - zero; \
+            y[i] = (T)(int32_t)((q + 0x1.8p23f) - 0x1.8p23f + zero); \
+        } \
+    } \
+    static void dequantize_##SUFFIX(const T *x, int64_t n, float scale, int32_t zero, float *y) \
+    { \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = (float)((int32_t)x[i] - zero) * scale; \
+    }
+WHOLE_LOOPS(uint8_t, u8) WHOLE_LOOPS(int8_t, i8) WHOLE_LOOPS(uint16_t, u16) WHOLE_LOOPS(int16_t, i16)
+
+static void quantize_piece(const float *x, int64_t n, float scale, float zero, Buffer *y, int64_t at)
+{
+    double lo, hi;
+    whole_range(y->dtype, &lo, &hi);
+    if (y->dtype == DT_U8) quantize_u8(x, n, scale, zero, (float)lo, (float)hi, (uint8_t *)y->data + at);
+    else if (y->dtype == DT_I8) quantize_i8(x, n, scale, zero, (float)lo, (float)hi, (int8_t *)y->data + at);
+    else if (y->dtype == DT_U16) quantize_u16(x, n, scale, zero, (float)lo, (float)hi, (uint16_t *)y->data + at);
+    else quantize_i16(x, n, scale, zero, (float)lo, (float)hi, (int16_t *)y->data + at);
+}
+
+static void dequantize_piece(const Buffer *x, int64_t at, int64_t n, float scale, int32_t zero, float *y)
+{
+    if (x->dtype == DT_U8) dequantize_u8((const uint8_t *)x->data + at, n, scale, zero, y);
+    else if (x->dtype == DT_I8) dequantize_i8((const int8_t *)x->data + at, n, scale, zero, y);
+    else if (x->dtype == DT_U16) dequantize_u16((const uint16_t *)x->data + at, n, scale, zero, y);
+    else dequantize_i16((const int16_t *)x->data + at, n, scale, zero, y);
+}
+
+/* Between float32 and whole numbers of 8 or 16 bits. */
+static bool has_loop(const Buffer *real, const Buffer *whole)
+{
+    return real->dtype == DT_F32 && (whole->dtype == DT_U8 || whole->dtype == DT_I8 || whole->dtype == DT_U16 || whole->dtype == DT_I16);
+}
+
+static int64_t zero_at(const Buffer *zero, int64_t k) { return zero ? whole_at(zero, k) : 0; }
+
 /* y = saturate(round(x / scale) + zero), halves to even. Small floats: x / scale converted. */
 static Err quantize_run(Plan *plan, Step *s)
 {
@@ -101,9 +164,15 @@ static Err quantize_run(Plan *plan, Step *s)
     Blocks b;
     bool saturate = attr_i(s->node, "saturate", 1);
     const MiniFloat *mini = mini_float(y->dtype);
-    (void)plan;
     TRY(blocks_of(s, x, scale, &b));
-    for (int64_t i = 0; i < x->count; i++) {
+    int64_t run = has_loop(x, y) ? run_of(&b, x->count) : 0, pieces = pieces_of(run, x->count);
+    #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
+    for (int64_t i = 0; i < pieces; i++) {
+        Piece p = piece_of(run, i);
+        int64_t k = block_at(&b, p.at);
+        quantize_piece((const float *)x->data + p.at, p.n, scale_at(scale, k), (float)zero_at(zero, k), y, p.at);
+    }
+    for (int64_t i = 0; !run && i < x->count; i++) {
         int64_t k = block_at(&b, i);
         double v, z = 0;
         v = number_at(x, i);
@@ -132,8 +201,15 @@ static Err dequantize_run(Plan *plan, Step *s)
     Buffer *y = s->out[0];
     Blocks b;
     TRY(blocks_of(s, x, scale, &b));
+    int64_t run = has_loop(y, x) ? run_of(&b, x->count) : 0, pieces = pieces_of(run, x->count), singles = run ? 0 : x->count;
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
-    for (int64_t i = 0; i < x->count; i++) {
+    for (int64_t i = 0; i < pieces; i++) {
+        Piece p = piece_of(run, i);
+        int64_t k = block_at(&b, p.at);
+        dequantize_piece(x, p.at, p.n, scale_at(scale, k), (int32_t)zero_at(zero, k), (float *)y->data + p.at);
+    }
+    #pragma omp parallel for num_threads(plan->threads) if (singles > PARALLEL_WORK)
+    for (int64_t i = 0; i < singles; i++) {
         int64_t k = block_at(&b, i);
         double v, z = 0;
         v = number_at(x, i);
@@ -160,9 +236,10 @@ static Err dynamic_quantize_run(Plan *plan, Step *s)
     const float *v = x->data;
     uint8_t *y = s->out[0]->data;
     float lo = 0, hi = 0;
+    #pragma omp simd reduction(min : lo) reduction(max : hi)
     for (int64_t i = 0; i < x->count; i++) {
-        if (v[i] < lo) lo = v[i];
-        if (v[i] > hi) hi = v[i];
+        lo = v[i] < lo ? v[i] : lo;
+        hi = v[i] > hi ? v[i] : hi;
     }
     float scale = (hi - lo) / 255;
     if (scale == 0) scale = 1;
@@ -170,11 +247,9 @@ static Err dynamic_quantize_run(Plan *plan, Step *s)
     z = z > 0 ? z < 255 ? z : 255 : 0;         /* in this order NaN is 0 */
     *(float *)s->out[1]->data = scale;
     *(uint8_t *)s->out[2]->data = (uint8_t)z;
+    int64_t pieces = pieces_in(x->count, PIECE);
     #pragma omp parallel for num_threads(plan->threads) if (x->count > PARALLEL_WORK)
-    for (int64_t i = 0; i < x->count; i++) {
-        float q = nearbyintf(v[i] / scale) + z;
-        y[i] = (uint8_t)(q > 0 ? q < 255 ? q : 255 : 0);
-    }
+    for (int64_t i = 0; i < pieces; i++) quantize_u8(v + i * PIECE, lesser(x->count - i * PIECE, PIECE), scale, z, 0, 255, y + i * PIECE);
     return OK;
 }
 
