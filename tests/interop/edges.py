@@ -33,6 +33,12 @@ def ties():
         for zero, step in itertools.product((0, 3), (1, 0.5)):
             yield (f"QuantizeLinear {np.dtype(dtype).name} {zero} {step}", *plain("QuantizeLinear", [x, one(step), one(zero, dtype)], [KIND[np.dtype(dtype)]],
                    fixed=(1, 2)), 0)
+        for axis, channels in ((0, 3), (1, 5), (2, 4099)):         # longer than what a thread takes at once
+            steps, zeros = np.linspace(0.01, 0.3, channels, dtype=np.float32), np.arange(channels).astype(dtype)
+            operands, name = [normal(3, 5, 4099) * 10, steps, zeros], f"{np.dtype(dtype).name} along axis {axis}"
+            yield f"QuantizeLinear {name}", *plain("QuantizeLinear", operands, [KIND[np.dtype(dtype)]], fixed=(1, 2), axis=axis), 0
+            operands[0] = (operands[0] * 10).astype(np.int32).astype(dtype)
+            yield f"DequantizeLinear {name}", *plain("DequantizeLinear", operands, [F], fixed=(1, 2), axis=axis), 0
     for dtype in (np.float32, np.float64, np.float16):
         some = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.49999997, 1023.5, -0.0, NAN, INF, -INF], dtype)
         for op in ("Round", "Ceil", "Floor", "Sign", "Abs", "Relu", "Neg"):
