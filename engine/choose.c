@@ -150,12 +150,14 @@ static Err measure(Choice *c, size_t in, size_t out, Trial *winner)
     return OK;
 }
 
-/* Whether a sparse and a dense variant are close. Between dense ones the figures of another CPU of the same instruction set are good enough. */
+/* Whether a sparse and a dense variant are close, and no other plan has packed the better one. Between dense ones the figures of another CPU of the same instruction
+ * set are good enough. */
 static bool is_contested(const Choice *c)
 {
     const Candidate *best = fastest(c, NULL), *next = fastest(c, best);
     if (!next || variant_is_sparse(best->variant) == variant_is_sparse(next->variant) || cost_here()->measured) return false;
-    return next->seconds <= best->seconds * CONTESTED && best->seconds > WORTH;
+    if (next->seconds > best->seconds * CONTESTED || best->seconds <= WORTH) return false;
+    return !packs_have(c->plan->options.packs, &c->key, best->variant);
 }
 
 /* "sparse (70 % zeros, 64 rows share theirs, dense takes 2.1 times as long)" */

@@ -33,6 +33,13 @@ static Pack *next_of(Pack *p, const PackKey *key)
 
 Pack *packs_find(const Packs *packs, const PackKey *key) { return packs && key->constant ? next_of(packs->first, key) : NULL; }
 
+bool packs_have(const Packs *packs, const PackKey *key, Variant variant)
+{
+    Pack *p = packs_find(packs, key);
+    while (p && p->trial.variant != variant) p = next_of(p->next, key);
+    return p;
+}
+
 const Packed *packs_like(const Packs *packs, const PackKey *key)
 {
     const Packed *first = NULL;

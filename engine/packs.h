@@ -26,8 +26,10 @@ typedef struct Packs { Arena *arena; Pack *first; } Packs;
 
 /* Of the weights that input 1 of s holds, w->w: NULL, or how s reads them. */
 PackKey pack_key(const Step *s, const Weights *w, int64_t channels);
-/* What is known of these weights; NULL: nothing. The forms of trials with columns or tokens are linked by Packed.like. */
+/* The newest of these weights, whatever its variant; NULL: there is none. */
 Pack *packs_find(const Packs *packs, const PackKey *key);
+bool  packs_have(const Packs *packs, const PackKey *key, Variant variant);
+/* All that are no Winograd's, linked by Packed.like. */
 const Packed *packs_like(const Packs *packs, const PackKey *key);
 /* Whose memory t has; for Winograd's form: takes that of the same form. NULL: nobody's. */
 Pack *packs_owner(const Packs *packs, const PackKey *key, Trial *t);

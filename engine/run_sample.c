@@ -80,6 +80,25 @@ static void points_of(const Sampler *g, const Buffer *grid, int64_t first, int64
     }
 }
 
+static void sample_f32(const Points *p, const float *x, float *y)
+{
+    for (int64_t k = 0; k < p->n; k++) {
+        double sum = 0;
+        for (int t = 0; t < p->of[k].n; t++) sum += (double)x[p->of[k].at[t]] * p->of[k].weight[t];
+        y[k] = (float)sum;
+    }
+}
+
+static void sample(const Points *p, const Buffer *x, int64_t from, Buffer *y, int64_t to)
+{
+    double sum[POINTS];
+    for (int64_t k = 0; k < p->n; k++) {
+        sum[k] = 0;
+        for (int t = 0; t < p->of[k].n; t++) sum[k] += number_at(x, from + p->of[k].at[t]) * p->of[k].weight[t];
+    }
+    elements_from_f64(y->dtype, sum, p->n, y->data, to);
+}
+
 static Err grid_run(Plan *plan, Step *s)
 {
     const Sampler *g = s->state;
@@ -89,17 +108,13 @@ static Err grid_run(Plan *plan, Step *s)
     int64_t pieces = pieces_in(points, POINTS);
     #pragma omp parallel for num_threads(plan->threads) if (y->count > PARALLEL_WORK / 8)
     for (int64_t i = 0; i < batch * pieces; i++) {
-        int64_t sample = i / pieces, first = i % pieces * POINTS;
+        int64_t image = i / pieces, first = i % pieces * POINTS;
         Points p;
-        double sum[POINTS];
-        points_of(g, grid, sample * points + first, lesser(points - first, POINTS), &p);
+        points_of(g, grid, image * points + first, lesser(points - first, POINTS), &p);
         for (int64_t c = 0; c < channels; c++) {
-            int64_t from = (sample * channels + c) * plane;
-            for (int64_t k = 0; k < p.n; k++) {
-                sum[k] = 0;
-                for (int t = 0; t < p.of[k].n; t++) sum[k] += number_at(x, from + p.of[k].at[t]) * p.of[k].weight[t];
-            }
-            elements_from_f64(y->dtype, sum, p.n, y->data, (sample * channels + c) * points + first);
+            int64_t from = (image * channels + c) * plane, to = (image * channels + c) * points + first;
+            if (x->dtype == DT_F32) sample_f32(&p, (const float *)x->data + from, (float *)y->data + to);
+            else sample(&p, x, from, y, to);
         }
     }
     return OK;
