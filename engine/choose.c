@@ -10,12 +10,17 @@
 #include "engine/run_ops.h"
 #include "engine/seconds.h"
 
-static const double CONTESTED = 1.15;       /* times within this factor of the least are measured */
+static const double CONTESTED = 1.15;       /* times within this factor of the least are measured, */
+static const double FAR = 1.25;            /* or this one, where Winograd's weights are beyond the L2 cache: how fast they come differs most between CPUs */
+static const double ALIKE = 0.03;          /* layers of one size whose nonzeros differ by this share are measured once */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
 static const double FEWEST = 0.15;         /* share of zeros below which sparse variants do not stand */
 enum { ROUNDS = 2, MOST = 4 };
 
 typedef struct Candidate { Variant variant; double seconds; } Candidate;
+
+/* What was measured in this plan. */
+typedef struct Election { ProductSize size; Candidate candidate[MOST]; int n; } Election;
 
 typedef struct Choice {
     Plan *plan;
@@ -122,14 +127,33 @@ static Err prepare_trial(Choice *c, Candidate *candidate, Trial *t, MultiplyRun 
     return OK;
 }
 
-/* Runs the candidates that should take at most CONTESTED times as long as the best in turn, on zeros: x has `in` elements, y `out`. The least times count: what
+static double l2_bytes(void)
+{
+    long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return bytes > 0 ? (double)bytes : 1 << 20;
+}
+
+static bool is_far(const Choice *c, Variant v)
+{
+    const double a = (v == VARIANT_WINOGRAD_2 ? 2 : 4) + c->size.kernel - 1.0, taps = (double)c->size.kernel * c->size.kernel;
+    return variant_is_winograd(v) && c->size.rows * c->size.k / taps * a * a * sizeof(float) > l2_bytes();
+}
+
+/* Times up to this one may turn out to be the least. */
+static double limit_of(const Choice *c)
+{
+    const Candidate *best = fastest(c, NULL), *next = fastest(c, best);
+    return best->seconds * (is_far(c, best->variant) || is_far(c, next->variant) ? FAR : CONTESTED);
+}
+
+/* Runs the candidates that limit_of leaves in turn, on zeros: x has `in` elements, y `out`. The least times count: what
  * disturbs a run only adds. The winner is packed into temporary memory. */
 static Err measure(Choice *c, size_t in, size_t out, Trial *winner)
 {
     Trial trial[MOST];
     MultiplyRun run[MOST];
     void *x, *y;
-    double limit = fastest(c, NULL)->seconds * CONTESTED;
+    const double limit = limit_of(c);
     bool runs[MOST];
     TRY(plan_temporary(c->plan, in * sizeof(float), &x));
     TRY(plan_temporary(c->plan, out * sizeof(float), &y));
@@ -156,8 +180,38 @@ static bool is_contested(const Choice *c)
 {
     const Candidate *best = fastest(c, NULL), *next = fastest(c, best);
     if (!next || variant_is_sparse(best->variant) == variant_is_sparse(next->variant) || cost_here()->measured) return false;
-    if (next->seconds > best->seconds * CONTESTED || best->seconds <= WORTH) return false;
+    if (next->seconds > limit_of(c) || best->seconds <= WORTH) return false;
     return !packs_have(c->plan->options.packs, &c->key, best->variant);
+}
+
+static bool same_size(const ProductSize *a, const ProductSize *b)
+{
+    return a->rows == b->rows && a->k == b->k && a->batch == b->batch && a->height == b->height && a->width == b->width && a->near == b->near &&
+           a->kernel == b->kernel && a->stride == b->stride && fabs(a->nonzeros - b->nonzeros) <= ALIKE * a->nonzeros;
+}
+
+/* Whether a layer like this one was measured: then it is settled. */
+static bool recall(Choice *c)
+{
+    const Plan *p = c->plan;
+    for (int i = 0; i < p->n_election; i++) {
+        const Election *e = &p->election[i];
+        if (!same_size(&e->size, &c->size) || e->n != c->n) continue;
+        memcpy(c->candidate, e->candidate, sizeof e->candidate);
+        return true;
+    }
+    return false;
+}
+
+static Err remember(Choice *c)
+{
+    Plan *p = c->plan;
+    Election *e;
+    TRY(grow(p, &p->election, p->n_election, &p->room_election, sizeof *p->election));
+    e = &p->election[p->n_election++];
+    *e = (Election){ .size = c->size, .n = c->n };
+    memcpy(e->candidate, c->candidate, sizeof e->candidate);
+    return OK;
 }
 
 /* "sparse (70 % zeros, 64 rows share theirs, dense takes 2.1 times as long)" */
@@ -194,8 +248,9 @@ static Err elect(Choice *c, size_t in, size_t out, Trial *winner)
 {
     void *memory, *tried = NULL;
     bool packed;
-    if (is_contested(c)) {
+    if (is_contested(c) && !recall(c)) {
         TRY(measure(c, in, out, winner));
+        TRY(remember(c));
         tried = trial_memory(winner);
     } else TRY(plan_candidate(c, fastest(c, NULL)->variant, winner, &packed));
     TRY(explain(c, c->step));
@@ -251,8 +306,7 @@ Err columns_prepare(Plan *plan, Step *s, MultiplyShape *shape, Columns *out)
  * in a row. */
 static bool weights_near(const Plan *p, const Tokens *t)
 {
-    long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    size_t room = l2 > 0 ? (size_t)l2 / 2 : 1 << 19, used = t->repeated ? (size_t)t->packed.weights.rows * (size_t)t->packed.k * sizeof(float) : 0;
+    size_t room = (size_t)l2_bytes() / 2, used = t->repeated ? (size_t)t->packed.weights.rows * (size_t)t->packed.k * sizeof(float) : 0;
     for (int i = 0; !t->repeated && i < p->n_step && used <= room; i++) {
         const Step *s = p->step[i];
         if (s->n_in > 1 && s->in[1] && s->in[1]->constant) used += s->in[1]->bytes;

@@ -101,6 +101,7 @@ struct Plan {
     Step  **step;    int n_step, room_step;
     Buffer **in, **out; int n_in, n_out;
     Capture *capture; int n_capture, room_capture; /* what a body's plan reads from outer plans */
+    struct Election *election; int n_election, room_election;      /* variants that were measured: engine/choose.c */
     char   *block; size_t block_bytes;
     Plan  **piece; int n_piece;        /* of a batch that is split: one plan for each thread instead of steps */
     int     depth;             /* of nested bodies and functions */
