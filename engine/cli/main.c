@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <omp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,11 +81,13 @@ static int run(Arena *arena, int n, char **word)
     return c ? run_command(arena, c, n - 1, word + 1) : unknown_command(arena, word[0]);
 }
 
-/* A mapped file that another program cuts short raises SIGBUS where it is read; nothing can be saved then. */
+/* A mapped file that another program cuts short raises SIGBUS where it is read, in several threads perhaps, of which one speaks; nothing can be saved then. */
 static void file_shrank(int signal_number)
 {
+    static atomic_flag said = ATOMIC_FLAG_INIT;
     static const char text[] = "oneshot: error: a file was shortened while it was read (or the disk failed). Nothing was written.\n";
     (void)signal_number;
+    while (atomic_flag_test_and_set(&said)) pause();
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
     _exit(EXIT_SYSTEM);
 }
