@@ -65,12 +65,13 @@ static Err narrow(Halves *h, const Step *beside, Buffer *b)
     return append_cast(h, beside, h->twin[b->number], b);
 }
 
-/* Whether it runs on float32 instead: where its types follow from its inputs', and all are tensors. A Cast from halves reads what was not rounded to them. */
+/* Whether it runs on float32 instead: where its types follow from its inputs', and all are tensors. A Cast from halves reads what was not rounded to them; of a table
+ * few rows are read. */
 static bool widens(const Step *s)
 {
     static const char *const exact[] = { "CastLike", "BitCast", "QuantizeLinear", "DequantizeLinear" };
     bool reads = false, writes = false;
-    if (s->late || step_has_bodies(s) || node_attr(s->node, "dtype")) return false;
+    if (s->late || step_has_bodies(s) || node_attr(s->node, "dtype") || (is_type(s, "Gather") && s->in[0]->constant)) return false;
     for (size_t i = 0; i < sizeof exact / sizeof *exact; i++) if (is_type(s, exact[i])) return false;
     for (int i = 0; i < s->n_in; i++) {
         if (s->in[i] && s->in[i]->shape.rank < 0) return false;

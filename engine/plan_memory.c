@@ -222,6 +222,7 @@ Err constant_widen(Plan *p, Buffer *b, Buffer *wide)
     return buffer_learn(p, wide);
 }
 
+/* The buffer of a constant. */
 static Err constant_buffer(Plan *p, const Value *v, Buffer **out)
 {
     Constant *c = v->constant;
