@@ -96,9 +96,12 @@ static Err plan_sparse(Choice *c)
 
 static Err plan_once(Choice *c, Variant v, Trial *t)
 {
-    if (v != VARIANT_SPARSE) trial_plan(&c->product, v, t);
-    else TRY(plan_sparse(c));
-    if (v == VARIANT_SPARSE) *t = c->sparse;
+    if (v != VARIANT_SPARSE) {
+        trial_plan(&c->product, v, t);
+        return OK;
+    }
+    TRY(plan_sparse(c));
+    *t = c->sparse;
     return OK;
 }
 

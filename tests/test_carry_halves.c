@@ -99,64 +99,78 @@ static void check(Build *b, DType t, Wanted wanted)
     bytes_free(bytes);
 }
 
-static void test_chain(void **state)
+/* From x to y. */
+static void chain(Build *b, DType t)
 {
-    (void)state;
-    for (int i = 0; i < 2; i++) {
-        Build *b = start(TYPES[i]);
-        build_node(b, "MatMul", "x,w", "p", "");
-        build_node(b, "Add", "p,b", "s", "");
-        build_node(b, "Relu", "s", "y", "");
-        build_output(b, "y", TYPES[i], "6,80");
-        check(b, TYPES[i], (Wanted){ "MatMul", 1, 2 });            /* of x and to y */
-    }
+    build_node(b, "MatMul", "x,w", "p", "");
+    build_node(b, "Add", "p,b", "s", "");
+    build_node(b, "Relu", "s", "y", "");
+    build_output(b, "y", t, "6,80");
 }
 
 /* A value in the middle is an output, and read again; the user's own casts. */
-static void test_seen(void **state)
+static void seen(Build *b, DType t)
 {
-    (void)state;
-    for (int i = 0; i < 2; i++) {
-        Build *b = start(TYPES[i]);
-        build_node(b, "MatMul", "x,w", "p", "");
-        build_node(b, "Softmax", "p", "y", "");
-        build_node(b, "Cast", "p", "f", "to:i=1");
-        build_node(b, "Abs", "f", "e", "");
-        build_node(b, "Cast", "e", "h", TYPES[i] == DT_F16 ? "to:i=10" : "to:i=16");
-        build_output(b, "p", TYPES[i], "6,80");
-        build_output(b, "y", TYPES[i], "6,80");
-        build_output(b, "e", DT_F32, "6,80");
-        build_node(b, "Transpose", "h", "k", "perm:is=1,0");
-        build_node(b, "MatMul", "x,w", "q", "");
-        build_node(b, "MatMul", "q,k", "v", "");
-        build_output(b, "v", TYPES[i], "6,6");
-        check(b, TYPES[i], (Wanted){ "MatMul", 3, 7 });
-    }
+    build_node(b, "MatMul", "x,w", "p", "");
+    build_node(b, "Softmax", "p", "y", "");
+    build_node(b, "Cast", "p", "f", "to:i=1");
+    build_node(b, "Abs", "f", "e", "");
+    build_node(b, "Cast", "e", "h", t == DT_F16 ? "to:i=10" : "to:i=16");
+    build_output(b, "p", t, "6,80");
+    build_output(b, "y", t, "6,80");
+    build_output(b, "e", DT_F32, "6,80");
+    build_node(b, "Transpose", "h", "k", "perm:is=1,0");
+    build_node(b, "MatMul", "x,w", "q", "");
+    build_node(b, "MatMul", "q,k", "v", "");
+    build_output(b, "v", t, "6,6");
 }
 
 /* Bodies and steps whose shapes depend on data read halves. */
+static void read_as_halves(Build *b, DType t)
+{
+    Build *then = build_new(), *otherwise = build_new();
+    build_node(then, "Add", "p,b", "t", "");
+    build_output(then, "t", t, "6,80");
+    build_node(otherwise, "Neg", "p", "n", "");
+    build_output(otherwise, "n", t, "6,80");
+    build_node(b, "MatMul", "x,w", "p", "");
+    build_node(b, "ReduceSum", "p", "total", "keepdims:i=0");
+    build_node(b, "Cast", "total", "go", "to:i=9");
+    build_node(b, "If", "go", "y", "");
+    build_attr_graph(b, "then_branch", then);
+    build_attr_graph(b, "else_branch", otherwise);
+    build_output(b, "y", t, "6,80");
+    build_node(b, "NonZero", "p", "at", "");
+    build_node(b, "Transpose", "at", "where", "perm:is=1,0");
+    build_node(b, "GatherND", "p,where", "found", "");
+    build_output(b, "found", t, NULL);
+}
+
+static void check_types(void (*nodes)(Build *, DType), Wanted wanted)
+{
+    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++) {
+        Build *b = start(TYPES[i]);
+        nodes(b, TYPES[i]);
+        check(b, TYPES[i], wanted);
+    }
+}
+
+static void test_chain(void **state)
+{
+    (void)state;
+    check_types(chain, (Wanted){ "MatMul", 1, 2 });
+}
+
+static void test_seen(void **state)
+{
+    (void)state;
+    check_types(seen, (Wanted){ "MatMul", 3, 7 });
+}
+
 static void test_read_as_halves(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        Build *b = start(TYPES[i]), *then = build_new(), *otherwise = build_new();
-        build_node(then, "Add", "p,b", "t", "");
-        build_output(then, "t", TYPES[i], "6,80");
-        build_node(otherwise, "Neg", "p", "n", "");
-        build_output(otherwise, "n", TYPES[i], "6,80");
-        build_node(b, "MatMul", "x,w", "p", "");
-        build_node(b, "ReduceSum", "p", "total", "keepdims:i=0");
-        build_node(b, "Cast", "total", "go", "to:i=9");
-        build_node(b, "If", "go", "y", "");
-        build_attr_graph(b, "then_branch", then);
-        build_attr_graph(b, "else_branch", otherwise);
-        build_output(b, "y", TYPES[i], "6,80");
-        build_node(b, "NonZero", "p", "at", "");
-        build_node(b, "Transpose", "at", "where", "perm:is=1,0");
-        build_node(b, "GatherND", "p,where", "found", "");
-        build_output(b, "found", TYPES[i], NULL);
-        check(b, TYPES[i], (Wanted){ "MatMul", 1, 3 });
-    }
+    check_types(read_as_halves, (Wanted){ "MatMul", 1, 3 });
 }
 
 int main(void)
