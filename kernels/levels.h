@@ -2,8 +2,9 @@
 #pragma once
 #include "kernels/kernels.h"
 
-/* Products that a sum of the dense product adds in one chain of multiply-adds; its error grows with their number. Chains are added in turn. */
-enum { DENSE_CHAIN = 384 };
+/* Products that a sum adds in one chain of multiply-adds; its error grows with their number. Chains are added in turn. Those of a Winograd convolution are shorter: its
+ * sums cancel each other in what comes after. */
+enum { DENSE_CHAIN = 128, WINOGRAD_CHAIN = 32 };
 
 void prune_scalar(Kernels *k);
 void prune_avx2(Kernels *k);

@@ -97,9 +97,14 @@ static void winograd_product_f32(const WinogradProduct *p)
 {
     for (int r = 0; r < p->rows; r++)
         for (int j = 0; j < p->outputs; j++) {
-            float sum = 0;
-            for (int k = 0; k < p->k; k++)
-                sum += p->v[(size_t)r * p->ld + (size_t)k] * p->u[k * WINOGRAD_PANEL + j];
+            float sum = 0, chain = 0;
+            for (int k = 0; k < p->k; k++) {
+                chain += p->v[(size_t)r * p->ld + (size_t)k] * p->u[k * WINOGRAD_PANEL + j];
+                if (k % WINOGRAD_CHAIN < WINOGRAD_CHAIN - 1 && k < p->k - 1)
+                    continue;
+                sum += chain;
+                chain = 0;
+            }
             p->y[r * WINOGRAD_PANEL + j] = sum;
         }
 }
