@@ -35,7 +35,7 @@ static size_t unit_pack(const Packed *p, int64_t unit, void *to)
     if (p->form == MULTIPLY_BITMAP)
         return to_line(weights_pack_bitmap(&w, k0, k1, to));
     if (p->form == MULTIPLY_SPARSE)
-        return to_line(weights_pack_sparse(&w, number, k0, k1, p->kernels->sizes.sparse, to));
+        return to_line(weights_pack_sparse(&w, number, k0, k1, &p->kernels->sizes, to));
     if (to)
         weights_pack_dense(&w, k0, k1, p->width, to);
     return to_line(weights_dense_count(&w, k0, k1, p->width) * sizeof(float));

@@ -23,9 +23,9 @@ size_t weights_dense_count(const Weights *w, int k0, int k1, int width);       /
 /* Weights other than 0 (and -0). NaN counts. */
 size_t weights_nonzeros(const Weights *w, int k0, int k1);
 /* Heads of all rows (rows <= SPARSE_ROWS, sparse_heads of them) and behind them their stream; returns the bytes of both. memory: NULL, or room for them,
- * aligned like SparseHead. number: which rows they are, of w and of y; NULL: 0, 1 ... pitch: floats from row to row of the panel. (k1 - k0) <= SPARSE_BLOCK and
- * (k1 - k0) * pitch <= 65536. */
-size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int k1, int pitch, void *memory);
+ * aligned like SparseHead. number: which rows they are, of w and of y; NULL: 0, 1 ... sizes: of the level that will run them. (k1 - k0) <= SPARSE_BLOCK and
+ * (k1 - k0) * sizes->sparse <= 65536. */
+size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int k1, const PanelSizes *sizes, void *memory);
 /* Units of kernels/few.h, rows <= FEW_ROWS and k1 - k0 <= FEW_BLOCK; return their bytes, with slack. memory: NULL, or room for them, aligned to lines. */
 size_t weights_pack_gather(const Weights *w, int k0, int k1, void *memory);
 size_t weights_pack_bitmap(const Weights *w, int k0, int k1, void *memory);

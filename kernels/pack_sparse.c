@@ -14,6 +14,7 @@ typedef struct Block {
     const Weights *w;
     uint16_t number[SPARSE_ROWS];  /* of W's rows */
     int k0, k, words, pitch;       /* k rows of the panel from k0 on */
+    int together;                  /* rows that share steps: 2 or 4 */
     Row row[SPARSE_ROWS];
 } Block;
 
@@ -21,7 +22,7 @@ typedef struct Block {
 typedef struct Quad {
     int m[4];                  /* NONE: there is none */
     Set all, both[2];
-    int steps[2];
+    int steps[2];              /* the second: where pairs have their own */
 } Quad;
 
 typedef struct Pair { int m[2]; Set both; } Pair;
@@ -53,13 +54,17 @@ static void subtract(const Block *b, Set *x, const Set *y)
     x->count -= y->count;
 }
 
-/* Down to a multiple of SPARSE_TOGETHER that is at least `least`, or to nothing; unless that is all of what the longest row has left: then no other loop follows. */
-static void trim(Set *x, int least, int longest)
+static void trim_to(Set *x, int keep)
 {
-    int keep = x->count == longest ? longest : rounded(x->count) < least ? 0 : rounded(x->count);
     for (int i = 0; x->count > keep; x->bit[i] &= x->bit[i] - 1, x->count--)
         while (!x->bit[i])
             i++;
+}
+
+/* Down to a multiple of SPARSE_TOGETHER that is at least `least`, or to nothing; unless that is all of what the longest row has left: then no other loop follows. */
+static void trim(Set *x, int least, int longest)
+{
+    trim_to(x, x->count == longest ? longest : rounded(x->count) < least ? 0 : rounded(x->count));
 }
 
 /* Grouping -------------------------------------------------------------------------------------------------------------------------------- */
@@ -123,6 +128,21 @@ static int longest_of(const Block *b, const int *m, int rows)
     return most;
 }
 
+/* Weights of the longest row of pair p that it shares with nobody. */
+static int alone(const Block *b, const Quad *q, int p)
+{
+    return longest_of(b, q->m + 2 * p, 2) - q->all.count - q->both[p].count;
+}
+
+/* Where four rows share steps, the pair with fewer weights left may as well have its shared ones there. */
+static void level(const Block *b, Quad *q)
+{
+    const int left[2] = { alone(b, q, 0), alone(b, q, 1) }, fewer = left[1] < left[0];
+    const int more = rounded(left[!fewer] - left[fewer]);
+    Set *both = &q->both[fewer];
+    if (more > 0 && both->count > 0) trim_to(both, both->count > more ? both->count - more : 0);
+}
+
 static void finish_quad(const Block *b, const Pair *first, const Pair *second, Quad *q)
 {
     const Pair *pair[2] = { first, second };
@@ -131,12 +151,14 @@ static void finish_quad(const Block *b, const Pair *first, const Pair *second, Q
         intersect(b, &first->both, &second->both, &q->all);
     trim(&q->all, 2 * SPARSE_TOGETHER, longest_of(b, q->m, 4));
     for (int p = 0; p < 2 && pair[p]; p++) {
-        int longest = longest_of(b, pair[p]->m, 2) - q->all.count;
         q->both[p] = pair[p]->both;
         subtract(b, &q->both[p], &q->all);
-        trim(&q->both[p], 0, longest);
-        q->steps[p] = (longest - q->both[p].count + 1) / 2;
+        trim(&q->both[p], 0, longest_of(b, pair[p]->m, 2) - q->all.count);
     }
+    if (b->together == 4) level(b, q);
+    const int steps[2] = { alone(b, q, 0), second ? alone(b, q, 1) : 0 };
+    if (b->together == 4) q->steps[0] = steps[steps[1] > steps[0]];
+    else for (int p = 0; p < 2; p++) q->steps[p] = (steps[p] + 1) / 2;
 }
 
 static int quads_of(const Block *b, Quad *quad)
@@ -188,12 +210,12 @@ static uint8_t *step_at(uint8_t *step)
     return step + SPARSE_STEP - OFFSETS;
 }
 
-/* Weight number n of those that only row r of a pair has: numbers r and r + 2 of each step. */
-static void put_one(int n, int r, float w, int at, uint8_t *stream)
+/* Weight number n of those that only row r of `together` has. */
+static void put_one(int together, int n, int r, float w, int at, uint8_t *stream)
 {
-    int q = n % 2 * 2 + r;
-    put_f32(stream + n / 2 * SPARSE_STEP + q * (int)sizeof w, w);
-    put_u16(step_at(stream + n / 2 * SPARSE_STEP) + q * (int)sizeof(uint16_t), at);
+    const int each = 4 / together, q = n % each * together + r;
+    put_f32(stream + n / each * SPARSE_STEP + q * (int)sizeof w, w);
+    put_u16(step_at(stream + n / each * SPARSE_STEP) + q * (int)sizeof(uint16_t), at);
 }
 
 /* Where the offsets of the next steps belong. */
@@ -209,29 +231,32 @@ static void move_ahead(uint8_t *stream, int steps, Places *p)
     }
 }
 
-/* What row m does not share. The last steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to the same. */
-static void put_alone(const Block *b, const Quad *q, int p, int r, uint8_t *stream)
+/* What row r of the quad does not share. The last steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to
+ * the same. */
+static void put_alone(const Block *b, const Quad *q, int r, int steps, uint8_t *stream)
 {
-    int m = q->m[2 * p + r], n = 0;
+    int m = q->m[r], n = 0;
     for (int i = 0; i < b->words && m != NONE; i++)
-        for (uint64_t left = b->row[m].bit[i] & ~q->all.bit[i] & ~q->both[p].bit[i]; left; left &= left - 1) {
+        for (uint64_t left = b->row[m].bit[i] & ~q->all.bit[i] & ~q->both[r / 2].bit[i]; left; left &= left - 1) {
             int at = 64 * i + __builtin_ctzll(left);
-            put_one(n++, r, weight(b->w, b->number[m], b->k0 + at), at * b->pitch, stream);
+            put_one(b->together, n++, r % b->together, weight(b->w, b->number[m], b->k0 + at), at * b->pitch, stream);
         }
     int zero = m == NONE ? 0 : row_zero(&b->row[m], b->k);
-    for (; n < 2 * q->steps[p]; n++)
-        put_one(n, r, 0, zero < b->k ? zero * b->pitch : 0, stream);
+    for (; n < 4 / b->together * steps; n++)
+        put_one(b->together, n, r % b->together, 0, zero < b->k ? zero * b->pitch : 0, stream);
 }
 
 static uint8_t *put_quad(const Block *b, const Quad *q, uint8_t *stream, Places *places)
 {
     stream = put_shared(b, q->m, 4, &q->all, stream);
-    for (int p = 0; p < 2; p++) {
-        stream = put_shared(b, q->m + 2 * p, 2, &q->both[p], stream);
-        for (int r = 0; r < 2; r++)
-            put_alone(b, q, p, r, stream);
-        move_ahead(stream, q->steps[p], places);
-        stream += q->steps[p] * SPARSE_STEP;
+    for (int first = 0; first < 4; first += b->together) {
+        const int steps = q->steps[first / 2], end = first + b->together;
+        for (int r = first; r < end; r += 2)
+            stream = put_shared(b, q->m + r, 2, &q->both[r / 2], stream);
+        for (int r = first; r < end; r++)
+            put_alone(b, q, r, steps, stream);
+        move_ahead(stream, steps, places);
+        stream += steps * SPARSE_STEP;
     }
     return stream;
 }
@@ -248,9 +273,9 @@ static SparseHead head_of(const Block *b, const Quad *q)
     return h;
 }
 
-size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int k1, int pitch, void *memory)
+size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int k1, const PanelSizes *sizes, void *memory)
 {
-    Block b = { .w = w, .k0 = k0, .k = k1 - k0, .words = (k1 - k0 + 63) / 64, .pitch = pitch };
+    Block b = { .w = w, .k0 = k0, .k = k1 - k0, .words = (k1 - k0 + 63) / 64, .pitch = sizes->sparse, .together = sizes->sparse_rows };
     Quad quad[SPARSE_ROWS / 4];
     for (int m = 0; m < w->rows; m++) {
         b.number[m] = number ? number[m] : (uint16_t)m;

@@ -25,6 +25,7 @@ typedef struct PanelSizes {
     int strip;                 /* rows of W */
     int few;                   /* so many columns more than a multiple of 16 cost little, when W is packed */
     int sparse;                /* columns of a panel of the sparse product, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
+    int sparse_rows;           /* rows of W that the sparse product sums at a time, 2 or 4 */
 } PanelSizes;
 
 /* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */
@@ -96,8 +97,9 @@ typedef struct Depthwise {
 /* A sparse product, four rows of W at a time: what all of them have first, then the rest of the first two and that of the other two. The stream has, for each head
  * in turn and unaligned,
  *     all times            { float w[4]; uint16_t at; }         sum[r][n] += w[r] * panel[at + n] for all four rows r
- *     for both pairs p: both[p] times    { float w[2]; uint16_t at; }         the same for rows 2p and 2p + 1
- *                       steps[p] times   { float w[4]; uint16_t later[4]; }   sum[2p + q % 2][n] += w[q] * panel[at[q] + n] for q < 4
+ *     both[p] times        { float w[2]; uint16_t at; }         the same for rows 2p and 2p + 1, for both pairs p
+ *     steps[0] times       { float w[4]; uint16_t later[4]; }   sum[q][n] += w[q] * panel[at[q] + n] for q < 4
+ * or, where a level sums two rows at a time, steps[p] behind both[p] for each pair p, with sum[2p + q % 2] of these steps.
  * `at` is the offset in the panel of the row that a weight meets; that of a step is `later` of the step SPARSE_AHEAD before, whatever pair had it, and the stream
  * begins with those of the first ones: the loads of several steps wait in the processor's queue, and an address that is read behind them arrives late. `all` and
  * `both` are multiples of SPARSE_TOGETHER unless nothing is left behind them: a loop whose length varies by one ends in a wrong guess of the processor that costs more

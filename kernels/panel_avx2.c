@@ -2,7 +2,7 @@
  * prefetch takes one of: what brings the stream is left to the processor (Zen 3: 1 to 3 % less time), as is what a dense tile writes (1 %). */
 #include "kernels/lanes_avx2.inc"
 
-enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, SETS = 1, SHARED = 8, STREAM_LINES = 0, FETCH_OUTPUT = 0 };
+enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, ROWS = 2, SHARED = 8, FETCH_STREAM = 0, FETCH_OUTPUT = 0 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }

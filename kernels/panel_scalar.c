@@ -43,7 +43,7 @@ static void finish(const PanelOutput *o, int width, size_t row, int j, float sum
     o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
 }
 
-enum { TILE = 16, STRIP = 6, SPARSE = 32 };
+enum { TILE = 16, STRIP = 6, SPARSE = 32, ROWS = 4 };
 
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
@@ -94,16 +94,15 @@ static void sparse_f32(const SparsePart *s, const PanelOutput *o)
             for (int j = 0; j < o->columns; j++)
                 sum[r][j] = start(o, SPARSE, h->row[r], j);
         stream = sparse_shared(s, stream, h->all, 4, o->columns, sum);
-        for (int p = 0; p < 2; p++) {
+        for (int p = 0; p < 2; p++)
             stream = sparse_shared(s, stream, h->both[p], 2, o->columns, sum + 2 * p);
-            for (int left = h->steps[p]; left > 0; left--, stream += SPARSE_STEP) {
-                memcpy(w, stream, sizeof w);
-                memcpy(at[SPARSE_AHEAD], stream + sizeof w, sizeof *at);
-                for (int q = 0; q < 4; q++)
-                    for (int j = 0; j < o->columns; j++)
-                        sum[2 * p + q % 2][j] += w[q] * s->panel[at[0][q] + j];
-                memmove(at, at + 1, sizeof *at * SPARSE_AHEAD);
-            }
+        for (int left = h->steps[0]; left > 0; left--, stream += SPARSE_STEP) {
+            memcpy(w, stream, sizeof w);
+            memcpy(at[SPARSE_AHEAD], stream + sizeof w, sizeof *at);
+            for (int q = 0; q < 4; q++)
+                for (int j = 0; j < o->columns; j++)
+                    sum[q][j] += w[q] * s->panel[at[0][q] + j];
+            memmove(at, at + 1, sizeof *at * SPARSE_AHEAD);
         }
         for (int r = 0; r < 4; r++)
             for (int j = 0; j < o->columns && (!r || h->row[r] != h->row[0]); j++)
@@ -144,7 +143,7 @@ void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
 void panel_scalar(Kernels *k)
 {
     k->pack_f32 = pack_f32;
-    k->sizes = (PanelSizes) { TILE, STRIP, 0, SPARSE };
+    k->sizes = (PanelSizes) { TILE, STRIP, 0, SPARSE, ROWS };
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
     k->split_f32 = split_f32;

@@ -266,9 +266,9 @@ void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
         for (int j = 0; j < c.rows * c.k; j++)
             w[j] = random_below(r, 5) < density ? random_float(r) : 0;
         const Weights weights = { w, (size_t)c.k, 1, c.rows };
-        size_t bytes = weights_pack_sparse(&weights, NULL, 0, c.k, columns, NULL);
+        size_t bytes = weights_pack_sparse(&weights, NULL, 0, c.k, &both[i]->sizes, NULL);
         c.w = guard_new((bytes + 7) / 8 * 8, 0);               /* the heads are aligned */
-        assert_int_equal(weights_pack_sparse(&weights, NULL, 0, c.k, columns, c.w.data), bytes);
+        assert_int_equal(weights_pack_sparse(&weights, NULL, 0, c.k, &both[i]->sizes, c.w.data), bytes);
         run_case(&c, w, run_sparse, both[i]);
         free_case(&c);
     }
