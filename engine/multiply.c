@@ -37,13 +37,13 @@ static void plan_parts(Multiply *m)
     m->parts = ceil_div(w->chunks, m->part_chunks);
 }
 
-/* Of so many columns. Where a few are left behind whole dense tiles, the last panel has them too. */
-static int panels_of(const Packed *w, int64_t columns)
+/* Of so many columns. Where a few are left behind whole panels, the last one may have them too. */
+static int panels_of(const Packed *w, int64_t columns, bool longer)
 {
     const PanelSizes *sizes = &w->kernels->sizes;
-    int64_t left = columns % DENSE_PANEL;
-    bool few = w->form == MULTIPLY_DENSE && columns > DENSE_PANEL && left > 0 && left <= sizes->few;
-    return ceil_div(columns, w->form == MULTIPLY_SPARSE ? sizes->sparse : DENSE_PANEL) - few;
+    const bool sparse = w->form == MULTIPLY_SPARSE;
+    const int width = sparse ? sizes->sparse : DENSE_PANEL, few = sparse ? sizes->sparse_most - width : sizes->few, left = (int)(columns % width);
+    return ceil_div(columns, width) - (longer && columns > width && left > 0 && left <= few);
 }
 
 static void plan_panels(Multiply *m)
@@ -51,7 +51,9 @@ static void plan_panels(Multiply *m)
     const MultiplyShape *s = &m->shape;
     m->together = s->columns < MOST_TOGETHER ? s->batch : 1;
     m->shape.window.image = (size_t)s->groups * (size_t)channels_of(s) * s->window.plane;
-    m->panels = panels_of(&m->packed, s->columns * m->together);
+    m->panels = panels_of(&m->packed, s->columns * m->together, true);
+    if (m->packed.form == MULTIPLY_SPARSE && m->packed.threads > 1 && items_of(m) < MANY * m->packed.threads)      /* threads share more panels better */
+        m->panels = panels_of(&m->packed, s->columns * m->together, false);
 }
 
 /* Rows of a chunk of dense weights: parts of as many rows as are wanted have whole chunks, and where threads share rows each gets as many. */
@@ -152,14 +154,17 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     part.bias = o->bias ? o->bias + first : NULL;
     part.residual = o->residual ? o->residual + y : NULL;
     part.y = o->y + y;
-    part.partial = o->partial + first * (size_t)(w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse : PANEL_BUFFER);
+    part.partial = o->partial + first * (size_t)(w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse_most : PANEL_BUFFER);
     const PanelAhead ahead = ahead_of(it, chunk);
     if (w->form == MULTIPLY_DENSE) {
         run_dense(m, it, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .x = chunk ? NULL : it->matrix,
                                         .ldx = m->shape.window.plane, .offset = it->offset, .ahead = ahead }, &part);
         return;
     }
+    const PanelSizes *sizes = &w->kernels->sizes;
     SparsePart s = packed_sparse(unit, rows, it->panel);
+    s.behind = it->panel + (size_t)k * (size_t)sizes->sparse;
+    s.pitch = (size_t)sizes->sparse_most;
     s.ahead = ahead;
     w->kernels->sparse_f32(&s, &part);
 }
@@ -198,18 +203,34 @@ static bool is_matrix(const Multiply *m, const Item *it)
     return m->packed.form == MULTIPLY_DENSE && m->together == 1 && it->n % PANEL_VECTOR == 0 && it->rows >= m->packed.kernels->sizes.strip;
 }
 
+/* Rows of X from p.k0 to p.k1. Of a sparse panel, columns beyond its width lie behind it. */
+static void pack_panel(const Multiply *m, const Item *it, PanelPart p)
+{
+    const Kernels *kernels = m->packed.kernels;
+    const PanelSizes *sizes = &kernels->sizes;
+    const bool sparse = m->packed.form == MULTIPLY_SPARSE;
+    p.width = sparse ? sizes->sparse : sizes->tile;
+    p.n = sparse ? least(it->n, sizes->sparse) : it->n;
+    kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);
+    if (p.n == it->n) return;
+    float *behind = it->panel + (size_t)(p.k1 - p.k0) * (size_t)p.width;
+    p.n0 += p.n;
+    p.n = it->n - p.n;
+    p.width = sizes->sparse_most - sizes->sparse;
+    kernels->pack_f32(&m->shape.window, it->x, &p, behind);
+}
+
 static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
 {
     bool matrix = is_matrix(m, it);
     const Packed *w = &m->packed;
     for (int b = 0; b < w->blocks; b++) {
-        PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n = it->n, .n0 = it->n0 };
-        p.width = w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse : w->kernels->sizes.tile;
+        PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n0 = it->n0 };
         it->matrix = matrix ? it->x + (size_t)p.k0 * m->shape.window.plane + (size_t)it->n0 : NULL;
         if (m->phases.rows)
             it->offset = phases_hold(&m->phases, it->x, it->n0, it->n, it->held, it->at);
         else if (!matrix)
-            w->kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);
+            pack_panel(m, it, p);
         it->ahead = b + 1 < w->blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + it->n);
         o->first = b == 0;
         o->last = b == w->blocks - 1;
@@ -244,16 +265,16 @@ static void run_pieces(const Multiply *m, const MultiplyRun *run, Item *it, Pane
     for (int j = 0, n; run->residual && j < it->n; j += n) {
         n = piece_at(m, it, j, &y);
         for (int r = 0; r < it->rows; r++)
-            memcpy(buffer + row_of(it, r) * PANEL_COLUMNS + j, run->residual + y + (size_t)row_of(it, r) * columns, (size_t)n * sizeof *buffer);
+            memcpy(buffer + row_of(it, r) * PANEL_BUFFER + j, run->residual + y + (size_t)row_of(it, r) * columns, (size_t)n * sizeof *buffer);
     }
     o->y = buffer;
-    o->ld = PANEL_COLUMNS;
+    o->ld = PANEL_BUFFER;
     o->residual = run->residual ? buffer : NULL;
     run_blocks(m, it, o);
     for (int j = 0, n; j < it->n; j += n) {
         n = piece_at(m, it, j, &y);
         for (int r = 0; r < it->rows; r++)
-            memcpy(run->y + y + (size_t)row_of(it, r) * columns, buffer + row_of(it, r) * PANEL_COLUMNS + j, (size_t)n * sizeof *buffer);
+            memcpy(run->y + y + (size_t)row_of(it, r) * columns, buffer + row_of(it, r) * PANEL_BUFFER + j, (size_t)n * sizeof *buffer);
         finish_item(m, run, it, y, n);
     }
 }
@@ -319,7 +340,7 @@ void multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea
     it.first_row = a->first_chunk * m->packed.chunk_rows;
     it.rows = multiply_area_rows(m, a);
     const float *bias = run->bias ? run->bias + (size_t)(a->image % s->groups) * (size_t)s->weights.rows + (size_t)it.first_row : NULL;
-    const int panels = panels_of(&m->packed, a->n);
+    const int panels = panels_of(&m->packed, a->n, true);
     for (int p = 0; p < panels; p++) {
         set_columns(m, a->n, panels, p, &it);
         const int64_t at = it.n0;

@@ -38,7 +38,7 @@ typedef struct Kernels {
     void (*pack_f32)(const PanelWindow *g, const float *x, const PanelPart *p, float *panel);
     /*   dense_f32:  one tile, columns <= sizes.tile;   sum[m][j] += w[m][k] * panel[k * sizes.tile + j] */
     void (*dense_f32)(const DensePart *d, const PanelOutput *o);
-    /*   sparse_f32: columns <= sizes.sparse;           sum[m][j] += w * panel[at + j] for every weight of row m */
+    /*   sparse_f32: columns <= sizes.sparse_most;      sum[m][j] += w * panel[at + j] for every weight of row m */
     void (*sparse_f32)(const SparsePart *s, const PanelOutput *o);
     /*   gather_f32, bitmap_f32: sums[t * FEW_ROWS + m] += w * x[t][k] for every weight of row m, for each token t; see kernels/few.h. Rows beyond the last: anything */
     void (*gather_f32)(const FewPart *p, float *sums);

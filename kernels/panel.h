@@ -25,6 +25,7 @@ typedef struct PanelSizes {
     int strip;                 /* rows of W */
     int few;                   /* so many columns more than a multiple of 16 cost little, when W is packed */
     int sparse;                /* columns of a panel of the sparse product, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
+    int sparse_most;           /* columns that it may have at most, likewise: where few are left for another one */
     int sparse_rows;           /* rows of W that the sparse product sums at a time, 2 or 4 */
 } PanelSizes;
 
@@ -59,7 +60,7 @@ typedef struct PanelOutput {
     float *y;
     size_t ld;
     float lo, hi;              /* y = sum < lo ? lo : sum > hi ? hi : sum, so NaN stays */
-    float *partial;            /* [rows][tile] for dense, [rows][sparse] for sparse; not read or written when first and last */
+    float *partial;            /* [rows][tile] for dense, [rows][pitch] for sparse; not read or written when first and last */
 } PanelOutput;
 
 /* Memory that will be packed next, to be prefetched meanwhile: `rows` rows of PANEL_COLUMNS floats, pitch apart; 0: none. A hint. */
@@ -111,6 +112,8 @@ typedef struct SparsePart {
     const SparseHead *head;
     int heads;
     const uint8_t *stream;
-    const float *panel;
+    const float *panel;        /* [k][sparse] */
+    const float *behind;       /* [k][sparse_most - sparse]: columns beyond those; row k of the panel at offset `at` is at / (sparse / (sparse_most - sparse)) here */
+    size_t pitch;              /* of the rows of partial sums */
     PanelAhead ahead;
 } SparsePart;

@@ -2,7 +2,7 @@
  * prefetch takes one of: what brings the stream is left to the processor (Zen 3: 1 to 3 % less time), as is what a dense tile writes (1 %). */
 #include "kernels/lanes_avx2.inc"
 
-enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, ROWS = 2, SHARED = 8, FETCH_STREAM = 0, FETCH_OUTPUT = 0 };
+enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, MOST = 48, ROWS = 2, SHARED = 8, FETCH_STREAM = 0, FETCH_OUTPUT = 0 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }
@@ -26,8 +26,8 @@ INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
     static DenseFew *const few_tiles[FEW] = { few_1, few_2, few_3, few_4 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2 }
 #define SPARSE_FUNCTIONS \
-    PAIRS(1, 0) PAIRS(2, 0) PAIRS(3, 0) PAIRS(4, 0) \
-    static Sparse *const sparse_widths[][2] = { BOTH(1, 0), BOTH(2, 0), BOTH(3, 0), BOTH(4, 0) };
+    PAIRS(1, 0) PAIRS(2, 0) PAIRS(3, 0) PAIRS(4, 0) PAIRS(5, 0) PAIRS(6, 0) \
+    static Sparse *const sparse_widths[][2] = { BOTH(1, 0), BOTH(2, 0), BOTH(3, 0), BOTH(4, 0), BOTH(5, 0), BOTH(6, 0) };
 #include "kernels/panel.inc"
 
 void panel_avx2(Kernels *k) { panel_fill(k); }

@@ -1,7 +1,7 @@
 /* 8 rows x 3 registers: 24 chains, 3 registers of columns, 1 weight. Rows of 8 divide the channels of most networks, 48 columns leave 1 of 49 and 4 of 196. */
 #include "kernels/lanes_avx512.inc"
 
-enum { STRIP = 8, TILE = 48, STEPS = 1, FEW = 8, SPARSE = 64, ROWS = 4, SHARED = 16, FETCH_STREAM = 1, FETCH_OUTPUT = 1 };
+enum { STRIP = 8, TILE = 48, STEPS = 1, FEW = 8, SPARSE = 64, MOST = 80, ROWS = 4, SHARED = 16, FETCH_STREAM = 1, FETCH_OUTPUT = 1 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }
@@ -31,8 +31,8 @@ INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w));
     static DenseFew *const few_tiles[FEW] = { few_1, few_2, few_3, few_4, few_5, few_6, few_7, few_8 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2, kind##_##R##_3 }
 #define SPARSE_FUNCTIONS \
-    PAIRS(1, 0) PAIRS(1, 1) PAIRS(2, 0) PAIRS(2, 1) PAIRS(3, 0) PAIRS(3, 1) PAIRS(4, 0) \
-    static Sparse *const sparse_widths[][2] = { BOTH(1, 0), BOTH(1, 0), BOTH(1, 1), BOTH(2, 0), BOTH(2, 1), BOTH(3, 0), BOTH(3, 1), BOTH(4, 0) };
+    PAIRS(1, 0) PAIRS(1, 1) PAIRS(2, 0) PAIRS(2, 1) PAIRS(3, 0) PAIRS(3, 1) PAIRS(4, 0) PAIRS(4, 1) PAIRS(5, 0) \
+    static Sparse *const sparse_widths[][2] = { BOTH(1, 0), BOTH(1, 0), BOTH(1, 1), BOTH(2, 0), BOTH(2, 1), BOTH(3, 0), BOTH(3, 1), BOTH(4, 0), BOTH(4, 1), BOTH(5, 0) };
 #include "kernels/panel.inc"
 
 void panel_avx512(Kernels *k) { panel_fill(k); }

@@ -24,15 +24,15 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
     }
 }
 
-static float start(const PanelOutput *o, int width, size_t row, int j)
+static float start(const PanelOutput *o, size_t width, size_t row, int j)
 {
-    return o->first ? 0 : o->partial[row * (size_t)width + (size_t)j];
+    return o->first ? 0 : o->partial[row * width + (size_t)j];
 }
 
-static void finish(const PanelOutput *o, int width, size_t row, int j, float sum)
+static void finish(const PanelOutput *o, size_t width, size_t row, int j, float sum)
 {
     if (!o->last) {
-        o->partial[row * (size_t)width + (size_t)j] = sum;
+        o->partial[row * width + (size_t)j] = sum;
         return;
     }
     size_t at = row * o->ld + (size_t)j;
@@ -43,7 +43,7 @@ static void finish(const PanelOutput *o, int width, size_t row, int j, float sum
     o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
 }
 
-enum { TILE = 16, STRIP = 6, SPARSE = 32, ROWS = 4 };
+enum { TILE = 16, STRIP = 6, SPARSE = 32, MOST = 48, ROWS = 4 };
 
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {
@@ -67,8 +67,13 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
     }
 }
 
+static const float *column_at(const SparsePart *s, uint16_t at, int j)
+{
+    return j < SPARSE ? s->panel + at + j : s->behind + at / (SPARSE / (MOST - SPARSE)) + j - SPARSE;
+}
+
 /* `rows` sums from the first one on take `count` times weights that meet one row of the panel. */
-static const uint8_t *sparse_shared(const SparsePart *s, const uint8_t *stream, int count, int rows, int columns, float (*sum)[SPARSE])
+static const uint8_t *sparse_shared(const SparsePart *s, const uint8_t *stream, int count, int rows, int columns, float (*sum)[MOST])
 {
     float w[4];
     uint16_t at;
@@ -78,7 +83,7 @@ static const uint8_t *sparse_shared(const SparsePart *s, const uint8_t *stream, 
         stream += (size_t)rows * sizeof *w + sizeof at;
         for (int r = 0; r < rows; r++)
             for (int j = 0; j < columns; j++)
-                sum[r][j] += w[r] * s->panel[at + j];
+                sum[r][j] += w[r] * *column_at(s, at, j);
     }
     return stream;
 }
@@ -89,10 +94,10 @@ static void sparse_f32(const SparsePart *s, const PanelOutput *o)
     const uint8_t *stream = s->stream + sizeof *at * SPARSE_AHEAD;
     memcpy(at, s->stream, sizeof *at * SPARSE_AHEAD);
     for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
-        float sum[4][SPARSE], w[4];
+        float sum[4][MOST], w[4];
         for (int r = 0; r < 4; r++)
             for (int j = 0; j < o->columns; j++)
-                sum[r][j] = start(o, SPARSE, h->row[r], j);
+                sum[r][j] = start(o, s->pitch, h->row[r], j);
         stream = sparse_shared(s, stream, h->all, 4, o->columns, sum);
         for (int p = 0; p < 2; p++)
             stream = sparse_shared(s, stream, h->both[p], 2, o->columns, sum + 2 * p);
@@ -101,12 +106,12 @@ static void sparse_f32(const SparsePart *s, const PanelOutput *o)
             memcpy(at[SPARSE_AHEAD], stream + sizeof w, sizeof *at);
             for (int q = 0; q < 4; q++)
                 for (int j = 0; j < o->columns; j++)
-                    sum[q][j] += w[q] * s->panel[at[0][q] + j];
+                    sum[q][j] += w[q] * *column_at(s, at[0][q], j);
             memmove(at, at + 1, sizeof *at * SPARSE_AHEAD);
         }
         for (int r = 0; r < 4; r++)
             for (int j = 0; j < o->columns && (!r || h->row[r] != h->row[0]); j++)
-                finish(o, SPARSE, h->row[r], j, sum[r][j]);
+                finish(o, s->pitch, h->row[r], j, sum[r][j]);
     }
 }
 
@@ -143,7 +148,7 @@ void depthwise_f32_scalar(const PanelWindow *g, const Depthwise *d)
 void panel_scalar(Kernels *k)
 {
     k->pack_f32 = pack_f32;
-    k->sizes = (PanelSizes) { TILE, STRIP, 0, SPARSE, ROWS };
+    k->sizes = (PanelSizes) { TILE, STRIP, 0, SPARSE, MOST, ROWS };
     k->dense_f32 = dense_f32;
     k->sparse_f32 = sparse_f32;
     k->split_f32 = split_f32;

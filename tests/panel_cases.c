@@ -135,7 +135,7 @@ static void check_case(const Case *c, const float *w, const float *before)
 /* Runs it; what the operands are must not depend on the level. */
 static void run_case(Case *c, const float *w, void (*run)(const Kernels *, const Case *), const Kernels *k)
 {
-    float before[MOST_ROWS * PANEL_COLUMNS];
+    float before[MOST_ROWS * (PANEL_COLUMNS + PANEL_VECTOR)];
     memcpy(before, c->partial.data, c->partial.bytes);
     memset(c->y.data, 0xa5, c->y.bytes);
     run(k, c);
@@ -248,19 +248,31 @@ void check_long_sums(const Kernels *k)
     guard_free(&panel);
 }
 
+/* Columns first ... end - 1 of the panel, with rows `pitch` apart. */
+static Guard columns_alone(const Case *c, int first, int end, int pitch)
+{
+    Guard g = guard_new(end > first ? matrix_floats(c->k, end - first, (size_t)pitch) * sizeof(float) : 0, 0);
+    for (int i = 0; i < c->k && end > first; i++)
+        memcpy((float *)g.data + i * pitch, (float *)c->panel.data + i * c->width + first, (size_t)(end - first) * sizeof(float));
+    return g;
+}
+
 static void run_sparse(const Kernels *k, const Case *c)
 {
     const SparseHead *head = c->w.data;
-    int heads = sparse_heads(c->rows);
-    k->sparse_f32(&(SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = c->panel.data }, &c->o);
+    int heads = sparse_heads(c->rows), columns = (c->columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR, width = k->sizes.sparse;
+    Guard panel = columns_alone(c, 0, columns < width ? columns : width, width), behind = columns_alone(c, width, columns, k->sizes.sparse_most - width);
+    k->sparse_f32(&(SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = panel.data, .behind = behind.data,
+                                  .pitch = (size_t)c->width }, &c->o);
+    guard_free(&panel);
+    guard_free(&behind);
 }
 
 void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)
 {
     const Kernels *both[] = { scalar, level };
     for (int i = 0; i < 2; i++) {
-        int columns = both[i]->sizes.sparse;
-        Case c = draw_case(columns, SHORT, r);
+        Case c = draw_case(both[i]->sizes.sparse_most, SHORT, r);
         float w[MOST_ROWS * SHORT];
         uint32_t density = random_below(r, 6);                 /* 0 to 1 in fifths */
         for (int j = 0; j < c.rows * c.k; j++)
