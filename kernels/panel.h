@@ -25,7 +25,7 @@ typedef struct PanelSizes {
     int strip;                 /* rows of W */
     int few;                   /* so many columns more than a multiple of 16 cost little, when W is packed */
     int sparse;                /* columns of a panel of the sparse product, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
-    int sparse_most;           /* columns that it may have at most, likewise: where few are left for another one */
+    int sparse_most;           /* columns that it may have where few are left for another one, a multiple of PANEL_VECTOR */
     int sparse_rows;           /* rows of W that the sparse product sums at a time, 2 or 4 */
 } PanelSizes;
 
