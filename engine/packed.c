@@ -2,13 +2,24 @@
 #include <unistd.h>
 
 /* Measured: K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the fewer of its rows a row of W reads and the larger the cache is. */
-enum { SPARSE_FLOATS = 7168, L1_BYTES = 32 << 10 };
+enum { SPARSE_FLOATS = 7168, L1_BYTES = 32 << 10, FEWEST_ROWS = 64 };
 
 static int sparse_block(double zeros, int columns)
 {
     long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
     double floats = (double)(bytes > L1_BYTES ? bytes : L1_BYTES) / sizeof(float);
     return (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * floats) / columns;
+}
+
+/* Rows of a chunk: the more, the more of them have as many weights as their neighbours, and the loops over these are of one length (256 instead of 64 rows: 2 to 4 %
+ * less time). But several processors want a chunk each where there are few panels. The same for any number of threads. */
+static int sparse_chunk(int rows)
+{
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int chunk = SPARSE_ROWS;
+    while (chunk > FEWEST_ROWS && 2 * ceil_div(rows, chunk) < processors)
+        chunk /= 2;
+    return chunk;
 }
 
 /* The rows of the unit; number: which of w they are, NULL: all. */
@@ -66,7 +77,7 @@ void packed_form(Packed *p, MultiplyForm form)
     double zeros = form == MULTIPLY_SPARSE ? zeros_of(p) : 0;
     p->form = form;
     p->block = packed_few(p) ? FEW_BLOCK : sparse_block(zeros, p->kernels->sizes.sparse);
-    p->chunk_rows = packed_few(p) ? FEW_ROWS : SPARSE_ROWS;
+    p->chunk_rows = packed_few(p) ? FEW_ROWS : sparse_chunk(p->weights.rows);
 }
 
 static int64_t units(const Packed *p)

@@ -5,7 +5,7 @@
 
 enum {
     SPARSE_BLOCK = 1024,       /* rows of X in a K block of a sparse product, at most */
-    SPARSE_ROWS = 64,          /* rows of W that are packed together, at most */
+    SPARSE_ROWS = 256,         /* rows of W that are packed together, at most */
 };
 
 /* W's element (m, k) is w[m * row + k * column]. */
