@@ -144,9 +144,7 @@ Err place(Plan *p)
     TRY(collect(p, &list, &n, &scratch));
     keep_apart(p, list, n);
     TRY(memplan(p->arena, list, n, &p->block_bytes));
-    void *block;
-    TRY(plan_alloc(p, p->block_bytes, &block));
-    p->block = block;
+    TRY(plan_workspace(p));
     for (int i = 0; i < n; i++) list[i]->data = p->block + list[i]->offset;
     for (int i = 0; i < p->n_buffer; i++) {
         Buffer *b = p->buffer[i], *root = root_of(b);

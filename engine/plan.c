@@ -5,6 +5,7 @@
 #include "engine/pair.h"
 #include "engine/panels.h"
 #include "engine/plan_internal.h"
+#include "engine/workspace.h"
 
 enum { MAX_DEPTH = 64 };
 
@@ -256,6 +257,7 @@ void plan_free(Plan *p)
     for (int i = 0; i < p->n_step; i++)
         for (int k = 0; p->step[i] && k < 2; k++) plan_free(p->step[i]->body[k]);      /* NULL: dropped while fusing, which failed later */
     for (int i = p->n_piece - 1; i >= 0; i--) plan_free(p->piece[i]);
+    if (p->workspace) workspace_leave(p->options.workspaces, p->workspace);
     arena_free(p->late);
     arena_free(p->arena);
 }

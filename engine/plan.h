@@ -78,6 +78,7 @@ typedef struct PlanOptions {
     bool   timed;
     bool   dense;              /* products run dense whatever their zeros: to compare with */
     struct Packs *packs;       /* where packed weights are shared with other plans of the model, which outlives them; NULL: each plan has its own */
+    struct Workspaces *workspaces;     /* what plans share that never run at the same time, likewise */
     bool   keep;               /* every value keeps memory of its own, so that all can be looked at after the run: nothing is fused */
 } PlanOptions;
 
@@ -103,6 +104,7 @@ struct Plan {
     Capture *capture; int n_capture, room_capture; /* what a body's plan reads from outer plans */
     struct Election *election; int n_election, room_election;      /* variants that were measured: engine/choose.c */
     char   *block; size_t block_bytes;
+    struct Workspace *workspace;       /* whose memory the block is; NULL: the arena's */
     Plan  **piece; int n_piece;        /* of a batch that is split: one plan for each thread instead of steps */
     int     depth;             /* of nested bodies and functions */
 };

@@ -1,6 +1,7 @@
 #include "engine/packs.h"
 #include "engine/plan_cache.h"
 #include "engine/plan_internal.h"
+#include "engine/workspace.h"
 #include <string.h>
 
 struct PlanCache {
@@ -9,6 +10,7 @@ struct PlanCache {
     const Value *const *input; int n_input;
     PlanOptions options;
     Packs packs;
+    Workspaces workspaces;
     Plan **plan; int n, most;      /* the one used last comes first */
 };
 
@@ -35,6 +37,7 @@ void plan_cache_free(PlanCache *c)
 {
     if (!c) return;
     while (c->n) drop_last(c);
+    workspaces_clear(&c->workspaces);
     arena_free(c->packs.arena);
     arena_free(c->arena);
 }
@@ -55,12 +58,13 @@ static size_t used(const PlanCache *c)
     return bytes;
 }
 
-/* Room for another plan; false: there is nothing left to give up. */
+/* Room for another plan; false: there is nothing left to give up but what no plan uses. */
 static bool make_room(PlanCache *c)
 {
     const bool some = c->n || c->packs.first;
     if (c->n) drop_last(c);
     else packs_clear(&c->packs);
+    workspaces_clear(&c->workspaces);
     return some;
 }
 
@@ -69,13 +73,15 @@ static Err build(PlanCache *c, const PlanInput *shape, Plan **out)
 {
     size_t limit = c->options.memory_limit;
     PlanOptions o = c->options;
+    int last = 1;
     Err e;
     o.packs = &c->packs;
+    o.workspaces = &c->workspaces;
     do {
         size_t taken = used(c);
         o.memory_limit = taken < limit ? limit - taken : 1;
         e = plan_build(c->model, shape, c->n_input, &o, out);
-    } while (e == ERR_NOMEM && make_room(c));
+    } while (e == ERR_NOMEM && (make_room(c) || last-- > 0));
     return e;
 }
 

@@ -13,6 +13,7 @@ Err  map_put(Plan *p, const Value *v, Buffer *b);
 Buffer *map_get(const BufferMap *map, const Value *v);  /* NULL: unknown */
 /* The buffer of a value that a node reads: of this plan, of an enclosing one, or a constant met for the first time. */
 Err  buffer_of(Plan *p, const Value *v, Buffer **out);
+Err  plan_workspace(Plan *p);                          /* memory for the block of block_bytes bytes */
 /* Reads the elements of a constant that still lies in the file, into p->now. */
 Err  buffer_load(Plan *p, Buffer *b);
 /* The same for the time of a prep: buffer_unload has to follow. */

@@ -5,12 +5,17 @@
 #include "engine/packs.h"
 #include "engine/plan_internal.h"
 #include "engine/run_ops.h"
+#include "engine/workspace.h"
 
 /* Memory ---------------------------------------------------------------------------------------------------------------------------- */
 
 size_t plan_used(const Plan *p) { return p->used_by_outer + arena_bytes(p->arena) + arena_bytes(p->late); }
 
-static size_t packs_bytes(const Plan *p) { return p->options.packs ? arena_bytes(p->options.packs->arena) : 0; }
+static size_t shared_bytes(const Plan *p)
+{
+    const PlanOptions *o = &p->options;
+    return (o->packs ? arena_bytes(o->packs->arena) : 0) + (o->workspaces ? workspaces_bytes(o->workspaces) : 0);
+}
 
 size_t plan_memory_limit(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 4 * 3; }
 
@@ -20,21 +25,44 @@ static Err out_of_memory(const Plan *p, size_t bytes)
     const int shift = small ? 10 : 20;
     const char *unit = small ? "KiB" : "MiB";
     return err_set(ERR_NOMEM, "This model needs more memory than the limit of %zu %s allows (%zu %s in use, %zu %s more wanted).",
-                   p->options.memory_limit >> shift, unit, (plan_used(p) + packs_bytes(p)) >> shift, unit, bytes >> shift, unit);
+                   p->options.memory_limit >> shift, unit, (plan_used(p) + shared_bytes(p)) >> shift, unit, bytes >> shift, unit);
 }
 
 Err plan_room(const Plan *p, size_t bytes)
 {
-    size_t used = plan_used(p) + packs_bytes(p), limit = p->options.memory_limit;
+    size_t used = plan_used(p) + shared_bytes(p), limit = p->options.memory_limit;
     return used > limit || bytes > limit - used ? out_of_memory(p, bytes) : OK;
 }
+
+static Err no_memory(size_t bytes) { return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", bytes); }
 
 Err plan_alloc(Plan *p, size_t bytes, void **out)
 {
     TRY(plan_room(p, bytes));
     void *at = arena_alloc(p->now, bytes);
-    if (!at) return err_set(ERR_NOMEM, "Out of memory: %zu bytes more were wanted.", bytes);
+    if (!at) return no_memory(bytes);
     *out = at;
+    return OK;
+}
+
+/* A body runs while what is around it does. */
+Err plan_workspace(Plan *p)
+{
+    Workspaces *all = p->options.workspaces;
+    void *block = NULL;
+    if (!all || p->outer) {
+        TRY(plan_alloc(p, p->block_bytes, &block));
+        p->block = block;
+        return OK;
+    }
+    p->workspace = workspace_share(all, p->block_bytes);
+    if (!p->workspace) {
+        workspaces_clear(all);
+        TRY(plan_room(p, p->block_bytes));
+        p->workspace = workspace_add(all, p->block_bytes);
+    }
+    if (!p->workspace) return no_memory(p->block_bytes);
+    p->block = workspace_memory(p->workspace);
     return OK;
 }
 

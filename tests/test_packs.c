@@ -3,6 +3,7 @@
 #include "engine/packs.h"
 #include "engine/op.h"
 #include "engine/plan_cache.h"
+#include "engine/workspace.h"
 #include "tests/build_model.h"
 #include "tests/cmocka.h"
 #include "tests/random.h"
@@ -140,12 +141,40 @@ static void test_shapes(void **state)
         }
 }
 
-/* Memory runs out while a second plan is made from what the first one packed. */
+static void test_workspaces(void **state)
+{
+    (void)state;
+    Workspaces all = { 0 };
+    Workspace *small = workspace_add(&all, 1000), *large;
+    assert_non_null(small);
+    assert_null(workspace_share(&all, 1001));
+    assert_ptr_equal(workspace_share(&all, 1000), small);
+    large = workspace_add(&all, 5000);
+    assert_non_null(large);
+    memset(workspace_memory(large), 1, 5000);
+    assert_ptr_equal(workspace_share(&all, 2000), large);
+    assert_int_equal(workspaces_bytes(&all), 6000);
+    workspace_leave(&all, small);
+    assert_int_equal(workspaces_bytes(&all), 6000);
+    workspace_leave(&all, small);
+    assert_int_equal(workspaces_bytes(&all), 5000);
+    workspace_leave(&all, large);
+    workspace_leave(&all, large);
+    assert_ptr_equal(workspace_share(&all, 10), large);        /* the largest has stayed */
+    workspaces_clear(&all);
+    assert_int_equal(workspaces_bytes(&all), 5000);
+    workspace_leave(&all, large);
+    workspaces_clear(&all);
+    assert_null(all.first);
+}
+
+/* Memory runs out while a second plan is made from what the first one packed, for larger inputs or smaller ones. */
 static void test_memory(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-        Bytes bytes = build_finish(CASES[i].make(0.8), 8, 17);
+    for (size_t i = 0; i < 2 * sizeof CASES / sizeof *CASES; i++) {
+        const Case *c = &CASES[i / 2];
+        Bytes bytes = build_finish(c->make(0.8), 8, 17);
         Err e = ERR_NOMEM;
         for (int fail = 1; e != OK; fail++) {
             Model *m = load(bytes);
@@ -156,9 +185,9 @@ static void test_memory(void **state)
             assert_true(fail < 5000);
             assert_int_equal(plan_inputs(m, &wanted, &n), OK);
             assert_int_equal(plan_cache_new(m, wanted, n, 2, &(PlanOptions){ .threads = 1 }, &cache), OK);
-            Tensor x = input(&CASES[i].shape[2]);
+            Tensor x = input(&c->shape[i % 2 ? 1 : 2]);
             assert_int_equal(plan_cache_get(cache, &x, &p), OK);
-            x = input(&CASES[i].shape[1]);
+            x = input(&c->shape[i % 2 ? 2 : 1]);
             arena_fail_after(fail);
             e = plan_cache_get(cache, &x, &p);
             arena_fail_after(0);
@@ -175,6 +204,6 @@ static void test_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_memory) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_workspaces), cmocka_unit_test(test_memory) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,11 +176,11 @@ static void test_memory(void **state)
     unload(l);
 }
 
-static Plan *cached(PlanCache *c, int64_t rows)
+static Plan *cached(PlanCache *c, int64_t columns)
 {
     Plan *p;
-    if (plan_cache_get(c, &(Tensor){ .dtype = DT_F32, .shape = { 1, { rows } } }, &p) != OK) fail_msg("%s", err_text());
-    assert_int_equal(p->in[0]->shape.dim[0], rows);
+    if (plan_cache_get(c, &(Tensor){ .dtype = DT_F32, .shape = { 2, { 1, columns } } }, &p) != OK) fail_msg("%s", err_text());
+    assert_int_equal(p->in[0]->shape.dim[1], columns);
     return p;
 }
 
@@ -192,9 +192,9 @@ static void test_cache(void **state)
     PlanCache *c;
     Plan *p;
     Build *b = build_new();
-    build_input(b, "x", DT_F32, "n");
+    build_input(b, "x", DT_F32, "1,n");
     build_node(b, "Exp", "x", "y", "");
-    build_output(b, "y", DT_F32, "n");
+    build_output(b, "y", DT_F32, "1,n");
     Loaded l = load(b);
     assert_int_equal(plan_inputs(l.m, &input, &n), OK);
     assert_int_equal(plan_cache_new(l.m, input, n, 3, &(PlanOptions){ .memory_limit = 1 << 20 }, &c), OK);
@@ -207,7 +207,7 @@ static void test_cache(void **state)
     assert_true(cached(c, 1) == one && cached(c, 3) == three);
     cached(c, 255000);                                 /* needs most of the memory: the others go */
     assert_true(plan_cache_count(c) < 3);
-    assert_int_equal(plan_cache_get(c, &(Tensor){ .dtype = DT_F32, .shape = { 1, { 1000000 } } }, &p), ERR_NOMEM);
+    assert_int_equal(plan_cache_get(c, &(Tensor){ .dtype = DT_F32, .shape = { 2, { 1, 1000000 } } }, &p), ERR_NOMEM);
     assert_int_equal(plan_cache_count(c), 0);
     cached(c, 5);
     plan_cache_free(c);
