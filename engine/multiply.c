@@ -292,10 +292,11 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
     it.order = m->packed.order ? m->packed.order + it.group % s->groups * s->weights.rows + first : NULL;
     it.x = run->x + (size_t)it.group * (size_t)channels_of(s) * s->window.plane;
     set_columns(m, s->columns * m->together, m->panels, (int)(item / m->parts % m->panels), &it);
-    size_t rows = (size_t)s->weights.rows, y = ((size_t)it.group * rows + (size_t)it.first_row) * (size_t)s->columns + (size_t)it.n0;
+    size_t rows = (size_t)s->weights.rows, y;
+    const bool whole = piece_at(m, &it, 0, &y) == it.n;
     PanelOutput o = { .columns = it.n, .bias = run->bias ? run->bias + (size_t)(it.group % s->groups) * rows + (size_t)it.first_row : NULL,
                       .lo = run->lo, .hi = run->hi, .partial = it.partial };
-    if (m->together > 1) {
+    if (!whole) {
         run_pieces(m, run, &it, &o);
         return;
     }
