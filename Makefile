@@ -41,7 +41,7 @@ LIB_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c,$(LIB_SRC))
 else
 LIB_SRC := $(filter-out %_neon.c,$(LIB_SRC))
 endif
-FLAGS_avx2       := -mavx2 -mfma -mf16c
+FLAGS_avx2       := -mavx2 -mfma -mf16c $(SANITIZE_LANES)
 FLAGS_avx512     := $(FLAGS_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
 FLAGS_avx512vnni := $(FLAGS_avx512) -mavx512vnni -mavx512vbmi
 isa_flags = $(FLAGS_$(lastword $(subst _, ,$(basename $(notdir $1)))))
@@ -76,7 +76,7 @@ help:
 say = $(if $(V),,@echo "  $1" $@;)
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,CC  )$(CC) $(CPPFLAGS) $(STD) $(CFLAGS) $(WARN) $(SANITIZE) $(if $(filter kernels/%,$<),$(SANITIZE_KERNELS)) -fopenmp $(call isa_flags,$<) -MMD -MP -c $< -o $@
+	$(call say,CC  )$(CC) $(CPPFLAGS) $(STD) $(CFLAGS) $(WARN) $(SANITIZE) -fopenmp $(call isa_flags,$<) -MMD -MP -c $< -o $@
 $(BUILD)/liboneshot.a: $(LIB_OBJ)
 	$(call say,AR  )mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
 $(SHARED): $(LIB_OBJ) $(BUILD)/liboneshot.a
@@ -161,7 +161,8 @@ fuzz: $(FUZZ_RUNS)
 run-fuzz-%:
 	@.ci/packages $(TEST_PACKAGES) clang libclang-rt-dev
 	@$(MAKE) --no-print-directory $(BUILD)/fuzz/fuzz_$* BUILD=$(BUILD)/fuzz WARN=-w CC=$(CLANG) FUZZ_MAIN= LDFLAGS='$(LDFLAGS) -fsanitize=fuzzer' \
-	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' SANITIZE_KERNELS=-fno-sanitize=signed-integer-overflow
+	    CFLAGS='-O1 -g -fno-omit-frame-pointer' SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
+	    SANITIZE_LANES=-fno-sanitize=signed-integer-overflow
 	@mkdir -p $(BUILD)/fuzz/corpus/$*
 	@$(MAKE) --no-print-directory $(BUILD)/test_roundtrip && ONESHOT_SEEDS=$(BUILD)/fuzz/corpus/$* $(BUILD)/test_roundtrip >$(BUILD)/fuzz/seeds.log
 	$(BUILD)/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -timeout=$(FUZZ_TIMEOUT) -rss_limit_mb=4096 -print_final_stats=1 \
