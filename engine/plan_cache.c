@@ -73,7 +73,7 @@ static Err build(PlanCache *c, const PlanInput *shape, Plan **out)
 {
     size_t limit = c->options.memory_limit;
     PlanOptions o = c->options;
-    int last = 1;
+    int more = 1;          /* once, when nothing but memory that no plan used was given up */
     Err e;
     o.packs = &c->packs;
     o.workspaces = &c->workspaces;
@@ -81,7 +81,7 @@ static Err build(PlanCache *c, const PlanInput *shape, Plan **out)
         size_t taken = used(c);
         o.memory_limit = taken < limit ? limit - taken : 1;
         e = plan_build(c->model, shape, c->n_input, &o, out);
-    } while (e == ERR_NOMEM && (make_room(c) || last-- > 0));
+    } while (e == ERR_NOMEM && (make_room(c) || more-- > 0));
     return e;
 }
 
