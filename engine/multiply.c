@@ -129,8 +129,8 @@ static void run_dense(const Multiply *m, const Item *it, DensePart *d, PanelOutp
         d->at = it->offset ? it->at + j / PANEL_VECTOR : NULL;
         o->columns = least(width, it->n - j);
         m->packed.kernels->dense_f32(d, o);
-        d->x += fill ? width : 0;
-        o->residual += o->residual ? width : 0;
+        if (fill) d->x += width;
+        if (o->residual) o->residual += width;
         o->y += width;
         o->partial += (size_t)width * (size_t)d->rows;
     }
