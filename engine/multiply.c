@@ -154,17 +154,16 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     part.bias = o->bias ? o->bias + first : NULL;
     part.residual = o->residual ? o->residual + y : NULL;
     part.y = o->y + y;
-    part.partial = o->partial + first * (size_t)(w->form == MULTIPLY_SPARSE ? w->kernels->sizes.sparse_most : PANEL_BUFFER);
+    part.partial = o->partial + first * PANEL_BUFFER;
     const PanelAhead ahead = ahead_of(it, chunk);
     if (w->form == MULTIPLY_DENSE) {
         run_dense(m, it, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .x = chunk ? NULL : it->matrix,
                                         .ldx = m->shape.window.plane, .offset = it->offset, .ahead = ahead }, &part);
         return;
     }
-    const PanelSizes *sizes = &w->kernels->sizes;
     SparsePart s = packed_sparse(unit, rows, it->panel);
-    s.behind = it->panel + (size_t)k * (size_t)sizes->sparse;
-    s.pitch = (size_t)sizes->sparse_most;
+    s.behind = it->panel + (size_t)k * (size_t)w->kernels->sizes.sparse;
+    s.pitch = PANEL_BUFFER;
     s.ahead = ahead;
     w->kernels->sparse_f32(&s, &part);
 }
