@@ -3,7 +3,7 @@
 #include <string.h>
 #include "kernels/pack_rows.h"
 
-enum { SAMPLE = 512, HASHES = 16, ROUNDS = 4, FEWEST = 4, COMPARED = 16, WORTH = 8, NONE = -1 };
+enum { SAMPLE = ROW_PLACES, HASHES = 16, ROUNDS = 4, FEWEST = 4, COMPARED = 16, WORTH = 8, NONE = -1 };
 
 typedef int16_t Eight __attribute__((vector_size(8 * sizeof(int16_t))));
 typedef union Hashes { Eight part[HASHES / 8]; int16_t of[HASHES]; } Hashes;

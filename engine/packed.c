@@ -8,7 +8,7 @@ static int sparse_block(double zeros, int columns)
 {
     long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
     double floats = (double)(bytes > L1_BYTES ? bytes : L1_BYTES) / sizeof(float);
-    return (int)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * floats) / columns;
+    return least((int64_t)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * floats) / columns, SPARSE_BLOCK);
 }
 
 /* Rows of a chunk: the more, the more of them have as many weights as their neighbours, and the loops over these are of one length (256 instead of 64 rows: 2 to 4 %
@@ -153,5 +153,5 @@ SparsePart packed_sparse(const char *unit, int rows, const float *panel)
 {
     int heads = sparse_heads(rows);
     const SparseHead *head = (const SparseHead *)unit;
-    return (SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = panel };
+    return (SparsePart) { .head = head, .heads = heads, .line = (const SparseLine *)(unit + sparse_lines_at(heads)), .panel = panel };
 }

@@ -55,8 +55,8 @@ size_t weights_nonzeros(const Weights *w, int k0, int k1)
     Row row;
     size_t n = 0;
     for (int m = 0; m < w->rows; m++)
-        for (int k = k0; k < k1; k += SPARSE_BLOCK) {
-            row_set(&row, w, m, k, k1 - k < SPARSE_BLOCK ? k1 : k + SPARSE_BLOCK);
+        for (int k = k0; k < k1; k += ROW_PLACES) {
+            row_set(&row, w, m, k, k1 - k < ROW_PLACES ? k1 : k + ROW_PLACES);
             n += (size_t)row.count;
         }
     return n;
@@ -88,7 +88,7 @@ static void put_lane(const Weights *w, int m, const int k01[2], GatherStep *step
     Row row;
     int n = 0, zero = -1;
     for (int k = k01[0], end; k < k01[1]; k = end) {
-        end = k01[1] - k < SPARSE_BLOCK ? k01[1] : k + SPARSE_BLOCK;
+        end = k01[1] - k < ROW_PLACES ? k01[1] : k + ROW_PLACES;
         row_set(&row, w, m, k, end);
         if (zero < 0 && row.count < end - k)
             zero = k - k01[0] + row_zero(&row, end - k);

@@ -2,9 +2,11 @@
 #pragma once
 #include "kernels/pack.h"
 
-typedef struct Row { uint64_t bit[SPARSE_BLOCK / 64]; int count; } Row;        /* which weights are not 0 */
+enum { ROW_PLACES = 512 };     /* of a set, at most */
 
-/* Row m, k1 - k0 <= SPARSE_BLOCK. */
+typedef struct Row { uint64_t bit[ROW_PLACES / 64]; int count; } Row;          /* which weights are not 0 */
+
+/* Row m, k1 - k0 <= ROW_PLACES. */
 void row_set(Row *row, const Weights *w, int m, int k0, int k1);
 /* The first of n weights that is 0; n: none is. */
 int  row_zero(const Row *row, int n);

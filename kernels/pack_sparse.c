@@ -1,11 +1,14 @@
-/* The stream of a sparse product, see SparsePart in kernels/panel.h: which rows of W are summed together and in which order their weights come.
+/* The stream of a sparse product, see SparseLine in kernels/panel.h: which rows of W are summed together and in which order their weights come.
  *
- * Any order of rows is free. Rows are sorted by the number of their weights, so that loops of equal length follow each other and few steps are filled up with zeros;
- * then each takes the partner that saves most among the NEAR next ones, and each pair another pair: rows that share their zeros have as many. */
+ * Any order of rows is free. Rows are sorted by the number of their weights, so that few steps are filled up with zeros; then each takes the partner that saves most
+ * among the NEAR next ones, and each pair another pair: rows that share their zeros have as many. Heads are sorted again: loops of equal length follow each other, as the
+ * end of a loop that is not as long as the last one's is guessed wrongly. */
 #include "kernels/pack_rows.h"
 #include <string.h>
 
-enum { PAIRS = SPARSE_ROWS / 2, NEAR = 8, NONE = -1, OFFSETS = 4 * sizeof(uint16_t) };        /* bytes of a step's offsets */
+enum { PAIRS = SPARSE_ROWS / 2, NEAR = 8, NONE = -1,
+       FEWEST = 4,             /* lines of weights that all four rows have: fewer do not pay for a loop */
+       MIXED = 2 };            /* steps without shared loads in a mixed line */
 
 /* A set of places; count: how many of them. */
 typedef Row Set;
@@ -13,7 +16,7 @@ typedef Row Set;
 typedef struct Block {
     const Weights *w;
     uint16_t number[SPARSE_ROWS];  /* of W's rows */
-    int k0, k, words, pitch;       /* k rows of the panel from k0 on */
+    int k0, k, words;              /* k rows of the panel from k0 on */
     int together;                  /* rows that share steps: 2 or 4 */
     Row row[SPARSE_ROWS];
 } Block;
@@ -21,8 +24,8 @@ typedef struct Block {
 /* Up to four rows whose stream is made. */
 typedef struct Quad {
     int m[4];                  /* NONE: there is none */
-    Set all, both[2];
-    int steps[2];              /* the second: where pairs have their own */
+    Set all, both[2];          /* trimmed to what shares loads */
+    int mixed[2], steps[2];    /* lines, and steps of plain lines; the second: where pairs have their own */
 } Quad;
 
 typedef struct Pair { int m[2]; Set both; } Pair;
@@ -33,11 +36,6 @@ static int meet(const Block *b, const Set *x, const Set *y)
     for (int i = 0; i < b->words; i++)
         count += __builtin_popcountll(x->bit[i] & y->bit[i]);
     return count;
-}
-
-static int rounded(int count)
-{
-    return count - count % SPARSE_TOGETHER;
 }
 
 static void intersect(const Block *b, const Set *x, const Set *y, Set *out)
@@ -61,19 +59,14 @@ static void trim_to(Set *x, int keep)
             i++;
 }
 
-/* Down to a multiple of SPARSE_TOGETHER that is at least `least`, or to nothing; unless that is all of what the longest row has left: then no other loop follows. */
-static void trim(Set *x, int least, int longest)
-{
-    trim_to(x, x->count == longest ? longest : rounded(x->count) < least ? 0 : rounded(x->count));
-}
-
 /* Grouping -------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Cycles that two rows save, about, in tenths: with shared loads two weights take 4 cycles instead of 5.7; a weight without a partner in the same step costs 2.8. */
+/* Cycles that two rows save, about: a third of their steps may share loads, which takes 1.5 cycles off for each weight; one without a partner in its step costs 4.5. */
 static int gain(const Block *b, int m, int n)
 {
-    int alone = b->row[m].count - b->row[n].count;
-    return 17 * rounded(meet(b, &b->row[m], &b->row[n])) - 28 * (alone < 0 ? -alone : alone);
+    const int counts[2] = { b->row[m].count, b->row[n].count }, more = counts[0] > counts[1], both = meet(b, &b->row[m], &b->row[n]);
+    const int most = counts[!more] / SPARSE_STEPS, alone = counts[!more] - counts[more];
+    return (both < most ? both : most) - 3 * alone;
 }
 
 static int partner_of(const Block *b, int m, const uint8_t *left, int n)
@@ -110,7 +103,7 @@ static int pairs_of(const Block *b, Pair *pair)
 /* The pair that has most in common with pair 0; the next one, if that is little. */
 static int second_pair(const Block *b, const Pair *pair, int n)
 {
-    int best = 1, most = 2 * SPARSE_TOGETHER - 1;
+    int best = 1, most = FEWEST * SPARSE_STEPS - 1;
     for (int i = 1; i < n && i < NEAR && pair[0].both.count > most; i++) {
         int here = meet(b, &pair[0].both, &pair[i].both);
         if (here <= most) continue;
@@ -128,37 +121,48 @@ static int longest_of(const Block *b, const int *m, int rows)
     return most;
 }
 
-/* Weights of the longest row of pair p that it shares with nobody. */
-static int alone(const Block *b, const Quad *q, int p)
+/* Lines for pairs first ... end - 1, whose rows have `together` rows' steps: as many mixed ones as there are shared weights for. */
+static void plan_lines(const Block *b, Quad *q, int first, int end)
 {
-    return longest_of(b, q->m + 2 * p, 2) - q->all.count - q->both[p].count;
-}
-
-/* Where four rows share steps, the pair with fewer weights left may as well have its shared ones there. */
-static void level(const Block *b, Quad *q)
-{
-    const int left[2] = { alone(b, q, 0), alone(b, q, 1) }, fewer = left[1] < left[0];
-    const int more = rounded(left[!fewer] - left[fewer]);
-    Set *both = &q->both[fewer];
-    if (more > 0 && both->count > 0) trim_to(both, both->count > more ? both->count - more : 0);
+    const int each = 4 / b->together, weights = longest_of(b, q->m + 2 * first, 2 * (end - first)) - q->all.count, steps = (weights + each - 1) / each;
+    int mixed = steps / SPARSE_STEPS;
+    for (int p = first; p < end; p++)
+        if (q->both[p].count / each < mixed) mixed = q->both[p].count / each;
+    for (int p = first; p < end; p++)
+        trim_to(&q->both[p], mixed * each);
+    q->mixed[first] = mixed;
+    q->steps[first] = steps - SPARSE_STEPS * mixed;
 }
 
 static void finish_quad(const Block *b, const Pair *first, const Pair *second, Quad *q)
 {
-    const Pair *pair[2] = { first, second };
     *q = (Quad) { .m = { first->m[0], first->m[1], second ? second->m[0] : NONE, second ? second->m[1] : NONE } };
     if (q->m[3] != NONE)
         intersect(b, &first->both, &second->both, &q->all);
-    trim(&q->all, 2 * SPARSE_TOGETHER, longest_of(b, q->m, 4));
-    for (int p = 0; p < 2 && pair[p]; p++) {
-        q->both[p] = pair[p]->both;
-        subtract(b, &q->both[p], &q->all);
-        trim(&q->both[p], 0, longest_of(b, pair[p]->m, 2) - q->all.count);
+    trim_to(&q->all, q->all.count < FEWEST * SPARSE_STEPS ? 0 : q->all.count - q->all.count % SPARSE_STEPS);
+    q->both[0] = first->both;
+    subtract(b, &q->both[0], &q->all);
+    if (second) q->both[1] = second->both;
+    if (second) subtract(b, &q->both[1], &q->all);
+    for (int p = 0; p < 2; p += b->together / 2)
+        plan_lines(b, q, p, p + b->together / 2);
+}
+
+/* Which loops it has, the longer the more. */
+static uint64_t loops_of(const Quad *q)
+{
+    return (uint64_t)q->all.count << 40 | (uint64_t)q->mixed[0] << 32 | (uint64_t)q->steps[0] << 24 | (uint64_t)q->mixed[1] << 16 | (uint64_t)q->steps[1];
+}
+
+/* Insertion sort. The last one stays: it may have fewer rows. */
+static void quads_sort(const Quad *quad, int n, uint8_t *order)
+{
+    for (int i = 0; i < n; i++) {
+        int j = i;
+        for (; i < n - 1 && j > 0 && loops_of(&quad[order[j - 1]]) < loops_of(&quad[i]); j--)
+            order[j] = order[j - 1];
+        order[j] = (uint8_t)i;
     }
-    if (b->together == 4) level(b, q);
-    const int steps[2] = { alone(b, q, 0), second ? alone(b, q, 1) : 0 };
-    if (b->together == 4) q->steps[0] = steps[steps[1] > steps[0]];
-    else for (int p = 0; p < 2; p++) q->steps[p] = (steps[p] + 1) / 2;
 }
 
 static int quads_of(const Block *b, Quad *quad)
@@ -179,125 +183,119 @@ static int quads_of(const Block *b, Quad *quad)
 
 /* Writing --------------------------------------------------------------------------------------------------------------------------------- */
 
-static void put_u16(uint8_t *stream, int at)
+/* A weight, and which row of the panel it meets. */
+typedef struct One { float w; int k; } One;
+
+static One one_of(const Block *b, int m, int k)
 {
-    uint16_t narrow = (uint16_t)at;
-    memcpy(stream, &narrow, sizeof narrow);
+    return (One) { weight(b->w, b->number[m], b->k0 + k), k };
 }
 
-static void put_f32(uint8_t *stream, float w)
+/* It stands at place `at` of a line, its row at place `number` of the numbers. */
+static void put(SparseLine *line, int at, int number, One one)
 {
-    memcpy(stream, &w, sizeof w);
+    line->w[at] = one.w;
+    line[-1].next[number] = (uint8_t)one.k;
 }
 
-/* What `rows` rows have in common. */
-static uint8_t *put_shared(const Block *b, const int *m, int rows, const Set *set, uint8_t *stream)
+/* What all four rows have. */
+static void put_all(const Block *b, const Quad *q, SparseLine *line)
 {
-    for (int i = 0; i < b->words; i++)
-        for (uint64_t left = set->bit[i]; left; left &= left - 1) {
-            int k = 64 * i + __builtin_ctzll(left);
-            for (int r = 0; r < rows; r++, stream += sizeof(float))
-                put_f32(stream, weight(b->w, b->number[m[r]], b->k0 + k));
-            put_u16(stream, k * b->pitch);
-            stream += sizeof(uint16_t);
+    for (int i = 0, n = 0; i < b->words; i++)
+        for (uint64_t left = q->all.bit[i]; left; left &= left - 1, n++) {
+            const int k = 64 * i + __builtin_ctzll(left), step = n % SPARSE_STEPS;
+            for (int r = 0; r < 4; r++)
+                put(line + n / SPARSE_STEPS, 4 * step + r, step, one_of(b, q->m[r], k));
         }
-    return stream;
 }
 
-/* Where a step has its offsets. */
-static uint8_t *step_at(uint8_t *step)
+/* Weight number n of those that row r shares with its neighbour, in a mixed line's first step. */
+static void put_shared(const Block *b, SparseLine *line, int n, int r, One one)
 {
-    return step + SPARSE_STEP - OFFSETS;
+    const int each = 4 / b->together, pair = b->together == 4 ? r / 2 : n % each;
+    put(line + n / each, 2 * pair + r % 2, pair, one);
 }
 
-/* Weight number n of those that only row r of `together` has. */
-static void put_one(int together, int n, int r, float w, int at, uint8_t *stream)
+/* Weight number n of the others. */
+static void put_one(const Block *b, SparseLine *line, int mixed, int n, int r, One one)
 {
-    const int each = 4 / together, q = n % each * together + r;
-    put_f32(stream + n / each * SPARSE_STEP + q * (int)sizeof w, w);
-    put_u16(step_at(stream + n / each * SPARSE_STEP) + q * (int)sizeof(uint16_t), at);
-}
-
-/* Where the offsets of the next steps belong. */
-typedef struct Places { uint8_t *place[SPARSE_AHEAD]; int next; } Places;
-
-/* Moves the offsets of `steps` steps to where they are read. */
-static void move_ahead(uint8_t *stream, int steps, Places *p)
-{
-    for (; steps > 0; steps--, stream += SPARSE_STEP, p->next = (p->next + 1) % SPARSE_AHEAD) {
-        memcpy(p->place[p->next], step_at(stream), OFFSETS);
-        p->place[p->next] = step_at(stream);
-        memset(step_at(stream), 0, OFFSETS);
+    const int each = 4 / b->together, step = n / each, q = n % each * b->together + r % b->together;
+    if (step < MIXED * mixed) {
+        const int at = 4 * (step % MIXED) + q;
+        put(line + step / MIXED, 4 + at, 2 + at, one);
+        return;
     }
+    const int plain = step - MIXED * mixed, at = 4 * (plain % SPARSE_STEPS) + q;
+    put(line + mixed + plain / SPARSE_STEPS, at, at, one);
 }
 
-/* What row r of the quad does not share. The last steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to
- * the same. */
-static void put_alone(const Block *b, const Quad *q, int r, int steps, uint8_t *stream)
+/* Row r of the quad, but for what all rows have. Steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to the
+ * same. */
+static void put_row(const Block *b, const Quad *q, int r, SparseLine *line)
 {
-    int m = q->m[r], n = 0;
+    const int m = q->m[r], p = b->together == 4 ? 0 : r / 2, zero = m == NONE ? 0 : row_zero(&b->row[m], b->k);
+    int shared = 0, n = 0;
     for (int i = 0; i < b->words && m != NONE; i++)
-        for (uint64_t left = b->row[m].bit[i] & ~q->all.bit[i] & ~q->both[r / 2].bit[i]; left; left &= left - 1) {
-            int at = 64 * i + __builtin_ctzll(left);
-            put_one(b->together, n++, r % b->together, weight(b->w, b->number[m], b->k0 + at), at * b->pitch, stream);
+        for (uint64_t left = b->row[m].bit[i] & ~q->all.bit[i]; left; left &= left - 1) {
+            const int k = 64 * i + __builtin_ctzll(left);
+            if (q->both[r / 2].bit[i] & left & -left) put_shared(b, line, shared++, r, one_of(b, m, k));
+            else put_one(b, line, q->mixed[p], n++, r, one_of(b, m, k));
         }
-    int zero = m == NONE ? 0 : row_zero(&b->row[m], b->k);
-    for (; n < 4 / b->together * steps; n++)
-        put_one(b->together, n, r % b->together, 0, zero < b->k ? zero * b->pitch : 0, stream);
+    for (const int end = 4 / b->together * (MIXED * q->mixed[p] + q->steps[p]); n < end; n++)
+        put_one(b, line, q->mixed[p], n, r, (One) { 0, zero < b->k ? zero : 0 });
 }
 
-static uint8_t *put_quad(const Block *b, const Quad *q, uint8_t *stream, Places *places)
+static int lines_of(const Quad *q, int p)
 {
-    stream = put_shared(b, q->m, 4, &q->all, stream);
+    return q->mixed[p] + (q->steps[p] + SPARSE_STEPS - 1) / SPARSE_STEPS;
+}
+
+/* Writes its lines unless they are NULL; how many. */
+static int put_quad(const Block *b, const Quad *q, SparseLine *line)
+{
+    int lines = q->all.count / SPARSE_STEPS;
+    if (line) put_all(b, q, line);
     for (int first = 0; first < 4; first += b->together) {
-        const int steps = q->steps[first / 2], end = first + b->together;
-        for (int r = first; r < end; r += 2)
-            stream = put_shared(b, q->m + r, 2, &q->both[r / 2], stream);
-        for (int r = first; r < end; r++)
-            put_alone(b, q, r, steps, stream);
-        move_ahead(stream, steps, places);
-        stream += steps * SPARSE_STEP;
+        for (int r = first; line && r < first + b->together; r++)
+            put_row(b, q, r, line + lines);
+        lines += lines_of(q, first / 2);
     }
-    return stream;
+    return lines;
 }
 
 static SparseHead head_of(const Block *b, const Quad *q)
 {
-    SparseHead h = { .all = (uint16_t)q->all.count };
+    SparseHead h = { .all = (uint8_t)(q->all.count / SPARSE_STEPS) };
     for (int r = 0; r < 4; r++)
         h.row[r] = b->number[q->m[r] == NONE ? q->m[0] : q->m[r]];
     for (int p = 0; p < 2; p++) {
-        h.both[p] = (uint16_t)q->both[p].count;
-        h.steps[p] = (uint16_t)q->steps[p];
+        h.mixed[p] = (uint8_t)q->mixed[p];
+        h.plain[p] = (uint8_t)(q->steps[p] / SPARSE_STEPS);
+        h.rest[p] = (uint8_t)(q->steps[p] % SPARSE_STEPS);
     }
     return h;
 }
 
 size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int k1, const PanelSizes *sizes, void *memory)
 {
-    Block b = { .w = w, .k0 = k0, .k = k1 - k0, .words = (k1 - k0 + 63) / 64, .pitch = sizes->sparse, .together = sizes->sparse_rows };
+    Block b = { .w = w, .k0 = k0, .k = k1 - k0, .words = (k1 - k0 + 63) / 64, .together = sizes->sparse_rows };
     Quad quad[SPARSE_ROWS / 4];
+    uint8_t order[SPARSE_ROWS / 4];
     for (int m = 0; m < w->rows; m++) {
         b.number[m] = number ? number[m] : (uint16_t)m;
         row_set(&b.row[m], w, b.number[m], k0, k1);
     }
-    int n = quads_of(&b, quad);
+    const int n = quads_of(&b, quad);
+    size_t lines = 1;
+    for (int i = 0; i < n; i++)
+        lines += (size_t)put_quad(&b, &quad[i], NULL);
+    const size_t bytes = sparse_lines_at(n) + lines * sizeof(SparseLine);
+    if (!memory) return bytes;
     SparseHead *head = memory;
-    size_t bytes = (size_t)n * sizeof *head + SPARSE_AHEAD * OFFSETS;
-    Places places = { .next = 0 };
-    for (int i = 0; memory && i < SPARSE_AHEAD; i++) {
-        places.place[i] = (uint8_t *)(head + n) + i * OFFSETS;
-        memset(places.place[i], 0, OFFSETS);
-    }
-    for (int i = 0; i < n; i++) {
-        const Quad *q = &quad[i];
-        if (memory) {
-            head[i] = head_of(&b, q);
-            put_quad(&b, q, (uint8_t *)memory + bytes, &places);
-        }
-        bytes += (size_t)q->all.count * SPARSE_ALL;
-        for (int p = 0; p < 2; p++)
-            bytes += (size_t)q->both[p].count * SPARSE_BOTH + (size_t)q->steps[p] * SPARSE_STEP;
-    }
+    SparseLine *line = (SparseLine *)((char *)memory + sparse_lines_at(n));
+    memset(memory, 0, bytes);
+    quads_sort(quad, n, order);
+    for (int i = 0; i < n; i++, line += put_quad(&b, &quad[order[i - 1]], line + 1))
+        head[i] = head_of(&b, &quad[order[i]]);
     return bytes;
 }

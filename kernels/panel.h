@@ -95,25 +95,27 @@ typedef struct Depthwise {
     float lo, hi;
 } Depthwise;
 
-/* A sparse product, four rows of W at a time: what all of them have first, then the rest of the first two and that of the other two. The stream has, for each head
- * in turn and unaligned,
- *     all times            { float w[4]; uint16_t at; }         sum[r][n] += w[r] * panel[at + n] for all four rows r
- *     both[p] times        { float w[2]; uint16_t at; }         the same for rows 2p and 2p + 1, for both pairs p
- *     steps[0] times       { float w[4]; uint16_t later[4]; }   sum[q][n] += w[q] * panel[at[q] + n] for q < 4
- * or, where a level sums two rows at a time, steps[p] behind both[p] for each pair p, with sum[2p + q % 2] of these steps.
- * `at` is the offset in the panel of the row that a weight meets; that of a step is `later` of the step SPARSE_AHEAD before, whatever pair had it, and the stream
- * begins with those of the first ones: the loads of several steps wait in the processor's queue, and an address that is read behind them arrives late. `all` and
- * `both` are multiples of SPARSE_TOGETHER unless nothing is left behind them: a loop whose length varies by one ends in a wrong guess of the processor that costs more
- * than a few shared loads save. A head of fewer rows repeats its first one, whose further sums count nothing; a pair of such repetitions has no weights. */
-typedef struct SparseHead { uint16_t row[4], all, both[2], steps[2]; } SparseHead;
-enum { SPARSE_ALL = 18, SPARSE_BOTH = 10, SPARSE_STEP = 24,          /* bytes of the stream */
-       SPARSE_AHEAD = 4, SPARSE_TOGETHER = 8 };
+/* A line of the stream of a sparse product: three steps of four weights each, as long as a line of the cache. next: which rows of the panel the weights of the line
+ * behind it meet: an address that is read right before its loads arrives late, behind the loads of the steps before. */
+enum { SPARSE_STEPS = 3, SPARSE_NUMBERS = 4 * SPARSE_STEPS };
+typedef struct SparseLine { float w[4 * SPARSE_STEPS]; uint8_t next[SPARSE_NUMBERS], unused[4]; } SparseLine;
+
+/* A sparse product, four rows of W at a time. Each head has, one behind the other in the stream, lines of three kinds; at[]: the line's numbers.
+ *     all       weights that all four rows have: w[4 i + r] of row r meets at[i], for i < 3
+ *     mixed     w[0] and w[1], of rows 0 and 1, meet at[0]; w[2] and w[3], of rows 2 and 3, meet at[1]; then w[4 + q] of row q % 4 meets at[2 + q], for q < 8
+ *     plain     w[q] of row q % 4 meets at[q], for q < 12; behind the whole lines one of `rest` steps, if that is not 0
+ * Where a level sums two rows at a time, the lines of rows 0 and 1 (mixed[0], plain[0], rest[0]) are followed by those of rows 2 and 3; weight q is of row
+ * 2 p + q % 2 there. Loads are the limit: two a cycle, as are multiply-adds, and beside those of the panel there are those of weights and numbers. Loads that two
+ * rows share, spread over the steps, leave the multiply-adds as the limit.
+ * A head of fewer rows repeats its first one, whose further sums count nothing; a pair of such repetitions has no weights. The stream begins with a line of which only
+ * `next` counts. */
+typedef struct SparseHead { uint16_t row[4]; uint8_t all, mixed[2], plain[2], rest[2], unused; } SparseHead;
 typedef struct SparsePart {
     const SparseHead *head;
     int heads;
-    const uint8_t *stream;
+    const SparseLine *line;    /* aligned to lines of the cache */
     const float *panel;        /* [k][sparse] */
-    const float *behind;       /* [k][sparse_most - sparse]: columns beyond those; row k of the panel at offset `at` is at / (sparse / (sparse_most - sparse)) here */
+    const float *behind;       /* [k][sparse_most - sparse]: columns beyond those */
     size_t pitch;              /* of the rows of partial sums */
     PanelAhead ahead;
 } SparsePart;

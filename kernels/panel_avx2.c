@@ -1,8 +1,8 @@
-/* 6 rows x 2 registers: 12 chains (8 hide the latency of multiply-adds), 2 registers of columns, 1 weight. Two loads a cycle are the limit of sparse products, which a
- * prefetch takes one of: what brings the stream is left to the processor (Zen 3: 1 to 3 % less time), as is what a dense tile writes (1 %). */
+/* 6 rows x 2 registers: 12 chains (8 hide the latency of multiply-adds), 2 registers of columns, 1 weight. What a dense tile writes is left to the processor to fetch
+ * (Zen 3: 1 % less time). */
 #include "kernels/lanes_avx2.inc"
 
-enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, MOST = 48, ROWS = 2, SHARED = 8, FETCH_STREAM = 0, FETCH_OUTPUT = 0 };
+enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, MOST = 48, ROWS = 2, SHARED = 8, FETCH_OUTPUT = 0 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }

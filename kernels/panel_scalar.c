@@ -67,48 +67,38 @@ static void dense_f32(const DensePart *d, const PanelOutput *o)
     }
 }
 
-static const float *column_at(const SparsePart *s, uint16_t at, int j)
+/* Sum r takes w times the row of the panel with this number. */
+static void meet(const SparsePart *s, float w, int number, int columns, float *sum)
 {
-    return j < SPARSE ? s->panel + at + j : s->behind + at / (SPARSE / (MOST - SPARSE)) + j - SPARSE;
+    for (int j = 0; j < columns; j++)
+        sum[j] += w * (j < SPARSE ? s->panel[number * SPARSE + j] : s->behind[number * (MOST - SPARSE) + j - SPARSE]);
 }
 
-/* `rows` sums from the first one on take `count` times weights that meet one row of the panel. */
-static const uint8_t *sparse_shared(const SparsePart *s, const uint8_t *stream, int count, int rows, int columns, float (*sum)[MOST])
+typedef enum Kind { ALL, MIXED, PLAIN } Kind;
+
+/* The first `steps` steps of a line, whose numbers are those behind the line before. */
+static void sparse_line(const SparsePart *s, Kind kind, const SparseLine *line, int steps, int columns, float (*sum)[MOST])
 {
-    float w[4];
-    uint16_t at;
-    for (; count > 0; count--) {
-        memcpy(w, stream, (size_t)rows * sizeof *w);
-        memcpy(&at, stream + (size_t)rows * sizeof *w, sizeof at);
-        stream += (size_t)rows * sizeof *w + sizeof at;
-        for (int r = 0; r < rows; r++)
-            for (int j = 0; j < columns; j++)
-                sum[r][j] += w[r] * *column_at(s, at, j);
+    for (int q = 0; q < 4 * steps; q++) {
+        const int number = kind == ALL ? q / 4 : kind == PLAIN ? q : q < 4 ? q / 2 : q - 2;
+        meet(s, line->w[q], line[-1].next[number], columns, sum[q % 4]);
     }
-    return stream;
 }
 
 static void sparse_f32(const SparsePart *s, const PanelOutput *o)
 {
-    uint16_t at[SPARSE_AHEAD + 1][4];                          /* of this step and of those that follow */
-    const uint8_t *stream = s->stream + sizeof *at * SPARSE_AHEAD;
-    memcpy(at, s->stream, sizeof *at * SPARSE_AHEAD);
+    const SparseLine *line = s->line + 1;
     for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
-        float sum[4][MOST], w[4];
+        float sum[4][MOST];
         for (int r = 0; r < 4; r++)
             for (int j = 0; j < o->columns; j++)
                 sum[r][j] = start(o, s->pitch, h->row[r], j);
-        stream = sparse_shared(s, stream, h->all, 4, o->columns, sum);
-        for (int p = 0; p < 2; p++)
-            stream = sparse_shared(s, stream, h->both[p], 2, o->columns, sum + 2 * p);
-        for (int left = h->steps[0]; left > 0; left--, stream += SPARSE_STEP) {
-            memcpy(w, stream, sizeof w);
-            memcpy(at[SPARSE_AHEAD], stream + sizeof w, sizeof *at);
-            for (int q = 0; q < 4; q++)
-                for (int j = 0; j < o->columns; j++)
-                    sum[q][j] += w[q] * *column_at(s, at[0][q], j);
-            memmove(at, at + 1, sizeof *at * SPARSE_AHEAD);
-        }
+        const int lines[] = { h->all, h->mixed[0], h->plain[0] };
+        for (int kind = ALL; kind <= PLAIN; kind++)
+            for (int i = 0; i < lines[kind]; i++)
+                sparse_line(s, (Kind)kind, line++, SPARSE_STEPS, o->columns, sum);
+        if (h->rest[0])
+            sparse_line(s, PLAIN, line++, h->rest[0], o->columns, sum);
         for (int r = 0; r < 4; r++)
             for (int j = 0; j < o->columns && (!r || h->row[r] != h->row[0]); j++)
                 finish(o, s->pitch, h->row[r], j, sum[r][j]);

@@ -262,8 +262,8 @@ static void run_sparse(const Kernels *k, const Case *c)
     const SparseHead *head = c->w.data;
     int heads = sparse_heads(c->rows), columns = (c->columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR, width = k->sizes.sparse;
     Guard panel = columns_alone(c, 0, columns < width ? columns : width, width), behind = columns_alone(c, width, columns, k->sizes.sparse_most - width);
-    k->sparse_f32(&(SparsePart) { .head = head, .heads = heads, .stream = (const uint8_t *)(head + heads), .panel = panel.data, .behind = behind.data,
-                                  .pitch = (size_t)c->width }, &c->o);
+    const SparseLine *line = (const SparseLine *)((const char *)c->w.data + sparse_lines_at(heads));
+    k->sparse_f32(&(SparsePart) { .head = head, .heads = heads, .line = line, .panel = panel.data, .behind = behind.data, .pitch = (size_t)c->width }, &c->o);
     guard_free(&panel);
     guard_free(&behind);
 }
