@@ -20,7 +20,7 @@ typedef struct Pair {
     const Planes *planes;
     MultiplyRun run;               /* of the product, but for x */
     int bands, parts, part_chunks;
-    size_t plane, own;             /* floats: from plane to plane of a band, and the scratch of a thread */
+    size_t plane, own;             /* floats: from plane to plane of a band, and the scratch that a thread needs */
     bool triple;                   /* a product behind the planes is part of the step: */
     Multiply last;                 /* it reads the planes of a band */
     const float *last_bias;
@@ -185,6 +185,7 @@ static Err run_pair(Plan *plan, Step *s)
 {
     const Pair *pair = s->state;
     const int parts = pair->triple ? 1 : pair->parts;
+    const size_t own = s->scratch_bytes / (size_t)plan->threads / sizeof(float);
     MultiplyRun product = pair->run, last = conv_operands_of(s, pair->triple ? pair->last_bias : pair->planes->bias, true);
     Share share;
     product.x = s->in[0]->data;
@@ -192,7 +193,7 @@ static Err run_pair(Plan *plan, Step *s)
     #pragma omp parallel num_threads(plan->threads) if (plan->threads > 1)
     for (int64_t i, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); ) {
         const Band b = band_of(pair, i / parts);
-        float *scratch = (float *)(void *)s->scratch + pair->own * (size_t)thread;
+        float *scratch = (float *)(void *)s->scratch + own * (size_t)thread;
         if (pair->triple) run_triple(pair, &product, &last, &b, scratch);
         else run_part(pair, &product, &last, &b, (int)(i % parts), scratch);
     }
@@ -242,9 +243,11 @@ static Step *product_behind(const Plan *p, const Step *s)
     return m->shape.window.in[0] == 1 && m->shape.window.in[1] == (int)m->shape.columns && m->shape.k == ((const Pair *)s->state)->planes->outputs ? last : NULL;
 }
 
-static void join_last(Plan *p, Step *s, Step *last, const PairCut *cut)
+static Err join_last(Plan *p, Step *s, Step *last, const PairCut *cut)
 {
-    Pair *pair = s->state;
+    Pair *pair;
+    TRY(plan_array(p, 1, sizeof *pair, &pair));
+    *pair = *(const Pair *)s->state;
     const PanelConv *product = conv_panels(last);
     const PanelWindow *w = &pair->planes->window;
     set_cut(pair, cut);
@@ -257,6 +260,7 @@ static void join_last(Plan *p, Step *s, Step *last, const PairCut *cut)
     size_t scratch = multiply_area_scratch(&pair->last, pair->last.packed.chunks), first = pair->own;
     pair->own = (size_t)pair->planes->outputs * pair->between_plane + (first > scratch ? first : scratch);
     replace(p, s, last, pair);
+    return OK;
 }
 
 /* A thread's scratch starts at the same place in all pairs, so that it stays in its caches. */
@@ -269,7 +273,6 @@ static void align_scratch(Plan *p)
     }
     for (int i = 0; i < p->n_step; i++) {
         if (p->step[i]->run != run_pair) continue;
-        ((Pair *)p->step[i]->state)->own = most;
         p->step[i]->scratch_bytes = most * (size_t)p->threads * sizeof(float);
     }
 }
@@ -292,8 +295,7 @@ static Err join_behind(Plan *p, Step *first, bool *joined)
     if (!last) return OK;
     c.behind = conv_panels(last)->columns.multiply.shape.weights.rows;
     cut = choose_triple(&c, &cut);
-    if (cut.part_rows) join_last(p, second, last, &cut);
-    return OK;
+    return cut.part_rows ? join_last(p, second, last, &cut) : OK;
 }
 
 Err pairs_join(Plan *p)

@@ -53,7 +53,7 @@ struct Step {
     int     at;                /* its place among the plan's steps */
     /* Set by prep: */
     StepRun *run;
-    void   *state;             /* whatever run needs: plan_alloc */
+    const void *state;         /* whatever run needs: plan_alloc. run does not write it: the pieces of a batch share it between threads */
     size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
     bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
     Buffer *over;              /* an input of out[0]'s size that run may write out[0] over, element by element; NULL: none */

@@ -80,12 +80,14 @@ static Err read_attention(const Step *s, Attention *t)
     return attend_bias(&t->attend, s->in[3], true, &t->attend.bias[0]);
 }
 
+static size_t keys_room(const Attention *t) { return to_line((size_t)t->attend.batch * sizeof(int64_t)); }
+
 static Err attention_run(Plan *plan, Step *s)
 {
     Attention t = { 0 };
-    int64_t *keys = s->state;
     TRY(read_attention(s, &t));
-    char *free = s->scratch;
+    int64_t *keys = (int64_t *)(void *)s->scratch;             /* how many each sample has */
+    char *free = s->scratch + keys_room(&t);
     t.attend.k = fill_cache(plan, &t.k, &free);
     t.attend.v = fill_cache(plan, &t.v, &free);
     if (s->in[6]) {
@@ -107,9 +109,8 @@ Err attention_prep(Plan *plan, Step *s)
     }
     TRY(read_attention(s, &t));
     if (s->in[6] && s->in[6]->count != t.attend.batch) return err_set(ERR_SHAPE, "'%s' should have one number for each sample.", s->in[6]->name);
-    TRY(plan_array(plan, t.attend.batch + 1, sizeof(int64_t), &s->state));
     TRY(attend_scratch(plan, &t.attend, &s->scratch_bytes));
-    s->scratch_bytes += room_of(&t.k) + room_of(&t.v);
+    s->scratch_bytes += keys_room(&t) + room_of(&t.k) + room_of(&t.v);
     s->run = attention_run;
     return OK;
 }

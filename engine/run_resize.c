@@ -331,11 +331,11 @@ static Err read_scales(const Step *s, Resize *r)
 
 static Err resize_run(Plan *plan, Step *s)
 {
-    Resize *r = s->state;
+    Resize r = *(const Resize *)s->state;
     if (!s->out[0]->count) return OK;
-    TRY(read_scales(s, r));
+    TRY(read_scales(s, &r));
     if (!s->in[0]->shape.rank) { memcpy(s->out[0]->data, s->in[0]->data, s->out[0]->bytes); return OK; }
-    return r->mode == NEAREST ? pick(r, plan, s) : interpolate(r, plan, s);
+    return r.mode == NEAREST ? pick(&r, plan, s) : interpolate(&r, plan, s);
 }
 
 static void read_modes(const Step *s, Resize *r)

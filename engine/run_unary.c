@@ -222,7 +222,8 @@ static Err clip_run(Plan *plan, Step *s)
     const Buffer *x = s->in[0], *low = s->in[1], *high = s->in[2];
     Buffer *y = s->out[0];
     Wide w = wide_of(x->dtype);
-    double lo_chunk, hi_chunk, *given = s->state;
+    const double *given = s->state;
+    double lo_chunk, hi_chunk;
     const void *lo = low && low->count ? wide_load(w, x->dtype, low->data, 0, 1, &lo_chunk) : NULL;
     const void *hi = high && high->count ? wide_load(w, x->dtype, high->data, 0, 1, &hi_chunk) : NULL;
     if (given) { lo = given; hi = given + 1; }

@@ -158,6 +158,19 @@ static void test_gathered(void **state)
     assert_false(splits_gathered(false, true));
 }
 
+/* What steps were prepared with is shared by the threads of the pieces: a Resize once wrote its scales there. */
+static void test_shared(void **state)
+{
+    (void)state;
+    for (int turn = 0; turn < 50; turn++) {
+        Build *b = begin("n,1,1,8");
+        build_init(b, "scales", DT_F32, "4", (float[]){ 1, 1, 40, 50 });
+        build_node(b, "Resize", "x,,scales", "y", "mode:s=nearest");
+        build_output(b, "y", DT_F32, "n,1,40,400");
+        assert_true(splits(b, (Shape){ 4, { 512, 1, 1, 8 } }, 18));
+    }
+}
+
 static void test_models(void **state)
 {
     static const struct { const char *name; Shape shape; } ROW[] = {
@@ -188,7 +201,8 @@ static void test_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_network), cmocka_unit_test(test_mixing), cmocka_unit_test(test_constants), cmocka_unit_test(test_gathered), cmocka_unit_test(test_models),
+        cmocka_unit_test(test_network), cmocka_unit_test(test_mixing), cmocka_unit_test(test_constants), cmocka_unit_test(test_gathered), cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
