@@ -425,7 +425,7 @@ exported() {
     local library
     library=$(find "$(dirname "$oneshot")" -maxdepth 1 -name 'liboneshot.so*' | head -n 1)
     if [ -z "$library" ] || ! command -v nm >/dev/null; then skip "no shared library or no nm"; return; fi
-    nm -D --defined-only "$library" | awk '{ print $3 }' | grep -v '^_\(init\|fini\)$' | sort >offered
+    nm -D --defined-only "$library" | awk '{ print $3 }' | grep -v '^_\(init\|fini\)$\|^\.gomp_' | sort >offered       # clang's locks of critical sections
     grep -o 'oneshot_[a-z_]*(' "$top/engine/api/oneshot.h" | tr -d '(' | sort -u >declared
     grep -vxFf declared offered >extra
     grep -vxFf offered declared >absent
