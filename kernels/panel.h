@@ -96,9 +96,9 @@ typedef struct Depthwise {
 } Depthwise;
 
 /* A line of the stream of a sparse product: three steps of four weights each, as long as a line of the cache. next: which rows of the panel the weights of the line
- * behind it meet: an address that is read right before its loads arrives late, behind the loads of the steps before. */
-enum { SPARSE_STEPS = 3, SPARSE_NUMBERS = 4 * SPARSE_STEPS };
-typedef struct SparseLine { float w[4 * SPARSE_STEPS]; uint8_t next[SPARSE_NUMBERS], unused[4]; } SparseLine;
+ * behind it meet, up to 12 of them: an address that is read right before its loads arrives late, behind the loads of the steps before. */
+enum { SPARSE_STEPS = 3 };
+typedef struct SparseLine { float w[4 * SPARSE_STEPS]; uint8_t next[16]; } SparseLine;
 
 /* A sparse product, four rows of W at a time. Each head has, one behind the other in the stream, lines of three kinds; at[]: the line's numbers.
  *     all       weights that all four rows have: w[4 i + r] of row r meets at[i], for i < 3
