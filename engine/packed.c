@@ -1,14 +1,14 @@
 #include "engine/packed.h"
 #include <unistd.h>
 
-/* Measured: K blocks so that a panel stays in an L1 cache of 32 KiB, the longer the fewer of its rows a row of W reads and the larger the cache is. */
-enum { SPARSE_FLOATS = 7168, L1_BYTES = 32 << 10, FEWEST_ROWS = 64 };
+/* Measured: K blocks so that a panel stays in the L1 cache, the longer the fewer of its rows a row of W reads and the larger the cache is. */
+enum { SPARSE_FLOATS = 5000, L1_BYTES = 32 << 10, FEWEST_ROWS = 64 };
 
 static int sparse_block(double zeros, int columns)
 {
-    long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
-    double floats = (double)(bytes > L1_BYTES ? bytes : L1_BYTES) / sizeof(float);
-    return least((int64_t)(SPARSE_FLOATS + (zeros > 0.5 ? zeros - 0.5 : 0) * floats) / columns, SPARSE_BLOCK);
+    const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+    const double floats = (double)(bytes > L1_BYTES ? bytes : L1_BYTES) / sizeof(float), dense = zeros < 0.95 ? 1 - zeros : 0.05;
+    return least((int64_t)(SPARSE_FLOATS + floats * (0.22 + 0.054 / dense)) / columns, SPARSE_BLOCK);
 }
 
 /* Rows of a chunk: the more, the more of them have as many weights as their neighbours, and the loops over these are of one length (256 instead of 64 rows: 2 to 4 %
