@@ -58,30 +58,32 @@ static size_t used(const PlanCache *c)
     return bytes;
 }
 
-/* Room for another plan; false: there is nothing left to give up but what no plan uses. */
-static bool make_room(PlanCache *c)
+static bool is_empty(const PlanCache *c) { return !c->n && !c->packs.first && !c->workspaces.first; }
+
+/* Gives up the plan used longest ago, or what no plan needs that is there. */
+static void make_room(PlanCache *c)
 {
-    const bool some = c->n || c->packs.first;
     if (c->n) drop_last(c);
     else packs_clear(&c->packs);
     workspaces_clear(&c->workspaces);
-    return some;
 }
 
-/* A plan in what the kept ones leave of the memory; they go one by one while that is too little, and then what they shared. */
+/* A plan in what the kept ones leave of the memory; they go one by one while that is too little, and then what they shared. What fails with nothing kept fails. */
 static Err build(PlanCache *c, const PlanInput *shape, Plan **out)
 {
     size_t limit = c->options.memory_limit;
     PlanOptions o = c->options;
-    int more = 1;          /* once, when nothing but memory that no plan used was given up */
+    bool alone;
     Err e;
     o.packs = &c->packs;
     o.workspaces = &c->workspaces;
     do {
         size_t taken = used(c);
         o.memory_limit = taken < limit ? limit - taken : 1;
+        alone = is_empty(c);
         e = plan_build(c->model, shape, c->n_input, &o, out);
-    } while (e == ERR_NOMEM && (make_room(c) || more-- > 0));
+        if (e == ERR_NOMEM) make_room(c);
+    } while (e == ERR_NOMEM && !alone);
     return e;
 }
 

@@ -202,8 +202,35 @@ static void test_memory(void **state)
     }
 }
 
+/* A limit that no plan keeps, though it packs some weights: refused, once and for all. */
+static void test_limit(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        Bytes bytes = build_finish(CASES[i].make(0.8), 8, 17);
+        Model *m = load(bytes);
+        const Value **wanted;
+        Tensor x = input(&CASES[i].shape[2]);
+        int n, refused = 0;
+        Err e = ERR_NOMEM;
+        assert_int_equal(plan_inputs(m, &wanted, &n), OK);
+        for (size_t limit = 4 << 10; e != OK; limit += 4 << 10, refused++) {
+            PlanCache *cache;
+            Plan *p;
+            assert_true(limit < 64 << 20);
+            assert_int_equal(plan_cache_new(m, wanted, n, 2, &(PlanOptions){ .threads = 1, .memory_limit = limit }, &cache), OK);
+            e = plan_cache_get(cache, &x, &p);
+            assert_true(e == OK || e == ERR_NOMEM);
+            plan_cache_free(cache);
+        }
+        assert_true(refused > 20);
+        model_free(m);
+        bytes_free(bytes);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_workspaces), cmocka_unit_test(test_memory) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_workspaces), cmocka_unit_test(test_memory), cmocka_unit_test(test_limit) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
