@@ -13,8 +13,17 @@ INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE H h_of(V v) { return v; }
 INLINE V v_of(H h) { return h; }
-INLINE V v_four(const void *w) { return _mm256_broadcast_ps(w); }
 #define v_lane(w4, q) _mm256_permute_ps(w4, 0x55 * (q))
+
+typedef struct Line { V half[2]; } Line;
+INLINE Line line_load(const float *line)
+{
+    Line whole = { { v_load(line), v_load(line + LANES) } };
+    __asm__("" : "+x"(whole.half[0]), "+x"(whole.half[1]));
+    return whole;
+}
+#define line_four(line, q) _mm256_permute2f128_ps((line).half[(q) / 2], (line).half[(q) / 2], 0x11 * ((q) % 2))
+#define line_numbers(line, half_) ((uint64_t)_mm_extract_epi64(_mm256_extracti128_si256(_mm256_castps_si256((line).half[1]), 1), half_))
 
 #define DENSE_FUNCTIONS \
     DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(1, 2) DENSE(2, 2) DENSE(3, 2) DENSE(4, 2) DENSE(5, 2) DENSE(6, 2) \

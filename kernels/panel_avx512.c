@@ -12,8 +12,17 @@ INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE H h_of(V v) { return _mm512_castps512_ps256(v); }
 INLINE V v_of(H h) { return _mm512_zextps256_ps512(h); }
-INLINE V v_four(const void *w) { return _mm512_broadcast_f32x4(_mm_loadu_ps(w)); }
 #define v_lane(w4, q) _mm512_permute_ps(w4, 0x55 * (q))
+
+typedef V Line;
+INLINE Line line_load(const float *line)
+{
+    Line whole = v_load(line);
+    __asm__("" : "+v"(whole));     /* one load: gcc would rather have several */
+    return whole;
+}
+#define line_four(line, q) _mm512_shuffle_f32x4(line, line, 0x55 * (q))
+#define line_numbers(line, half) ((uint64_t)_mm_extract_epi64(_mm512_extracti32x4_epi32(_mm512_castps_si512(line), 3), half))
 
 #define DENSE_FUNCTIONS \
     DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(7, 1) DENSE(8, 1) \
