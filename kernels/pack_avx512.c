@@ -1,14 +1,14 @@
-/* The packer with AVX-512: masked loads, one for each register and run of columns that lie in one output row.
+/* The packer with AVX-512.
  *
- * A load starts at the distance of its register's first column as if that lay in the same row, and the mask keeps the columns that do and whose tap lies inside
- * the image: loads of one register merge, with a stride of 2 as well, where even or odd elements are picked out of both halves afterwards. With stride 1 and an
- * output as wide as the input, all columns of an image have one distance and are one run. */
+ * With stride 1 and an output as wide as the input, all columns of an image have one distance: each register is one load, whose mask keeps the columns whose tap lies
+ * inside the image. Otherwise columns are packed in pieces that lie in one output row: two registers of input hold what all taps of a row of the kernel see of a piece,
+ * and a permutation for each tap picks it out. */
 #include "kernels/lanes_avx512.inc"
 #include "kernels/levels.h"
 #include "kernels/runs.h"
 #include <string.h>
 
-enum { VECTORS = PANEL_COLUMNS / LANES, MOST_TAPS = 64, WIDEST = 16, MOST_LOADS = VECTORS + PANEL_COLUMNS, GROUP = 6 };
+enum { VECTORS = PANEL_COLUMNS / LANES, MOST_TAPS = 64, FEWEST = 4, GROUP = 6 };
 
 /* Where column 0 of the panel would read tap (0, 0), if it lay in the run's row. */
 static int64_t first_of(const PanelWindow *g, const Run *r)
@@ -21,14 +21,10 @@ static uint64_t bits(int at, int n)
     return n > 0 ? ~0ull >> (64 - n) << at : 0;
 }
 
-/* Columns of a run for which tap kx lies inside the image, and whether tap ky does. */
+/* Columns of a run for which tap kx lies inside the image; stride 1. */
 static uint64_t columns_inside(const PanelWindow *g, const Run *r, int kx)
 {
-    int64_t shift = (int64_t)kx * g->dilation[1] - g->pad[1], lo = -shift, hi = g->in[1] - shift;      /* bounds of x * stride */
-    if (g->stride[1] == 2) {
-        lo = (lo + 1) >> 1;
-        hi = (hi + 1) >> 1;
-    }
+    int64_t shift = (int64_t)kx * g->dilation[1] - g->pad[1], lo = -shift, hi = g->in[1] - shift;
     lo = lo < r->x ? r->x : lo;
     hi = hi > r->x + r->n ? r->x + r->n : hi;
     return hi > lo ? bits(r->at + (int)(lo - r->x), (int)(hi - lo)) : 0;
@@ -172,147 +168,105 @@ static void shifts_of(const PanelWindow *g, const Run *run, int runs, Shifts *s)
     }
 }
 
-/* Registers in turn; each has a load for each run that it meets. */
-typedef struct Load {
-    int64_t first;
-    int vector;
-    bool last;                     /* of its register */
+/* Columns that lie in one output row, and in one tile of the panel. */
+typedef struct Piece {
+    int64_t from;                  /* what tap (0, 0) of its first column reads */
+    float *to;                     /* its first column in row k0 of X */
     uint64_t rows;                 /* bit ky: tap ky lies inside the image */
-    uint32_t mask[WIDEST];         /* for each kx, of the elements in memory; where taps share loads, see pack_halves, the next tap's as well */
-} Load;
+    uint32_t inside;               /* of the 32 elements from there on, those inside the image */
+    M columns;                     /* that may be written: what lies behind it is written later, but not at the end of a tile */
+} Piece;
 
-/* With a stride of 2 and no dilation two taps share what they load: one sees every second element and the other one those between. */
-static bool taps_pair(const PanelWindow *g) { return g->stride[1] == 2 && g->dilation[1] == 1; }
-
-/* Each of 16 bits twice as far, for every second element. */
-static uint32_t spread(uint32_t b)
+/* Columns of a piece of which two registers hold what all taps see. */
+static int piece_columns(const PanelWindow *g)
 {
-    b = (b | b << 8) & 0x00ff00ff;
-    b = (b | b << 4) & 0x0f0f0f0f;
-    b = (b | b << 2) & 0x33333333;
-    return (b | b << 1) & 0x55555555;
+    const int64_t most = 2 * LANES - 1 - (int64_t)(g->kernel[1] - 1) * g->dilation[1];
+    return most < 0 ? 0 : most / g->stride[1] + 1 < LANES ? (int)(most / g->stride[1]) + 1 : LANES;
 }
 
-/* An empty run ends them. */
-static int loads_of(const PanelWindow *g, const PanelPart *p, const Run *run, Load *load)
+static int pieces_of(const PanelWindow *g, const PanelPart *p, const Run *run, float *panel, Piece *piece)
 {
+    const int most = piece_columns(g), rows = p->k1 - p->k0;
     int count = 0;
-    for (int v = 0, i = 0; v * LANES < p->n; v++) {
-        for (; run[i].n && run[i].at < (v + 1) * LANES; i++) {
-            Load *l = &load[count++];
-            *l = (Load) { .first = first_of(g, &run[i]) + (int64_t)v * LANES * g->stride[1], .vector = v };
-            for (int ky = 0; ky < g->kernel[0]; ky++) l->rows |= (uint64_t)row_inside(g, &run[i], ky) << ky;
-            for (int kx = g->kernel[1] - 1; kx >= 0; kx--) {
-                uint32_t inside = (uint16_t)(columns_inside(g, &run[i], kx) >> v * LANES);
-                l->mask[kx] = g->stride[1] == 1 ? inside : spread(inside);
-                if (taps_pair(g) && kx % 2 == 0 && kx + 1 < g->kernel[1]) l->mask[kx] |= l->mask[kx + 1] << 1;
-            }
-            if (run[i].at + run[i].n > (v + 1) * LANES) break;             /* it goes on in the next register */
+    for (; run->n; run++) {
+        uint64_t inside = 0;
+        for (int ky = 0; ky < g->kernel[0]; ky++) inside |= (uint64_t)row_inside(g, run, ky) << ky;
+        for (int i = 0, n; i < run->n; i += n) {
+            const int at = run->at + i, column = at % p->width, left = p->width - column;
+            const int64_t x = (int64_t)(run->x + i) * g->stride[1] - g->pad[1], lo = x < 0 ? -x : 0, hi = g->in[1] - x;
+            n = run->n - i < most ? run->n - i : most;
+            n = n < left ? n : left;
+            Piece *q = &piece[count++];
+            *q = (Piece) { .from = run->image * (int64_t)g->image + ((int64_t)run->y * g->stride[0] - g->pad[0]) * g->in[1] + x,
+                           .to = panel + (size_t)(at - column) * (size_t)rows + column, .rows = inside, .columns = left < LANES ? v_first(left) : (M)-1 };
+            if (hi > lo && lo < 2 * LANES) q->inside = (uint32_t)bits((int)lo, hi < 2 * LANES ? (int)(hi - lo) : (int)(2 * LANES - lo));
         }
-        load[count - 1].last = true;
     }
     return count;
 }
 
-static void pack_loads(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, float *const to[])
+/* Rows k ... of X, one for each tap of a row of the kernel, which is `width` wide: those from k0 up to k1. */
+INLINE void pack_taps(const PanelPart *p, const Piece *q, const int width, const __m512i *see, uint32_t inside, const float *x, int k)
 {
-    Load load[MOST_LOADS];
-    int count = loads_of(g, p, run, load);
-    Tap t = tap_at(g, p->k0);
-    size_t at = 0;
-    for (int k = p->k0; k < p->k1; k++, at += (size_t)p->width) {
-        const float *tap = x + (size_t)t.c * g->plane + (int64_t)t.ky * g->dilation[0] * g->in[1] + (int64_t)t.kx * g->dilation[1];
-        V v = v_set(0);
-        for (const Load *l = load; l < load + count; l++) {
-            v = _mm512_mask_loadu_ps(v, (M)(l->rows >> t.ky & 1 ? l->mask[t.kx] : 0), tap + l->first);
-            if (!l->last) continue;
-            v_store(to[l->vector] + at, v);
-            v = v_set(0);
-        }
-        if (++t.kx < g->kernel[1]) continue;
-        t.kx = 0;
-        if (++t.ky < g->kernel[0]) continue;
-        t.ky = 0;
-        t.c++;
+    const V low = v_load_masked(x, (M)inside), high = v_load_masked(x + LANES, (M)(inside >> LANES));
+    float *to = q->to + (int64_t)(k - p->k0) * p->width;
+    EACH(kx, width) {
+        const V seen = _mm512_permutex2var_ps(low, see[kx], high);
+        if (k + kx < p->k0 || k + kx >= p->k1) continue;
+        if (q->columns == (M)-1) v_store(to + (size_t)kx * (size_t)p->width, seen);
+        else _mm512_mask_storeu_ps(to + (size_t)kx * (size_t)p->width, q->columns, seen);
     }
 }
 
-/* What a register of columns sees for tap (ky, kx), and for the next one if it shares the loads, in even and odd elements. */
-typedef struct Halves { V low, high; } Halves;
-
-INLINE Halves load_halves(const Load *l, int ky, int kx, const float *tap)
+INLINE void pack_pieces(const Job *j, const Piece *piece, int count, const int width)
 {
-    Halves h = { v_set(0), v_set(0) };
-    for (;; l++) {
-        uint32_t mask = l->rows >> ky & 1 ? l->mask[kx] : 0;
-        h.low = _mm512_mask_loadu_ps(h.low, (M)mask, tap + l->first);
-        h.high = _mm512_mask_loadu_ps(h.high, (M)(mask >> LANES), tap + l->first + LANES);
-        if (l->last) return h;
-    }
-}
-
-/* Row k of the panel, if it is wanted. */
-INLINE void store_halves(const PanelPart *p, const int vectors, const Halves *h, const __m512i which, int k, float *const to[])
-{
-    int64_t at = (int64_t)(k - p->k0) * p->width;
-    if (k >= p->k0 && k < p->k1) EACH(v, vectors) v_store(to[v] + at, _mm512_permutex2var_ps(h[v].low, which, h[v].high));
-}
-
-/* Stride 2: all taps of a row of the kernel, loads before stores as in pack_shifted. A K block may begin and end among them. */
-INLINE void pack_halves(const PanelWindow *g, const float *x, const PanelPart *p, const Run *run, const int vectors, float *const to[])
-{
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-    Load load[MOST_LOADS];
-    const Load *of[VECTORS];
-    int width = g->kernel[1], each = taps_pair(g) ? 2 : 1, start = p->k0 / width * width;
+    const PanelWindow *g = j->g;
+    const PanelPart *p = j->p;
+    const int start = p->k0 / width * width;
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), first = _mm512_mullo_epi32(lane, _mm512_set1_epi32(g->stride[1]));
+    __m512i see[2 * LANES];
     Tap t = tap_at(g, start);
-    for (int i = 0, n = loads_of(g, p, run, load); i < n; i++) if (!i || load[i - 1].last) of[load[i].vector] = &load[i];
+    EACH(kx, width) see[kx] = _mm512_add_epi32(first, _mm512_set1_epi32(kx * g->dilation[1]));
     for (int k = start; k < p->k1; k += width) {
-        const float *from = x + (size_t)t.c * g->plane + (int64_t)t.ky * g->dilation[0] * g->in[1];
-        for (int kx = 0; kx < width; kx += 2 * each) {
-            Halves h[2][VECTORS];
-            const bool more = kx + each < width;
-            EACH(v, vectors) h[0][v] = load_halves(of[v], t.ky, kx, from + (int64_t)kx * g->dilation[1]);
-            EACH(v, vectors) h[1][v] = more ? load_halves(of[v], t.ky, kx + each, from + (int64_t)(kx + each) * g->dilation[1]) : (Halves) { v_set(0), v_set(0) };
-            store_halves(p, vectors, h[0], even, k + kx, to);
-            if (each == 2 && kx + 1 < width) store_halves(p, vectors, h[0], odd, k + kx + 1, to);
-            if (more) store_halves(p, vectors, h[1], even, k + kx + each, to);
-            if (more && each == 2 && kx + 3 < width) store_halves(p, vectors, h[1], odd, k + kx + 3, to);
-        }
+        const float *x = j->x + (size_t)t.c * g->plane + (int64_t)t.ky * g->dilation[0] * g->in[1];
+        for (const Piece *q = piece; q < piece + count; q++) pack_taps(p, q, width, see, q->rows >> t.ky & 1 ? q->inside : 0, x + q->from, k);
         if (++t.ky < g->kernel[0]) continue;
         t.ky = 0;
         t.c++;
+    }
+}
+
+static void pack_apart(const Job *j, const Run *run, float *panel)
+{
+    Piece piece[PANEL_COLUMNS];
+    const int count = pieces_of(j->g, j->p, run, panel, piece);
+    switch (j->g->kernel[1]) {
+    case 1: pack_pieces(j, piece, count, 1); break;
+    case 3: pack_pieces(j, piece, count, 3); break;
+    default: pack_pieces(j, piece, count, j->g->kernel[1]); break;
     }
 }
 
 static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, float *panel)
 {
-    if (g->kernel[0] > MOST_TAPS / g->kernel[1] || g->kernel[1] > WIDEST || g->stride[1] > 2) {
+    Run run[PANEL_COLUMNS + 1];
+    Shifts s;
+    float *to[VECTORS];
+    const Job job = { g, x, p, &s, to };
+    bool one = g->stride[1] == 1;
+    if (g->kernel[0] > MOST_TAPS / g->kernel[1] || piece_columns(g) < FEWEST) {
         pack_f32_avx2(g, x, p, panel);
         return;
     }
-    Run run[PANEL_COLUMNS + 1];
-    float *to[VECTORS];
-    int runs = runs_of(g, p, run);
-    bool one = true;
-    for (int i = 1; i < runs; i++) one &= first_of(g, &run[i]) == first_of(g, run);
+    const int runs = runs_of(g, p, run);
+    for (int i = 1; i < runs && one; i++) one = first_of(g, &run[i]) == first_of(g, run);
     for (int v = 0; v < VECTORS; v++) to[v] = panel + (size_t)(v * LANES / p->width * p->width) * (size_t)(p->k1 - p->k0) + v * LANES % p->width;
     run[runs].n = 0;
-    if (g->stride[1] == 2) {
-        switch ((p->n + LANES - 1) / LANES) {
-        case 1: pack_halves(g, x, p, run, 1, to); return;
-        case 2: pack_halves(g, x, p, run, 2, to); return;
-        case 3: pack_halves(g, x, p, run, 3, to); return;
-        default: pack_halves(g, x, p, run, 4, to); return;
-        }
-    }
     if (!one) {
-        pack_loads(g, x, p, run, to);
+        pack_apart(&job, run, panel);
         return;
     }
-    Shifts s;
     shifts_of(g, run, runs, &s);
-    const Job job = { g, x, p, &s, to };
     switch ((p->n + LANES - 1) / LANES) {
     case 1: pack_unit_stride(&job, 1); break;
     case 2: pack_unit_stride(&job, 2); break;
