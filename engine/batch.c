@@ -1,8 +1,6 @@
-/* Large batches, a few samples at a time: when the samples of a batch (axis 0 of all inputs) do not meet anywhere, the plan holds one smaller plan for each
- * thread, which take pieces of the batch from input to output. Activations then stay in caches, and threads do not wait for each other after each step. */
+/* Whether the samples of a batch (axis 0 of all inputs) meet anywhere. */
 #include <stdio.h>
 #include <string.h>
-#include <omp.h>
 #include "engine/move.h"
 #include "engine/plan_internal.h"
 
@@ -170,8 +168,7 @@ static bool step_splits(const Samples *all, const Step *s)
     return t == TRANSPOSES && attr_is(s->node, "perm", &perm) > 0 && perm[0] == 0;
 }
 
-/* The size of the batch when samples do not meet, else 0. */
-static Err batch_of(Plan *p, int64_t *out)
+Err batch_of(Plan *p, int64_t *out)
 {
     Samples all = { .batch = p->n_in && p->in[0]->shape.rank > 0 ? p->in[0]->shape.dim[0] : 0 };
     *out = 0;
@@ -182,89 +179,4 @@ static Err batch_of(Plan *p, int64_t *out)
     for (int i = 0; i < p->n_step; i++) if (!step_splits(&all, p->step[i])) return OK;
     *out = all.batch;
     return OK;
-}
-
-/* How many samples a piece has: few, as activations are to stay in caches, but together enough of them for each weight that is read. All threads get as many
- * pieces, or so many that one more or less is a small matter. */
-static int64_t piece_of(const Plan *p, int64_t batch)
-{
-    enum { ENOUGH = 128 << 10, PIECES = 6 };
-    size_t largest = 1;
-    for (int i = 0; i < p->n_step; i++)
-        for (int k = 0; k < p->step[i]->n_out; k++)
-            if (p->step[i]->out[k] && p->step[i]->out[k]->bytes > largest) largest = p->step[i]->out[k]->bytes;
-    int64_t most = (int64_t)ENOUGH * batch / (int64_t)largest;
-    for (int64_t n = most < 1 ? 1 : most < batch ? most : batch; n > 0; n--)
-        if (batch % n == 0 && (batch / n % p->threads == 0 || batch / n >= (int64_t)PIECES * p->threads)) return n;
-    return 0;
-}
-
-/* Whether so many pieces are the whole: a constant may know the batch. */
-static bool pieces_make(const Plan *p, const Plan *piece, int64_t pieces)
-{
-    for (int i = 0; i < p->n_out; i++)
-        if (piece->out[i]->dtype != p->out[i]->dtype || piece->out[i]->bytes * (size_t)pieces != p->out[i]->bytes) return false;
-    return true;
-}
-
-static Err plan_pieces(Plan *p, int64_t n)
-{
-    PlanInput *input;
-    PlanOptions options = p->options;
-    int64_t batch = p->in[0]->shape.dim[0];
-    int pieces = (int)(batch / n);
-    TRY(plan_array(p, p->n_in + 1, sizeof *input, &input));
-    for (int i = 0; i < p->n_in; i++) {
-        input[i] = (PlanInput){ p->in[i]->name, p->in[i]->dtype, p->in[i]->shape };
-        input[i].shape.dim[0] = n;
-    }
-    options.threads = 1;
-    pieces = pieces < p->threads ? pieces : p->threads;
-    TRY(plan_array(p, pieces, sizeof *p->piece, &p->piece));
-    Err e = plan_build(p->model, input, p->n_in, &options, &p->piece[0]);
-    if (e == ERR_ARG || e == ERR_SHAPE || e == ERR_UNSUPPORTED) return OK;             /* a model that knows its batch runs as a whole */
-    TRY(e);
-    if (!pieces_make(p, p->piece[0], batch / n)) {
-        plan_free(p->piece[0]);
-        p->piece[0] = NULL;
-        return OK;
-    }
-    for (p->n_piece = 1; p->n_piece < pieces; p->n_piece++) TRY(plan_clone(p->piece[0], &p->piece[p->n_piece]));
-    return OK;
-}
-
-Err batch_split(Plan *p)
-{
-    bool watched = p->options.tap || p->options.timed || p->options.keep;
-    int64_t batch = 0, n;
-    if (!watched && !p->outer) TRY(batch_of(p, &batch));
-    n = batch > 1 ? piece_of(p, batch) : 0;
-    if (!n || n == batch) return OK;
-    TRY(plan_pieces(p, n));
-    if (!p->n_piece) return OK;
-    p->n_step = 0;
-    for (int i = 0; i < p->n_out; i++) TRY(plan_alloc(p, p->out[i]->bytes, &p->out[i]->data));
-    return OK;
-}
-
-Err batch_run(Plan *p)
-{
-    int64_t pieces = p->in[0]->shape.dim[0] / p->piece[0]->in[0]->shape.dim[0];
-    Err first = OK;
-    char text[1024] = "";
-    for (int i = 0; i < p->n_piece; i++) plan_start(p->piece[i]);
-    #pragma omp parallel for schedule(dynamic) num_threads(p->n_piece)
-    for (int64_t i = 0; i < pieces; i++) {
-        Plan *piece = p->piece[omp_get_thread_num()];
-        for (int k = 0; k < p->n_in; k++) piece->in[k]->data = (char *)p->in[k]->data + (size_t)i * piece->in[k]->bytes;
-        Err e = plan_run_steps(piece);
-        for (int k = 0; e == OK && k < p->n_out; k++) memcpy((char *)p->out[k]->data + (size_t)i * piece->out[k]->bytes, piece->out[k]->data, piece->out[k]->bytes);
-        if (e == OK) continue;
-        #pragma omp critical
-        {
-            first = e;
-            snprintf(text, sizeof text, "%s", err_text());     /* messages belong to their thread */
-        }
-    }
-    return first == OK ? OK : err_set(first, "%s", text);
 }

@@ -24,6 +24,8 @@ Err fused_weights(Plan *plan, const Step *s, int axis, const float **out);
 Err fused_bias(Plan *plan, const Step *s, const Buffer *bias, int64_t channels, const float **out);
 /* What the first post adds, which a product takes as its residual; NULL: nothing. */
 Buffer *fused_residual(const Step *s);
+/* Bits of the inputs that posts combine with out[0]: they lie as it does. */
+unsigned fused_operands(const Step *s);
 /* Sets residual (if this product `adds` one), lo, hi and posts of a run that has none yet. */
 void fused_run(const Step *s, bool adds, MultiplyRun *run);
 

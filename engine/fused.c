@@ -52,6 +52,16 @@ Buffer *fused_residual(const Step *s)
     return first && first->combines && first->arithmetic == ARITHMETIC_ADD ? s->in[first->input] : NULL;
 }
 
+unsigned fused_operands(const Step *s)
+{
+    unsigned operands = 0;
+    for (int i = 0; s->fused && i < s->fused->posts.n; i++) {
+        const Post *post = &s->fused->posts.post[i];
+        if (post->combines) operands |= 1u << post->input;
+    }
+    return operands;
+}
+
 void fused_run(const Step *s, bool adds, MultiplyRun *run)
 {
     static const Posts none;

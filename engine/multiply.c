@@ -110,6 +110,8 @@ typedef struct Item {
     int64_t n0;                            /* first column */
     int n;                                 /* columns */
     const float *x;
+    PanelWindow window;                    /* the product's, or as the channels of x lie */
+    bool by_channel;                       /* y: columns of all images are one row */
     PhasesHeld *held;
     float *panel, *partial;
     const float *at[PANEL_COLUMNS / PANEL_VECTOR];     /* with phases, instead of a panel */
@@ -158,7 +160,7 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     const PanelAhead ahead = ahead_of(it, chunk);
     if (w->form == MULTIPLY_DENSE) {
         run_dense(m, it, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .x = chunk ? NULL : it->matrix,
-                                        .ldx = m->shape.window.plane, .offset = it->offset, .ahead = ahead }, &part);
+                                        .ldx = it->window.plane, .offset = it->offset, .ahead = ahead }, &part);
         return;
     }
     SparsePart s = packed_sparse(unit, rows, it->panel);
@@ -184,7 +186,7 @@ static void set_columns(const Multiply *m, int64_t columns, int panels, int p, I
  * outputs. */
 static PanelAhead inputs_of(const Multiply *m, const Item *it, int b, int64_t n0)
 {
-    const PanelWindow *g = &m->shape.window;
+    const PanelWindow *g = &it->window;
     int taps = g->kernel[0] * g->kernel[1], first = b * m->packed.block / taps, end = ceil_div(packed_block_end(&m->packed, b), taps);
     int64_t down = (int64_t)(g->kernel[0] - 1) * g->dilation[0] - g->pad[0], right = (int64_t)(g->kernel[1] - 1) * g->dilation[1] - g->pad[1];
     if (g->stride[0] != 1 || g->stride[1] != 1 || g->in[1] != g->out[1] || n0 >= m->shape.columns)
@@ -195,7 +197,7 @@ static PanelAhead inputs_of(const Multiply *m, const Item *it, int b, int64_t n0
 /* Whether rows of X are rows of the input, and the item's whole vectors of a matrix. */
 static bool is_matrix(const Multiply *m, const Item *it)
 {
-    const PanelWindow *g = &m->shape.window;
+    const PanelWindow *g = &it->window;
     for (int i = 0; i < 2; i++)
         if (g->kernel[i] != 1 || g->stride[i] != 1 || g->pad[i] || g->in[i] != g->out[i])
             return false;
@@ -210,13 +212,13 @@ static void pack_panel(const Multiply *m, const Item *it, PanelPart p)
     const bool sparse = m->packed.form == MULTIPLY_SPARSE;
     p.width = sparse ? sizes->sparse : sizes->tile;
     p.n = sparse ? least(it->n, sizes->sparse) : it->n;
-    kernels->pack_f32(&m->shape.window, it->x, &p, it->panel);
+    kernels->pack_f32(&it->window, it->x, &p, it->panel);
     if (p.n == it->n) return;
     float *behind = it->panel + (size_t)(p.k1 - p.k0) * (size_t)p.width;
     p.n0 += p.n;
     p.n = it->n - p.n;
     p.width = sizes->sparse_most - sizes->sparse;
-    kernels->pack_f32(&m->shape.window, it->x, &p, behind);
+    kernels->pack_f32(&it->window, it->x, &p, behind);
 }
 
 static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
@@ -225,7 +227,7 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
     const Packed *w = &m->packed;
     for (int b = 0; b < w->blocks; b++) {
         PanelPart p = { .k0 = b * w->block, .k1 = packed_block_end(w, b), .n0 = it->n0 };
-        it->matrix = matrix ? it->x + (size_t)p.k0 * m->shape.window.plane + (size_t)it->n0 : NULL;
+        it->matrix = matrix ? it->x + (size_t)p.k0 * it->window.plane + (size_t)it->n0 : NULL;
         if (m->phases.rows)
             it->offset = phases_hold(&m->phases, it->x, it->n0, it->n, it->held, it->at);
         else if (!matrix)
@@ -240,9 +242,16 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
 
 static int row_of(const Item *it, int r) { return it->order ? it->order[r] : r; }
 
-/* The n columns of the item from j on that lie in one image; where they start in y. */
+/* From row to row of y. */
+static size_t columns_of(const Multiply *m, const Item *it) { return (size_t)(m->shape.columns * (it->by_channel ? m->shape.batch : 1)); }
+
+/* The n columns of the item from j on that lie in one image, or anywhere where all of them are one row; where they start in y. */
 static int piece_at(const Multiply *m, const Item *it, int j, size_t *y)
 {
+    if (it->by_channel) {
+        *y = ((size_t)it->group * (size_t)m->shape.weights.rows + (size_t)it->first_row) * columns_of(m, it) + (size_t)(it->n0 + j);
+        return it->n - j;
+    }
     int64_t columns = m->shape.columns, image = (it->n0 + j) / columns, pixel = (it->n0 + j) % columns;
     *y = ((size_t)(image * m->shape.groups + it->group) * (size_t)m->shape.weights.rows + (size_t)it->first_row) * (size_t)columns + (size_t)pixel;
     return least(it->n - j, (int)(columns - pixel));
@@ -250,7 +259,7 @@ static int piece_at(const Multiply *m, const Item *it, int j, size_t *y)
 
 static void finish_item(const Multiply *m, const MultiplyRun *run, const Item *it, size_t y, int n)
 {
-    const size_t columns = (size_t)m->shape.columns;
+    const size_t columns = columns_of(m, it);
     const int together = it->order ? 1 : it->rows;
     for (int r = 0; run->posts.n && r < it->rows; r += together)
         posts_apply(m->packed.kernels, &run->posts, &(PostArea) { run->y, y + (size_t)row_of(it, r) * columns, columns, together, n });
@@ -289,7 +298,13 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
     it.rows = least(it.chunks * m->packed.chunk_rows, s->weights.rows - first);
     it.first_row = m->packed.order ? 0 : first;
     it.order = m->packed.order ? m->packed.order + it.group % s->groups * s->weights.rows + first : NULL;
-    it.x = run->x + (size_t)it.group * (size_t)channels_of(s) * s->window.plane;
+    it.window = s->window;
+    if (run->x_by_channel) {
+        it.window.image = s->window.plane;
+        it.window.plane *= (size_t)s->batch;
+    }
+    it.x = run->x + (size_t)it.group * (size_t)channels_of(s) * it.window.plane;
+    it.by_channel = run->y_by_channel;
     set_columns(m, s->columns * m->together, m->panels, (int)(item / m->parts % m->panels), &it);
     size_t rows = (size_t)s->weights.rows, y;
     const bool whole = piece_at(m, &it, 0, &y) == it.n;
@@ -301,7 +316,7 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
     }
     o.residual = run->residual ? run->residual + y : NULL;
     o.y = run->y + y;
-    o.ld = (size_t)s->columns;
+    o.ld = columns_of(m, &it);
     run_blocks(m, &it, &o);
     finish_item(m, run, &it, y, it.n);
 }
@@ -336,7 +351,7 @@ void multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea
     const MultiplyShape *s = &m->shape;
     PhasesHeld held = { .memory = a->scratch };
     Item it = { .held = &held, .panel = a->scratch, .partial = a->scratch + panel_floats(m), .first_chunk = a->first_chunk, .chunks = a->chunks,
-                .group = a->image, .x = run->x + (size_t)a->image * (size_t)channels_of(s) * s->window.plane };
+                .group = a->image, .x = run->x + (size_t)a->image * (size_t)channels_of(s) * s->window.plane, .window = s->window };
     it.first_row = a->first_chunk * m->packed.chunk_rows;
     it.rows = multiply_area_rows(m, a);
     const float *bias = run->bias ? run->bias + (size_t)(a->image % s->groups) * (size_t)s->weights.rows + (size_t)it.first_row : NULL;

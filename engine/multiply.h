@@ -36,10 +36,11 @@ typedef struct Multiply {
 /* Decides form, blocks and parts. The caller checked that all products of sizes fit. */
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyForm form, Multiply *out);
 
-/* One call's operands; y (batch, groups * rows, columns) dense. */
+/* One call's operands; y (batch, groups * rows, columns) dense, or by channel. */
 typedef struct MultiplyRun {
     const float *x, *bias, *residual;      /* bias (groups * rows) or NULL; residual shaped like y or NULL, may be y */
     float *y;
+    bool x_by_channel, y_by_channel;       /* (groups * channels, batch, pixels) instead of (batch, groups * channels, pixels), where images share panels */
     float lo, hi;
     void *scratch;                         /* m->scratch bytes, 64-byte aligned */
     Posts posts;                           /* what follows on y */

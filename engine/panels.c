@@ -55,7 +55,7 @@ void panels_choose(Plan *p)
     while (part_unlike(p)) { }
     for (int i = 0; i < p->n_buffer; i++) {
         Buffer *b = p->buffer[i];
-        if (b->panel) b->bytes = (size_t)(round_up(b->count / features_of(b), b->panel) * features_of(b)) * sizeof(float);
+        if (b->panel > 0) b->bytes = (size_t)(round_up(b->count / features_of(b), b->panel) * features_of(b)) * sizeof(float);
     }
 }
 

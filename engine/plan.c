@@ -256,7 +256,7 @@ void plan_free(Plan *p)
     if (!p) return;
     for (int i = 0; i < p->n_step; i++)
         for (int k = 0; p->step[i] && k < 2; k++) plan_free(p->step[i]->body[k]);      /* NULL: dropped while fusing, which failed later */
-    for (int i = p->n_piece - 1; i >= 0; i--) plan_free(p->piece[i]);
+    pieces_free(p);
     if (p->workspace) workspace_leave(p->options.workspaces, p->workspace);
     arena_free(p->late);
     arena_free(p->arena);
@@ -298,8 +298,8 @@ static Err plan_graph(Plan *p, const Graph *g)
     p->out = arena_array(p->arena, (size_t)g->n_out + 1, sizeof *p->out);
     if (!p->out) return err_set(ERR_NOMEM, "Out of memory while planning.");
     for (int i = 0; i < g->n_out; i++) TRY(buffer_of(p, g->out[i], &p->out[p->n_out++]));
-    TRY(batch_split(p));
-    if (p->n_piece) return OK;
+    TRY(pieces_plan(p));
+    if (p->n_stage) return OK;
     if (!p->options.keep) TRY(carry_halves(p));
     if (!p->options.keep) TRY(fuse(p));
     if (!p->options.keep && !p->options.dense) TRY(drop_dead(p));
@@ -387,6 +387,23 @@ Err plan_build(Model *m, const PlanInput *input, int n, const PlanOptions *optio
     Plan *p;
     TRY(plan_new(m, NULL, options ? options : &none, &p));
     Err e = build(p, input, n);
+    if (e != OK) plan_free(p);
+    else *out = p;
+    return e;
+}
+
+static Err build_part(Plan *p, const Graph *part, const PlanInput *input)
+{
+    TRY(plan_array(p, part->n_in + 1, sizeof *p->in, &p->in));
+    for (int i = 0; i < part->n_in; i++) TRY(add_input(p, part->in[i], input[i].dtype, &input[i].shape));
+    return plan_graph(p, part);
+}
+
+Err plan_part(Model *m, const Graph *part, const PlanInput *input, const PlanOptions *options, Plan **out)
+{
+    Plan *p;
+    TRY(plan_new(m, NULL, options, &p));
+    Err e = build_part(p, part, input);
     if (e != OK) plan_free(p);
     else *out = p;
     return e;

@@ -26,7 +26,7 @@ struct Buffer {
     Shape   shape;             /* rank -1: not known before it runs; otherwise all numbers */
     int64_t count;             /* elements; 0 while the shape is not known */
     size_t  bytes;
-    int     panel;             /* 0, or its tokens lie in panels of so many: engine/panels.h */
+    int     panel;             /* 0, or its tokens lie in panels of so many, or BY_CHANNEL: engine/panels.h */
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
     Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
@@ -57,7 +57,7 @@ struct Step {
     size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
     bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
     Buffer *over;              /* an input of out[0]'s size that run may write out[0] over, element by element; NULL: none */
-    int     panel;             /* 0, or of how many tokens the panels are in which out[0] and some inputs may lie: engine/panels.h */
+    int     panel;             /* 0, or of how many tokens the panels are in which out[0] and some inputs may lie, or BY_CHANNEL: engine/panels.h */
     unsigned panel_inputs, panel_alike;    /* bits of those inputs, and of the ones that must lie as out[0] does */
     const Planes *planes;      /* how to run a part of it; NULL: not possible */
     const Step *joined;        /* the step that became part of this one after prep; NULL: none */
@@ -80,11 +80,20 @@ typedef struct PlanOptions {
     struct Packs *packs;       /* where packed weights are shared with other plans of the model, which outlives them; NULL: each plan has its own */
     struct Workspaces *workspaces;     /* what plans share that never run at the same time, likewise */
     bool   keep;               /* every value keeps memory of its own, so that all can be looked at after the run: nothing is fused */
+    bool   whole;              /* batches are not split */
 } PlanOptions;
 
 /* A value of an enclosing scope, as it was when a body was planned. */
 typedef struct Capture { Buffer *buffer; DType dtype; Shape shape; } Capture;
 typedef struct BufferMap { const Value **key; Buffer **buffer; int n, room; } BufferMap;
+
+/* A part of the steps of a batch that is split: one plan for each thread, which take pieces of the batch. */
+enum { STAGES = 2 };
+typedef struct Stage {
+    Plan  **piece; int n_piece;
+    int64_t pieces;            /* of the batch */
+    Buffer **in, **out;        /* the batch's values that become those of a piece, and that those of a piece become */
+} Stage;
 
 struct Plan {
     Model  *model;
@@ -105,7 +114,7 @@ struct Plan {
     struct Election *election; int n_election, room_election;      /* variants that were measured: engine/choose.c */
     char   *block; size_t block_bytes;
     struct Workspace *workspace;       /* whose memory the block is; NULL: the arena's */
-    Plan  **piece; int n_piece;        /* of a batch that is split: one plan for each thread instead of steps */
+    Stage stage[STAGES]; int n_stage;  /* of a batch that is split, instead of steps */
     int     depth;             /* of nested bodies and functions */
 };
 

@@ -53,6 +53,11 @@ Err  plan_new(Model *m, Plan *outer, const PlanOptions *options, Plan **out);
 Err  plan_run_steps(Plan *p);
 /* A plan that shares what p prepared, for another thread; to be freed before p. p has no late steps. */
 Err  plan_clone(const Plan *p, Plan **out);
-/* Makes p a plan of pieces where its batch can be split: engine/batch.c. */
-Err  batch_split(Plan *p);
-Err  batch_run(Plan *p);
+/* The size of the batch where its samples do not meet, else 0. Its steps are as the nodes are. */
+Err  batch_of(Plan *p, int64_t *out);
+/* A plan of some nodes of m's graph, whose inputs and outputs are part->in and part->out. input: of part->in, in order. */
+Err  plan_part(Model *m, const Graph *part, const PlanInput *input, const PlanOptions *options, Plan **out);
+/* Makes p a plan of pieces where its batch can be split: engine/pieces.c. */
+Err  pieces_plan(Plan *p);
+Err  pieces_run(Plan *p);
+void pieces_free(Plan *p);

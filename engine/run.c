@@ -184,7 +184,7 @@ Err plan_run(Plan *p, const Tensor *in, int n_in)
         else b->data = in[i].data ? in[i].data : p->block;      /* an empty tensor may come without memory */
     }
     plan_start(p);
-    return p->n_piece ? batch_run(p) : plan_run_steps(p);
+    return p->n_stage ? pieces_run(p) : plan_run_steps(p);
 }
 
 Err plan_body_run(Plan *p, Buffer *const *in, int n_in)

@@ -8,6 +8,7 @@
 #include "engine/run_ops.h"
 #include "engine/conv.h"
 #include "engine/pair.h"
+#include "engine/panels.h"
 #include "engine/walk.h"
 #include "engine/widen.h"
 #include "engine/window.h"
@@ -187,7 +188,9 @@ static Err conv_run_panels(Plan *plan, Step *s)
 {
     const PanelConv *c = s->state;
     (void)plan;
-    const MultiplyRun run = conv_operands_of(s, c->bias, true);
+    MultiplyRun run = conv_operands_of(s, c->bias, true);
+    run.x_by_channel = s->in[0]->panel == BY_CHANNEL;
+    run.y_by_channel = s->out[0]->panel == BY_CHANNEL;
     columns_run(&c->columns, &run);
     return OK;
 }
@@ -206,6 +209,7 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     shape.part_rows = panels->cut.part_rows;
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));
     TRY(columns_prepare(plan, s, &shape, &panels->columns));
+    if (!variant_is_winograd(panels->columns.variant) && panels->columns.multiply.together > 1) panels_allow(s, BY_CHANNEL, 1, fused_operands(s));
     s->state = panels;
     s->run = conv_run_panels;
     s->over = fused_residual(s);

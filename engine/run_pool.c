@@ -5,6 +5,7 @@
 #include <omp.h>
 #include "engine/element.h"
 #include "engine/floats.h"
+#include "engine/panels.h"
 #include "engine/planes.h"
 #include "engine/run_ops.h"
 #include "engine/slide.h"
@@ -112,9 +113,13 @@ static Err pool_whole_run(Plan *plan, Step *s)
 {
     const Pool *p = s->state;
     const Axis a = { s->out[0]->count, plane_of(p->in), 1 };
-    float *y = s->out[0]->data;
+    const int64_t batch = s->out[0]->shape.dim[0], channels = s->out[0]->shape.dim[1];
+    const bool turns = s->in[0]->panel != s->out[0]->panel;        /* by channel */
+    float *y = turns ? (float *)(void *)s->scratch : s->out[0]->data;
     floats_total(plan, p->kind == POOL_MAX ? TOTAL_MOST : TOTAL_SUM, &a, s->in[0]->data, y);
     if (p->kind == POOL_AVERAGE) for (int64_t i = 0; i < a.outer; i++) y[i] /= (float)a.n;
+    if (turns && s->in[0]->panel) kernels_best()->transpose_f32(y, (size_t)batch, (int)channels, (int)batch, s->out[0]->data, (size_t)channels);
+    else if (turns) kernels_best()->transpose_f32(y, (size_t)channels, (int)batch, (int)channels, s->out[0]->data, (size_t)batch);
     return OK;
 }
 
@@ -274,6 +279,10 @@ Err pool_prep(Plan *plan, Step *s)
     if (s->run == pool_slide_run) {
         const PanelWindow w = pool_plane(p);
         s->scratch_bytes = slide_scratch(&w) * sizeof(float) * (size_t)plan->threads;
+    }
+    if (s->run == pool_whole_run) {
+        panels_allow(s, BY_CHANNEL, 1, 0);
+        s->scratch_bytes = s->out[0]->bytes;
     }
     if (s->run == pool_planes_run) TRY(prepare_planes(plan, s, p));
     if (s->run != pool_run) TRY(floats_ready());

@@ -66,17 +66,12 @@ static bool fits_tokens(const Step *s, int64_t k, int64_t features)
     return s->in[1]->constant && s->in[0]->dtype == DT_F32 && s->in[1]->count == k * features && s->out[0]->count > 0 && k > 0 && k < most && features < most;
 }
 
-/* Operands of posts lie as the output does. Not where W is a vector: then the output has no axis of features. */
+/* Not where W is a vector: then the output has no axis of features. */
 static void allow_panels(Step *s, const Tokens *t)
 {
     const Shape *y = &s->out[0]->shape;
-    unsigned operands = 0;
     if (t->packed.form != MULTIPLY_SPARSE || y->rank < 1 || y->dim[y->rank - 1] != t->packed.weights.rows) return;
-    for (int i = 0; s->fused && i < s->fused->posts.n; i++) {
-        const Post *post = &s->fused->posts.post[i];
-        if (post->combines) operands |= 1u << post->input;
-    }
-    panels_allow(s, t->at_once, 1, operands);
+    panels_allow(s, t->at_once, 1, fused_operands(s));
 }
 
 /* b (k, features), or transposed. */

@@ -31,14 +31,14 @@ static bool splits(Build *b, Shape shape, int64_t opset)
     Tensor x = { .dtype = DT_F32, .shape = shape, .bytes = (size_t)n * sizeof(float), .data = numbers };
     PlanInput input = { "x", DT_F32, shape };
     Plan *pieces = run(m, &input, &x, &(PlanOptions){ .threads = 2 }), *whole = run(m, &input, &x, &(PlanOptions){ .threads = 2, .timed = true });
-    assert_int_equal(whole->n_piece, 0);
+    assert_int_equal(whole->n_stage, 0);
     assert_int_equal(pieces->n_out, whole->n_out);
     for (int i = 0; i < whole->n_out; i++) {
         assert_true(shape_equal(&pieces->out[i]->shape, &whole->out[i]->shape));
         const float *y = pieces->out[i]->data, *z = whole->out[i]->data;
         for (int64_t k = 0; k < whole->out[i]->count; k++) assert_true(y[k] - z[k] <= 1e-5f && z[k] - y[k] <= 1e-5f);
     }
-    bool split = pieces->n_piece > 0;
+    bool split = pieces->n_stage > 0;
     plan_free(pieces);
     plan_free(whole);
     model_free(m);
@@ -192,7 +192,7 @@ static void test_models(void **state)
         }
         if (ops_bind(m) != OK || plan_inputs(m, &input, &n) != OK) fail_msg("%s", err_text());
         if (plan_build(m, &(PlanInput){ input[0]->name, input[0]->stated.dtype, ROW[i].shape }, 1, &(PlanOptions){ .threads = 2 }, &p) != OK) fail_msg("%s", err_text());
-        if (!p->n_piece) fail_msg("%s is not split", ROW[i].name);
+        if (!p->n_stage) fail_msg("%s is not split", ROW[i].name);
         plan_free(p);
         model_free(m);
     }

@@ -122,7 +122,8 @@ static void check_model(const char *folder, int i)
             Plan *p = run(m, i, &(PlanOptions){ .threads = threads });
             snprintf(what, sizeof what, "%s, %g %% zeros, %s, %d threads", MODEL[i].name, 100 * SPARSITY[s], kernels_best()->isa, threads);
             compare(dense, p, MODEL[i].slack * TOLERANCE, what);
-            sparse += p->n_piece ? sparse_steps(p->piece[0]) : sparse_steps(p);
+            sparse += sparse_steps(p);
+            for (int k = 0; k < p->n_stage; k++) sparse += sparse_steps(p->stage[k].piece[0]);
             plan_free(p);
         }
         plan_free(dense);
