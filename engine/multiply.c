@@ -146,6 +146,12 @@ static PanelAhead ahead_of(const Item *it, int chunk)
     return (PanelAhead) { it->ahead.at + (size_t)first * it->ahead.pitch, it->ahead.pitch, end - first };
 }
 
+/* Of the rows of partial sums: no longer than it must be, as they go through the caches once more for each K block. */
+static size_t partial_pitch(const Packed *w, const Item *it)
+{
+    return w->form == MULTIPLY_SPARSE ? (size_t)round_up(it->n, PANEL_VECTOR) : PANEL_BUFFER;
+}
+
 static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const PanelOutput *o)
 {
     const Packed *w = &m->packed;
@@ -156,7 +162,7 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     part.bias = o->bias ? o->bias + first : NULL;
     part.residual = o->residual ? o->residual + y : NULL;
     part.y = o->y + y;
-    part.partial = o->partial + first * PANEL_BUFFER;
+    part.partial = o->partial + first * partial_pitch(w, it);
     const PanelAhead ahead = ahead_of(it, chunk);
     if (w->form == MULTIPLY_DENSE) {
         run_dense(m, it, &(DensePart) { .w = (const float *)unit, .packed = true, .rows = rows, .k = k, .x = chunk ? NULL : it->matrix,
@@ -165,7 +171,7 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
     }
     SparsePart s = packed_sparse(unit, rows, it->panel);
     s.behind = it->panel + (size_t)k * (size_t)w->kernels->sizes.sparse;
-    s.pitch = PANEL_BUFFER;
+    s.pitch = partial_pitch(w, it);
     s.ahead = ahead;
     w->kernels->sparse_f32(&s, &part);
 }
