@@ -1,5 +1,5 @@
-/* Large batches, a few samples at a time: one smaller plan for each thread takes pieces of the batch from input to output. Activations then stay in caches, and threads do
- * not wait for each other after each step.
+/* Large batches, a few samples at a time: one smaller plan for each thread takes pieces of the batch from input to output. Activations then stay in caches, and
+ * threads do not wait for each other after each step.
  *
  * Late layers of networks for images have many weights and few pixels: fewer than a panel has columns. They are a stage of their own, of larger pieces: columns of
  * several images share panels, and weights are read once for all of them. */
@@ -73,7 +73,7 @@ static int late_from(const Plan *p, const Graph *g)
 /* Nodes first ... end - 1 of g, and what they read and make for others. */
 typedef struct Part { const Graph *g; int first, end; } Part;
 
-static bool makes(const Part *part, const Value *v) { return v->producer && v->producer->graph == part->g && v->producer->index >= part->first && v->producer->index < part->end; }
+static bool holds(const Part *part, const Node *n) { return n && n->graph == part->g && n->index >= part->first && n->index < part->end; }
 
 static bool is_listed(Value *const *list, int n, const Value *v)
 {
@@ -84,7 +84,7 @@ static bool is_listed(Value *const *list, int n, const Value *v)
 static bool is_wanted(const Part *part, const Value *v)
 {
     bool wanted = is_listed(part->g->out, part->g->n_out, v);
-    for (int i = 0; i < v->n_user && !wanted; i++) wanted = v->user[i]->graph != part->g || v->user[i]->index < part->first || v->user[i]->index >= part->end;
+    for (int i = 0; i < v->n_user && !wanted; i++) wanted = !holds(part, v->user[i]);
     return wanted;
 }
 
@@ -103,7 +103,7 @@ static Err part_graph(Plan *p, const Part *part, Graph **out)
         const Node *n = g->node[i];
         for (int k = 0; k < n->n_in; k++) {
             Value *v = n->in[k];
-            if (!v || v->constant || makes(part, v) || is_listed(g->in, g->n_in, v)) continue;
+            if (!v || v->constant || holds(part, v->producer) || is_listed(g->in, g->n_in, v)) continue;
             TRY(grow(p, &g->in, g->n_in, &room_in, sizeof(Value *)));
             g->in[g->n_in++] = v;
         }

@@ -395,7 +395,10 @@ Err plan_build(Model *m, const PlanInput *input, int n, const PlanOptions *optio
 static Err build_part(Plan *p, const Graph *part, const PlanInput *input)
 {
     TRY(plan_array(p, part->n_in + 1, sizeof *p->in, &p->in));
-    for (int i = 0; i < part->n_in; i++) TRY(add_input(p, part->in[i], input[i].dtype, &input[i].shape));
+    for (int i = 0; i < part->n_in; i++) {
+        if (!part->in[i]->producer) TRY(check_input(p->model, part->in[i], &input[i]));
+        TRY(add_input(p, part->in[i], input[i].dtype, &input[i].shape));
+    }
     return plan_graph(p, part);
 }
 

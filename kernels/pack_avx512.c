@@ -205,9 +205,12 @@ static int pieces_of(const PanelWindow *g, const PanelPart *p, const Run *run, f
     return count;
 }
 
-/* Rows k ... of X, one for each tap of a row of the kernel, which is `width` wide: those from k0 up to k1. */
-INLINE void pack_taps(const PanelPart *p, const Piece *q, const int width, const __m512i *see, uint32_t inside, const float *x, int k)
+/* Rows k ... of X, one for each tap of a row of the kernel, which is `width` wide and begins with tap t: those from k0 up to k1. */
+INLINE void pack_taps(const Job *j, const Piece *q, const int width, const __m512i *see, const Tap *t, int k)
 {
+    const PanelPart *p = j->p;
+    const float *x = j->x + (size_t)t->c * j->g->plane + (int64_t)t->ky * j->g->dilation[0] * j->g->in[1] + q->from;
+    const uint32_t inside = q->rows >> t->ky & 1 ? q->inside : 0;
     const V low = v_load_masked(x, (M)inside), high = v_load_masked(x + LANES, (M)(inside >> LANES));
     float *to = q->to + (int64_t)(k - p->k0) * p->width;
     EACH(kx, width) {
@@ -221,15 +224,13 @@ INLINE void pack_taps(const PanelPart *p, const Piece *q, const int width, const
 INLINE void pack_pieces(const Job *j, const Piece *piece, int count, const int width)
 {
     const PanelWindow *g = j->g;
-    const PanelPart *p = j->p;
-    const int start = p->k0 / width * width;
+    const int start = j->p->k0 / width * width;
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), first = _mm512_mullo_epi32(lane, _mm512_set1_epi32(g->stride[1]));
     __m512i see[2 * LANES];
     Tap t = tap_at(g, start);
     EACH(kx, width) see[kx] = _mm512_add_epi32(first, _mm512_set1_epi32(kx * g->dilation[1]));
-    for (int k = start; k < p->k1; k += width) {
-        const float *x = j->x + (size_t)t.c * g->plane + (int64_t)t.ky * g->dilation[0] * g->in[1];
-        for (const Piece *q = piece; q < piece + count; q++) pack_taps(p, q, width, see, q->rows >> t.ky & 1 ? q->inside : 0, x + q->from, k);
+    for (int k = start; k < j->p->k1; k += width) {
+        for (const Piece *q = piece; q < piece + count; q++) pack_taps(j, q, width, see, &t, k);
         if (++t.ky < g->kernel[0]) continue;
         t.ky = 0;
         t.c++;

@@ -17,8 +17,8 @@ static Plan *run(Model *m, const PlanInput *input, const Tensor *x, const PlanOp
     return p;
 }
 
-/* Whether the model is split for 2 threads; compares its outputs with those of a plan that is watched, and so is not. */
-static bool splits(Build *b, Shape shape, int64_t opset)
+/* In how many stages the model runs with 2 threads, 0: it is not split; compares its outputs with those of a plan that is watched, and so is not. */
+static int stages(Build *b, Shape shape, int64_t opset)
 {
     static float numbers[MOST];
     Bytes bytes = build_finish(b, 8, opset);
@@ -38,13 +38,15 @@ static bool splits(Build *b, Shape shape, int64_t opset)
         const float *y = pieces->out[i]->data, *z = whole->out[i]->data;
         for (int64_t k = 0; k < whole->out[i]->count; k++) assert_true(y[k] - z[k] <= 1e-5f && z[k] - y[k] <= 1e-5f);
     }
-    bool split = pieces->n_stage > 0;
+    const int found = pieces->n_stage;
     plan_free(pieces);
     plan_free(whole);
     model_free(m);
     bytes_free(bytes);
-    return split;
+    return found;
 }
+
+static bool splits(Build *b, Shape shape, int64_t opset) { return stages(b, shape, opset) > 0; }
 
 static Build *begin(const char *dims)
 {
@@ -76,6 +78,44 @@ static void test_network(void **state)
         build_output(b, "s", DT_F32, "n,8,8,8");
         assert_int_equal(splits(b, (Shape){ 4, { sizes, 3, 8, 8 } }, 18), sizes > 1 && sizes != 3 && sizes != 5 && sizes != 7 && sizes != 9);
     }
+}
+
+/* Layers of few pixels are a stage of their own, whose values lie by channel: products with strides and groups, residual sums, what reads them otherwise. */
+static void test_late(void **state)
+{
+    static float w[16 * 16 * 9];
+    Random r = { 5 };
+    (void)state;
+    for (int zeros = 0; zeros < 2; zeros++)
+        for (int samples = 4; samples <= 24; samples += 10) {
+            Build *b = begin("n,16,12,12");
+            for (size_t i = 0; i < sizeof w / sizeof *w; i++) w[i] = zeros && random_float(&r) < 0.6f ? 0 : random_float(&r) / 8;
+            build_init(b, "w3", DT_F32, "16,16,3,3", w);
+            build_init(b, "w2", DT_F32, "16,8,3,3", w + 300);
+            build_init(b, "w1", DT_F32, "16,16,1,1", w + 7);
+            build_init(b, "up", DT_F32, "128,16,1,1", w + 9);
+            build_init(b, "down", DT_F32, "16,128,1,1", w + 11);
+            build_init(b, "bias", DT_F32, "16", w + 900);
+            build_node(b, "Conv", "x,up", "large", NULL);
+            build_node(b, "Conv", "large,down,bias", "a", NULL);
+            build_node(b, "Relu", "a", "b", NULL);
+            build_node(b, "Conv", "b,w3", "c", "pads:is=1,1,1,1 strides:is=2,2");
+            build_node(b, "Conv", "b,w1", "d", "strides:is=2,2");
+            build_node(b, "Add", "c,d", "e", NULL);
+            build_node(b, "Sigmoid", "e", "f", NULL);
+            build_node(b, "Conv", "f,w2,bias", "g", "pads:is=1,1,1,1 group:i=2");
+            build_node(b, "Conv", "g,w1,bias", "h", NULL);
+            build_node(b, "Add", "h,f", "i", NULL);
+            build_node(b, "Relu", "i", "j", NULL);
+            build_node(b, "MaxPool", "j", "k", "kernel_shape:is=2,2");
+            build_node(b, "GlobalAveragePool", "j", "l", NULL);
+            build_node(b, "Conv", "l,w1,bias", "m", NULL);
+            build_node(b, "Mul", "j,m", "n", NULL);
+            build_output(b, "n", DT_F32, "n,16,6,6");
+            build_output(b, "k", DT_F32, "n,16,5,5");
+            build_output(b, "b", DT_F32, "n,16,12,12");
+            assert_int_equal(stages(b, (Shape){ 4, { samples, 16, 12, 12 } }, 18), 2);
+        }
 }
 
 /* Samples meet: along axis 0, or because it is not the batch any more. */
@@ -201,8 +241,8 @@ static void test_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_network), cmocka_unit_test(test_mixing), cmocka_unit_test(test_constants), cmocka_unit_test(test_gathered), cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_network), cmocka_unit_test(test_late), cmocka_unit_test(test_mixing), cmocka_unit_test(test_constants), cmocka_unit_test(test_gathered),
+        cmocka_unit_test(test_shared), cmocka_unit_test(test_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
