@@ -223,11 +223,11 @@ static Err run_piece(const Stage *s, int64_t i)
     return OK;
 }
 
-static Err run_stage(const Stage *s)
+static Err run_stage(const Stage *s, double deadline)
 {
     Err first = OK;
     char text[1024] = "";
-    for (int i = 0; i < s->n_piece; i++) plan_start(s->piece[i]);
+    for (int i = 0; i < s->n_piece; i++) s->piece[i]->deadline = deadline;
     #pragma omp parallel for schedule(dynamic) num_threads(s->n_piece)
     for (int64_t i = 0; i < s->pieces; i++) {
         Err e = run_piece(s, i);
@@ -243,6 +243,6 @@ static Err run_stage(const Stage *s)
 
 Err pieces_run(Plan *p)
 {
-    for (int i = 0; i < p->n_stage; i++) TRY(run_stage(&p->stage[i]));
+    for (int i = 0; i < p->n_stage; i++) TRY(run_stage(&p->stage[i], p->deadline));
     return OK;
 }

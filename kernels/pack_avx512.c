@@ -254,13 +254,13 @@ static void pack_f32(const PanelWindow *g, const float *x, const PanelPart *p, f
     Shifts s;
     float *to[VECTORS];
     const Job job = { g, x, p, &s, to };
+    const int runs = runs_of(g, p, run);
     bool one = g->stride[1] == 1;
-    if (g->kernel[0] > MOST_TAPS / g->kernel[1] || piece_columns(g) < FEWEST) {
+    for (int i = 1; i < runs && one; i++) one = first_of(g, &run[i]) == first_of(g, run);
+    if (one ? g->kernel[0] > MOST_TAPS / g->kernel[1] : g->kernel[0] > MOST_TAPS || piece_columns(g) < FEWEST) {
         pack_f32_avx2(g, x, p, panel);
         return;
     }
-    const int runs = runs_of(g, p, run);
-    for (int i = 1; i < runs && one; i++) one = first_of(g, &run[i]) == first_of(g, run);
     for (int v = 0; v < VECTORS; v++) to[v] = panel + (size_t)(v * LANES / p->width * p->width) * (size_t)(p->k1 - p->k0) + v * LANES % p->width;
     run[runs].n = 0;
     if (!one) {
