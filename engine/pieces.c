@@ -83,7 +83,7 @@ static bool is_listed(Value *const *list, int n, const Value *v)
 
 static bool is_wanted(const Part *part, const Value *v)
 {
-    bool wanted = is_listed(part->g->out, part->g->n_out, v);
+    bool wanted = v->is_output;
     for (int i = 0; i < v->n_user && !wanted; i++) wanted = !holds(part, v->user[i]);
     return wanted;
 }

@@ -36,15 +36,6 @@ static bool row_inside(const PanelWindow *g, const Run *r, int ky)
     return y >= 0 && y < g->in[0];
 }
 
-/* What the loops over k count. */
-typedef struct Tap { int c, ky, kx; } Tap;
-
-static Tap tap_at(const PanelWindow *g, int k)
-{
-    int taps = g->kernel[0] * g->kernel[1];
-    return (Tap) { k / taps, k % taps / g->kernel[1], k % g->kernel[1] };
-}
-
 typedef struct Shifts { int64_t at[MOST_TAPS]; uint64_t mask[MOST_TAPS]; } Shifts;
 
 /* The next row that is read, while they are read in order. */
@@ -205,8 +196,11 @@ static int pieces_of(const PanelWindow *g, const PanelPart *p, const Run *run, f
     return count;
 }
 
-/* Rows k ... of X, one for each tap of a row of the kernel, which is `width` wide and begins with tap t: those from k0 up to k1. */
-INLINE void pack_taps(const Job *j, const Piece *q, const int width, const __m512i *see, const Tap *t, int k)
+/* A row of the kernel, of channel c. */
+typedef struct Line { int c, ky; } Line;
+
+/* Rows k ... of X, one for each tap of the line, which is `width` wide: those from k0 up to k1. */
+INLINE void pack_line(const Job *j, const Piece *q, const int width, const __m512i *see, const Line *t, int k)
 {
     const PanelPart *p = j->p;
     const float *x = j->x + (size_t)t->c * j->g->plane + (int64_t)t->ky * j->g->dilation[0] * j->g->in[1] + q->from;
@@ -227,10 +221,10 @@ INLINE void pack_pieces(const Job *j, const Piece *piece, int count, const int w
     const int start = j->p->k0 / width * width;
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), first = _mm512_mullo_epi32(lane, _mm512_set1_epi32(g->stride[1]));
     __m512i see[2 * LANES];
-    Tap t = tap_at(g, start);
+    Line t = { start / width / g->kernel[0], start / width % g->kernel[0] };
     EACH(kx, width) see[kx] = _mm512_add_epi32(first, _mm512_set1_epi32(kx * g->dilation[1]));
     for (int k = start; k < j->p->k1; k += width) {
-        for (const Piece *q = piece; q < piece + count; q++) pack_taps(j, q, width, see, &t, k);
+        for (const Piece *q = piece; q < piece + count; q++) pack_line(j, q, width, see, &t, k);
         if (++t.ky < g->kernel[0]) continue;
         t.ky = 0;
         t.c++;
