@@ -52,6 +52,7 @@ void panels_choose(Plan *p)
         const Step *s = p->step[i];
         if (s->panel && s->out[0]->count && all_can_read(p, s->out[0], s->panel)) s->out[0]->panel = s->panel;
     }
+    for (int i = 0; i < p->n_in; i++) if (p->in[i]->any_layout && all_can_read(p, p->in[i], BY_CHANNEL)) p->in[i]->panel = BY_CHANNEL;
     while (part_unlike(p)) { }
     for (int i = 0; i < p->n_buffer; i++) {
         Buffer *b = p->buffer[i];

@@ -1,15 +1,16 @@
 /* Large batches, a few samples at a time: one smaller plan for each thread takes pieces of the batch from input to output. Activations then stay in caches, and
  * threads do not wait for each other after each step.
  *
- * Late layers of networks for images have many weights and few pixels: fewer than a panel has columns. They are a stage of their own, of larger pieces: columns of
- * several images share panels, and weights are read once for all of them. */
+ * Late layers of networks for images have many weights and few pixels. They are stages of their own, of larger pieces: columns of several images share panels, and
+ * weights are read once for all of them. What they read is small: layers with strides, which make small values of large ones, belong to the stage before. */
 #include <stdio.h>
 #include <string.h>
 #include <omp.h>
+#include "engine/panels.h"
 #include "engine/plan_internal.h"
-#include "kernels/panel.h"
 
-enum { MOST_LATE = 16 };       /* samples of a piece of late layers */
+/* Layers of at most so many pixels, and how many samples are together then, at most: about a thousand columns. */
+static const struct { int64_t pixels, samples; } LATE[] = { { 256, 4 }, { PANEL_COLUMNS, 16 } };
 
 /* Whether batches are cut into pieces of n samples: all threads get as many, or so many that one more or less is a small matter. */
 static bool shares(const Plan *p, int64_t batch, int64_t n)
@@ -31,10 +32,11 @@ static int64_t early_samples(const Plan *p, int64_t batch)
     return 0;
 }
 
-static int64_t late_samples(const Plan *p, int64_t batch)
+/* A multiple of those of the stage before. */
+static int64_t late_samples(const Plan *p, int64_t batch, int64_t before, int64_t most)
 {
-    for (int64_t n = batch < MOST_LATE ? batch : MOST_LATE; n > 1; n--) if (shares(p, batch, n)) return n;
-    return 1;
+    for (int64_t n = (batch < most ? batch : most) / before * before; n > before; n -= before) if (shares(p, batch, n)) return n;
+    return before;
 }
 
 /* Late layers ------------------------------------------------------------------------------------------------------------------------- */
@@ -46,34 +48,45 @@ static int64_t pixels_of(const Buffer *b)
     return b->shape.rank == 1 || b->shape.rank == 2;
 }
 
-static bool is_late(const Plan *p, const Node *n)
+static bool are_late(const Plan *p, Value *const *value, int n, int64_t pixels)
 {
-    for (int i = 0; i < n->n_out; i++) {
-        const Buffer *b = n->out[i] ? map_get(&p->map, n->out[i]) : NULL;
-        if (b && !b->constant && (pixels_of(b) < 1 || pixels_of(b) > PANEL_COLUMNS)) return false;
+    for (int i = 0; i < n; i++) {
+        const Buffer *b = value[i] ? map_get(&p->map, value[i]) : NULL;
+        if (b && !b->constant && (pixels_of(b) < 1 || pixels_of(b) > pixels)) return false;
     }
     return true;
 }
 
-/* The first node of the late layers; the number of nodes: there are none, or none of them is a convolution that gains. */
-static int late_from(const Plan *p, const Graph *g)
+/* What only follows early layers, such as their activation, stays with them. */
+static bool starts_late(const Node *n, const bool *late)
+{
+    bool starts = !strcmp(n->op_type, "Conv");
+    for (int i = 0; i < n->n_in; i++) starts |= n->in[i] && n->in[i]->producer && n->in[i]->producer->graph == n->graph && late[n->in[i]->producer->index];
+    return starts;
+}
+
+/* Marks the nodes that read and make values of at most so many pixels, as all nodes behind them do; whether one is a convolution that gains. */
+static bool mark_late(const Plan *p, const Graph *g, int64_t pixels, bool *late)
 {
     bool gains = false;
-    int from = g->n_node;
-    for (; from > 0 && is_late(p, g->node[from - 1]); from--) {
-        const Node *n = g->node[from - 1];
-        const Buffer *y = !strcmp(n->op_type, "Conv") ? map_get(&p->map, n->out[0]) : NULL;
+    for (int i = g->n_node - 1; i >= 0; i--) {
+        const Node *n = g->node[i];
+        late[i] = are_late(p, n->in, n->n_in, pixels) && are_late(p, n->out, n->n_out, pixels);
+        for (int k = 0; k < n->n_out; k++)
+            for (int u = 0; n->out[k] && u < n->out[k]->n_user; u++) late[i] = late[i] && n->out[k]->user[u]->graph == g && late[n->out[k]->user[u]->index];
+        const Buffer *y = late[i] && !strcmp(n->op_type, "Conv") ? map_get(&p->map, n->out[0]) : NULL;
         gains |= y && pixels_of(y) > 1;
     }
-    return gains ? from : g->n_node;
+    for (int i = 0; i < g->n_node; i++) late[i] = late[i] && starts_late(g->node[i], late);
+    return gains;
 }
 
 /* Stages ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Nodes first ... end - 1 of g, and what they read and make for others. */
-typedef struct Part { const Graph *g; int first, end; } Part;
+/* The nodes of g that are in stage `number`: stage[] is by their index. */
+typedef struct Part { const Graph *g; const int *stage; int number; } Part;
 
-static bool holds(const Part *part, const Node *n) { return n && n->graph == part->g && n->index >= part->first && n->index < part->end; }
+static bool holds(const Part *part, const Node *n) { return n && n->graph == part->g && part->stage[n->index] == part->number; }
 
 static bool is_listed(Value *const *list, int n, const Value *v)
 {
@@ -81,6 +94,7 @@ static bool is_listed(Value *const *list, int n, const Value *v)
     return false;
 }
 
+/* Outside of the part. */
 static bool is_wanted(const Part *part, const Value *v)
 {
     bool wanted = v->is_output;
@@ -95,8 +109,9 @@ static Err part_graph(Plan *p, const Part *part, Graph **out)
     int room_in = 0, room_out = 0;
     TRY(plan_array(p, 1, sizeof *g, &g));
     *g = *part->g;
-    g->node += part->first;
-    g->n_node = part->end - part->first;
+    TRY(plan_array(p, g->n_node + 1, sizeof *g->node, &g->node));
+    g->n_node = 0;
+    for (int i = 0; i < part->g->n_node; i++) if (holds(part, part->g->node[i])) g->node[g->n_node++] = part->g->node[i];
     g->in = g->out = NULL;
     g->n_in = g->n_out = 0;
     for (int i = 0; i < g->n_node; i++) {
@@ -118,13 +133,13 @@ static Err part_graph(Plan *p, const Part *part, Graph **out)
 }
 
 /* The batch's buffers of these values, if all of them lie along it; *found: they do. */
-static Err buffers_along(Plan *p, Value *const *value, int n, int64_t batch, Buffer ***out, bool *found)
+static Err values_along(Plan *p, Value *const *value, int n, int64_t batch, Passed **out, bool *found)
 {
     TRY(plan_array(p, n + 1, sizeof **out, out));
     for (int i = 0; i < n; i++) {
         Buffer *b = map_get(&p->map, value[i]);
         *found = *found && b && !b->constant && b->shape.rank > 0 && b->shape.dim[0] == batch && b->bytes;
-        (*out)[i] = b;
+        (*out)[i] = (Passed){ .whole = b, .local = value[i]->producer && !value[i]->is_output };
     }
     return OK;
 }
@@ -134,7 +149,7 @@ static bool pieces_make(const Stage *s)
 {
     const Plan *piece = s->piece[0];
     for (int i = 0; i < piece->n_out; i++)
-        if (piece->out[i]->dtype != s->out[i]->dtype || piece->out[i]->bytes * (size_t)s->pieces != s->out[i]->bytes) return false;
+        if (piece->out[i]->dtype != s->out[i].whole->dtype || piece->out[i]->bytes * (size_t)s->pieces != s->out[i].whole->bytes) return false;
     return true;
 }
 
@@ -143,25 +158,28 @@ static Err plan_stage(Plan *p, const Part *part, int64_t batch, int64_t n, bool 
 {
     Graph *g;
     PlanInput *input;
+    bool *any_layout;
     PlanOptions options = p->options;
     Stage *s = &p->stage[p->n_stage];
     bool found = true;
-    *s = (Stage){ .pieces = batch / n };
+    *s = (Stage){ .pieces = batch / n, .samples = n };
     *done = false;
     TRY(part_graph(p, part, &g));
-    TRY(buffers_along(p, g->in, g->n_in, batch, &s->in, &found));
-    TRY(buffers_along(p, g->out, g->n_out, batch, &s->out, &found));
+    TRY(values_along(p, g->in, g->n_in, batch, &s->in, &found));
+    TRY(values_along(p, g->out, g->n_out, batch, &s->out, &found));
     if (!found) return OK;
     TRY(plan_array(p, g->n_in + 1, sizeof *input, &input));
+    TRY(plan_array(p, g->n_in + 1, sizeof *any_layout, &any_layout));
     for (int i = 0; i < g->n_in; i++) {
-        input[i] = (PlanInput){ s->in[i]->name, s->in[i]->dtype, s->in[i]->shape };
+        input[i] = (PlanInput){ s->in[i].whole->name, s->in[i].whole->dtype, s->in[i].whole->shape };
         input[i].shape.dim[0] = n;
+        any_layout[i] = g->in[i]->producer && !is_wanted(part, g->in[i]);
     }
     options.threads = 1;
     options.whole = true;
     const int plans = s->pieces < p->threads ? (int)s->pieces : p->threads;
     TRY(plan_array(p, plans, sizeof *s->piece, &s->piece));
-    Err e = plan_part(p->model, g, input, &options, &s->piece[0]);
+    Err e = plan_part(p->model, g, input, any_layout, &options, &s->piece[0]);
     if (e == ERR_ARG || e == ERR_SHAPE || e == ERR_UNSUPPORTED) return OK;             /* a model that knows its batch runs as a whole */
     TRY(e);
     s->n_piece = 1;
@@ -179,25 +197,70 @@ void pieces_free(Plan *p)
     }
 }
 
+/* What stages before make, they make as the pieces of this one want it. */
+static void lay_inputs(Plan *p, int at)
+{
+    const Stage *s = &p->stage[at];
+    for (int i = 0; i < s->piece[0]->n_in; i++)
+        for (int k = 0; k < at && s->piece[0]->in[i]->panel == BY_CHANNEL; k++)
+            for (int o = 0; o < p->stage[k].piece[0]->n_out; o++)
+                if (p->stage[k].out[o].whole == s->in[i].whole) p->stage[k].out[o].together = s->samples;
+}
+
+/* Memory for what the stage makes. */
+static Err give_memory(Plan *p, const Stage *s)
+{
+    const Stage *last = &p->stage[p->n_stage - 1];
+    for (int i = 0; i < s->piece[0]->n_out; i++) {
+        Buffer *b = s->out[i].whole;
+        const int64_t samples = s->out[i].local ? last->n_piece * last->samples : last->pieces * last->samples;
+        if (!b->data) TRY(plan_alloc(p, b->bytes / (size_t)(last->pieces * last->samples) * (size_t)samples, &b->data));
+    }
+    return OK;
+}
+
+/* In which stage each node is, and how many samples its pieces have; how many stages. */
+static int cut(const Plan *p, int64_t batch, int64_t n, bool *late, int *stage, int64_t *samples)
+{
+    const Graph *g = p->model->graph;
+    int stages = 1;
+    samples[0] = n;
+    for (size_t i = 0; i < sizeof LATE / sizeof *LATE; i++) {
+        const int64_t before = samples[stages - 1], more = late_samples(p, batch, before, LATE[i].samples);
+        const bool gains = mark_late(p, g, LATE[i].pixels, late);
+        int left = 0;
+        for (int k = 0; k < g->n_node; k++) left += stage[k] == stages - 1 && !late[k];
+        if (!gains || more == before || (stages == 1 && !left)) continue;
+        if (left) stages++;                    /* otherwise all nodes of the stage before are of this one */
+        for (int k = 0; k < g->n_node; k++) if (late[k]) stage[k] = stages - 1;
+        samples[stages - 1] = more;
+    }
+    return stages;
+}
+
 static Err plan_stages(Plan *p, int64_t batch, int64_t n)
 {
     const Graph *g = p->model->graph;
-    const int late = late_from(p, g);
-    const int64_t more = late_samples(p, batch);
-    bool done = false;
-    if (late > 0 && late < g->n_node && more > n) {
-        TRY(plan_stage(p, &(Part){ g, 0, late }, batch, n, &done));
-        if (done) TRY(plan_stage(p, &(Part){ g, late, g->n_node }, batch, more, &done));
+    int *stage;
+    bool *late, done = true;
+    int64_t samples[STAGES];
+    TRY(plan_array(p, g->n_node + 1, sizeof *stage, &stage));
+    TRY(plan_array(p, g->n_node + 1, sizeof *late, &late));
+    const int stages = cut(p, batch, n, late, stage, samples);
+    for (int i = 0; i < stages && done; i++) TRY(plan_stage(p, &(Part){ g, stage, i }, batch, samples[i], &done));
+    if (!done) pieces_free(p);
+    if (!done && stages > 1) {
+        memset(stage, 0, (size_t)g->n_node * sizeof *stage);
+        TRY(plan_stage(p, &(Part){ g, stage, 0 }, batch, n, &done));
         if (!done) pieces_free(p);
     }
-    if (!done) TRY(plan_stage(p, &(Part){ g, 0, g->n_node }, batch, n, &done));
-    if (!done) pieces_free(p);
+    for (int i = 1; i < p->n_stage; i++) lay_inputs(p, i);
     return OK;
 }
 
 Err pieces_plan(Plan *p)
 {
-    const bool watched = p->options.tap || p->options.timed || p->options.keep;
+    const bool watched = p->options.tap || p->options.keep;
     int64_t batch = 0, n = 0;
     if (!watched && !p->outer && !p->options.whole) TRY(batch_of(p, &batch));
     if (batch > 1) n = early_samples(p, batch);
@@ -205,32 +268,65 @@ Err pieces_plan(Plan *p)
     TRY(plan_stages(p, batch, n));
     if (!p->n_stage) return OK;
     p->n_step = 0;
-    for (int k = 0; k < p->n_stage; k++) {
-        const Stage *s = &p->stage[k];
-        for (int i = 0; i < s->piece[0]->n_out; i++) if (!s->out[i]->data) TRY(plan_alloc(p, s->out[i]->bytes, &s->out[i]->data));
-    }
+    for (int k = 0; k < p->n_stage; k++) TRY(give_memory(p, &p->stage[k]));
     return OK;
 }
 
 /* Running ------------------------------------------------------------------------------------------------------------------------------- */
 
-static Err run_piece(const Stage *s, int64_t i)
+/* Samples of a piece from sample `at` on, into `together` that lie BY_CHANNEL. */
+static void lay_by_channel(const Buffer *from, int64_t samples, int64_t at, int64_t together, float *to)
+{
+    const int64_t channels = from->shape.dim[1], pixels = from->count / (samples * channels);
+    const float *x = from->data;
+    for (int64_t i = at; i < at + samples; i++) {
+        float *y = to + i / together * together * channels * pixels + i % together * pixels;
+        for (int64_t c = 0; c < channels; c++, x += pixels, y += together * pixels) memcpy(y, x, (size_t)pixels * sizeof *x);
+    }
+}
+
+/* Where sample `at` of the batch has its place, or would have it in the thread's own memory. */
+static int64_t place_of(const Plan *p, const Passed *v, int64_t at)
+{
+    const int64_t samples = p->stage[p->n_stage - 1].samples;
+    return v->local ? omp_get_thread_num() * samples + at % samples : at;
+}
+
+static Err run_piece(const Plan *p, const Stage *s, int64_t i)
 {
     Plan *piece = s->piece[omp_get_thread_num()];
-    for (int k = 0; k < piece->n_in; k++) piece->in[k]->data = (char *)s->in[k]->data + (size_t)i * piece->in[k]->bytes;
+    const int64_t at = i * s->samples;
+    for (int k = 0; k < piece->n_in; k++)
+        piece->in[k]->data = (char *)s->in[k].whole->data + (size_t)(place_of(p, &s->in[k], at) / s->samples) * piece->in[k]->bytes;
     TRY(plan_run_steps(piece));
-    for (int k = 0; k < piece->n_out; k++) memcpy((char *)s->out[k]->data + (size_t)i * piece->out[k]->bytes, piece->out[k]->data, piece->out[k]->bytes);
+    for (int k = 0; k < piece->n_out; k++) {
+        const Buffer *y = piece->out[k];
+        const Passed *to = &s->out[k];
+        const int64_t place = place_of(p, to, at);
+        if (to->together) lay_by_channel(y, s->samples, place, to->together, to->whole->data);
+        else memcpy((char *)to->whole->data + (size_t)(place / s->samples) * y->bytes, y->data, y->bytes);
+    }
     return OK;
 }
 
-static Err run_stage(const Stage *s, double deadline)
+/* Piece i of stage `at`, behind those pieces of the stages before that make what it reads: that is in caches then. */
+static Err run_pieces(const Plan *p, int at, int64_t i)
 {
+    const Stage *s = &p->stage[at];
+    const int64_t each = at > 0 ? s->samples / s[-1].samples : 0;
+    for (int64_t k = i * each; k < (i + 1) * each; k++) TRY(run_pieces(p, at - 1, k));
+    return run_piece(p, s, i);
+}
+
+Err pieces_run(Plan *p)
+{
+    const Stage *last = &p->stage[p->n_stage - 1];
     Err first = OK;
     char text[1024] = "";
-    for (int i = 0; i < s->n_piece; i++) s->piece[i]->deadline = deadline;
-    #pragma omp parallel for schedule(dynamic) num_threads(s->n_piece)
-    for (int64_t i = 0; i < s->pieces; i++) {
-        Err e = run_piece(s, i);
+    for (int k = 0; k < p->n_stage; k++) for (int i = 0; i < p->stage[k].n_piece; i++) p->stage[k].piece[i]->deadline = p->deadline;
+    #pragma omp parallel for schedule(dynamic) num_threads(last->n_piece)
+    for (int64_t i = 0; i < last->pieces; i++) {
+        Err e = run_pieces(p, p->n_stage - 1, i);
         if (e == OK) continue;
         #pragma omp critical
         {
@@ -239,10 +335,4 @@ static Err run_stage(const Stage *s, double deadline)
         }
     }
     return first == OK ? OK : err_set(first, "%s", text);
-}
-
-Err pieces_run(Plan *p)
-{
-    for (int i = 0; i < p->n_stage; i++) TRY(run_stage(&p->stage[i], p->deadline));
-    return OK;
 }

@@ -392,21 +392,22 @@ Err plan_build(Model *m, const PlanInput *input, int n, const PlanOptions *optio
     return e;
 }
 
-static Err build_part(Plan *p, const Graph *part, const PlanInput *input)
+static Err build_part(Plan *p, const Graph *part, const PlanInput *input, const bool *any_layout)
 {
     TRY(plan_array(p, part->n_in + 1, sizeof *p->in, &p->in));
     for (int i = 0; i < part->n_in; i++) {
         if (!part->in[i]->producer) TRY(check_input(p->model, part->in[i], &input[i]));
         TRY(add_input(p, part->in[i], input[i].dtype, &input[i].shape));
+        p->in[i]->any_layout = any_layout[i];
     }
     return plan_graph(p, part);
 }
 
-Err plan_part(Model *m, const Graph *part, const PlanInput *input, const PlanOptions *options, Plan **out)
+Err plan_part(Model *m, const Graph *part, const PlanInput *input, const bool *any_layout, const PlanOptions *options, Plan **out)
 {
     Plan *p;
     TRY(plan_new(m, NULL, options, &p));
-    Err e = build_part(p, part, input);
+    Err e = build_part(p, part, input, any_layout);
     if (e != OK) plan_free(p);
     else *out = p;
     return e;

@@ -27,6 +27,7 @@ struct Buffer {
     int64_t count;             /* elements; 0 while the shape is not known */
     size_t  bytes;
     int     panel;             /* 0, or its tokens lie in panels of so many, or BY_CHANNEL: engine/panels.h */
+    bool    any_layout;        /* an input that can be given BY_CHANNEL, if the plan chooses so */
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
     Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
@@ -65,7 +66,7 @@ struct Step {
     /* Set by the plan: */
     char   *scratch;
     bool    late;
-    double  seconds;           /* of the last run; measured only with PlanOptions.timed */
+    double  seconds, total;    /* of the last run, and of all; measured only with PlanOptions.timed */
 };
 
 typedef void Tap(void *user, const Step *step);    /* called after a step; its inputs and outputs can be looked at */
@@ -87,12 +88,19 @@ typedef struct PlanOptions {
 typedef struct Capture { Buffer *buffer; DType dtype; Shape shape; } Capture;
 typedef struct BufferMap { const Value **key; Buffer **buffer; int n, room; } BufferMap;
 
-/* A part of the steps of a batch that is split: one plan for each thread, which take pieces of the batch. */
-enum { STAGES = 2 };
+/* A value that a stage reads or makes, of the whole batch. */
+typedef struct Passed {
+    Buffer *whole;
+    bool    local;             /* only from stage to stage: memory holds the samples of one piece of the last stage for each thread */
+    int64_t together;          /* 0, or so many samples lie BY_CHANNEL */
+} Passed;
+
+/* A part of the steps of a batch that is split: one plan for each thread, which take pieces of the batch. A piece of a later stage has a multiple of the samples. */
+enum { STAGES = 3 };
 typedef struct Stage {
     Plan  **piece; int n_piece;
-    int64_t pieces;            /* of the batch */
-    Buffer **in, **out;        /* the batch's values that become those of a piece, and that those of a piece become */
+    int64_t pieces, samples;   /* of the batch, and in each */
+    Passed *in, *out;
 } Stage;
 
 struct Plan {
@@ -134,6 +142,8 @@ void plan_free(Plan *plan);
 /* Runs once. in: data of the graph inputs in plan_inputs' order, with the planned types and shapes; borrowed during the call.
  * Outputs are plan->out[i], valid until the next run. */
 Err plan_run(Plan *plan, const Tensor *in, int n_in);
+/* Whether steps are timed in the runs to come, those of pieces of a batch too, and what is called after each (NULL: nothing); pieces call it from several threads. */
+void plan_watch(Plan *plan, bool timed, Tap *tap, void *user);
 
 /* For operators ------------------------------------------------------------------------------------------------------------------- */
 

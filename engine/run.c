@@ -167,7 +167,7 @@ Err plan_run_steps(Plan *p)
         double start = p->options.timed ? seconds_now() : 0;
         Err e = s->late ? step_execute(p, s) : s->run(p, s);
         if (e != OK) return err_in(e, "node '%s' (%s)", s->node->name, s->node->op_type);
-        if (p->options.timed) s->seconds = seconds_now() - start;
+        if (p->options.timed) s->total += s->seconds = seconds_now() - start;
         if (p->options.tap) p->options.tap(p->options.tap_user, s);
     }
     return OK;
@@ -185,6 +185,14 @@ Err plan_run(Plan *p, const Tensor *in, int n_in)
     }
     plan_start(p);
     return p->n_stage ? pieces_run(p) : plan_run_steps(p);
+}
+
+void plan_watch(Plan *p, bool timed, Tap *tap, void *user)
+{
+    p->options.timed = timed;
+    p->options.tap = tap;
+    p->options.tap_user = user;
+    for (int k = 0; k < p->n_stage; k++) for (int i = 0; i < p->stage[k].n_piece; i++) plan_watch(p->stage[k].piece[i], timed, tap, user);
 }
 
 Err plan_body_run(Plan *p, Buffer *const *in, int n_in)

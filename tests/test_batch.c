@@ -17,7 +17,7 @@ static Plan *run(Model *m, const PlanInput *input, const Tensor *x, const PlanOp
     return p;
 }
 
-/* In how many stages the model runs with 2 threads, 0: it is not split; compares its outputs with those of a plan that is watched, and so is not. */
+/* In how many stages the model runs with 2 threads, 0: it is not split; compares its outputs with those of a plan that is whole. */
 static int stages(Build *b, Shape shape, int64_t opset)
 {
     static float numbers[MOST];
@@ -30,7 +30,7 @@ static int stages(Build *b, Shape shape, int64_t opset)
     for (int64_t i = 0; i < n; i++) numbers[i] = random_float(&r);
     Tensor x = { .dtype = DT_F32, .shape = shape, .bytes = (size_t)n * sizeof(float), .data = numbers };
     PlanInput input = { "x", DT_F32, shape };
-    Plan *pieces = run(m, &input, &x, &(PlanOptions){ .threads = 2 }), *whole = run(m, &input, &x, &(PlanOptions){ .threads = 2, .timed = true });
+    Plan *pieces = run(m, &input, &x, &(PlanOptions){ .threads = 2 }), *whole = run(m, &input, &x, &(PlanOptions){ .threads = 2, .whole = true });
     assert_int_equal(whole->n_stage, 0);
     assert_int_equal(pieces->n_out, whole->n_out);
     for (int i = 0; i < whole->n_out; i++) {

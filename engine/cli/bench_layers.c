@@ -1,5 +1,6 @@
 #include "engine/cli/bench_layers.h"
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,41 +39,73 @@ static const char *name_of(const Step *s)
     return s->n_out && s->out[0] ? s->out[0]->name : "";
 }
 
+/* Step `at` of all plans that take pieces of a stage, or of the one plan of a batch that is not split. */
+typedef struct Place { Plan *const *plan; int plans, at; int64_t pieces; } Place;
+typedef struct Places { Place *at; int n; } Places;
+
+static Err places_of(Arena *arena, Plan *const *whole, Places *out)
+{
+    const Plan *p = *whole;
+    const Stage one = { .piece = (Plan **)whole, .n_piece = 1, .pieces = 1 }, *stage = p->n_stage ? p->stage : &one;
+    const int stages = p->n_stage ? p->n_stage : 1;
+    out->n = 0;
+    for (int k = 0; k < stages; k++) out->n += stage[k].piece[0]->n_step;
+    Place *place = out->at = arena_array(arena, (size_t)out->n + 1, sizeof *place);
+    if (!place) return err_set(ERR_NOMEM, "out of memory");
+    for (int k = 0; k < stages; k++)
+        for (int i = 0; i < stage[k].piece[0]->n_step; i++) *place++ = (Place){ stage[k].piece, stage[k].n_piece, i, stage[k].pieces };
+    return OK;
+}
+
+static const Step *step_at(const Place *place) { return place->plan[0]->step[place->at]; }
+
+/* What it took so far, while as many threads were busy with their pieces. */
+static double seconds_at(const Place *place)
+{
+    double seconds = 0;
+    for (int i = 0; i < place->plans; i++) seconds += place->plan[i]->step[place->at]->total;
+    return seconds / place->plans;
+}
+
 static Err run_once(Bench *b, Executor *x, int number)
 {
     return plan_run(x->plan[0], x->input + number % b->n_sample * b->n_input, b->n_input);
 }
 
-static Err time_steps(Bench *b, Executor *x, double seconds, Series *series, int *runs)
+static Err time_steps(Bench *b, Executor *x, double seconds, const Places *places, Series *series, int *runs)
 {
     enum { LEAST_RUNS = 5 };
-    Plan *p = x->plan[0];
-    double start = seconds_now();
+    double *before = arena_array(b->arena, (size_t)places->n + 1, sizeof *before), start = seconds_now();
+    if (!before) return err_set(ERR_NOMEM, "out of memory");
     TRY(run_once(b, x, 0));
     for (*runs = 0; *runs < LEAST_RUNS || seconds_now() - start < seconds; ++*runs) {
+        for (int i = 0; i < places->n; i++) before[i] = seconds_at(&places->at[i]);
         TRY(run_once(b, x, *runs));
-        for (int i = 0; i < p->n_step; i++) TRY(series_add(&series[i], p->step[i]->seconds));
+        for (int i = 0; i < places->n; i++) TRY(series_add(&series[i], seconds_at(&places->at[i]) - before[i]));
     }
     return OK;
 }
 
 Err steps_measure(Bench *b, Executor *x, double seconds, LayerTimes *out)
 {
-    Plan *p = x->plan[0];
-    LayerTimes t = { arena_array(b->arena, (size_t)p->n_step + 1, sizeof *t.layer), p->n_step, 0, 0 };
-    Series *series = arena_array(b->arena, (size_t)p->n_step + 1, sizeof *series);
+    Places places;
+    TRY(places_of(b->arena, x->plan, &places));
+    const int n = places.n;
+    LayerTimes t = { arena_array(b->arena, (size_t)n + 1, sizeof *t.layer), n, .split = x->plan[0]->n_stage > 0 };
+    Series *series = arena_array(b->arena, (size_t)n + 1, sizeof *series);
     if (!t.layer || !series) return err_set(ERR_NOMEM, "out of memory");
-    for (int i = 0; i < t.n; i++) series[i].arena = b->arena;
-    p->options.timed = true;
-    Err e = time_steps(b, x, seconds, series, &t.runs);
-    p->options.timed = false;
+    for (int i = 0; i < n; i++) series[i].arena = b->arena;
+    plan_watch(x->plan[0], true, NULL, NULL);
+    Err e = time_steps(b, x, seconds, &places, series, &t.runs);
+    plan_watch(x->plan[0], false, NULL, NULL);
     TRY(e);
-    for (int i = 0; i < t.n; i++) {
-        const Step *s = p->step[i];
-        t.layer[i] = (LayerTime){ s, name_of(s), series_median(&series[i]), 0, macs_of(b->arena, s), zeros_of(s) };
+    for (int i = 0; i < n; i++) {
+        const Step *s = step_at(&places.at[i]);
+        const int64_t macs = macs_of(b->arena, s);
+        t.layer[i] = (LayerTime){ s, name_of(s), series_median(&series[i]), 0, macs < 0 ? -1 : macs * places.at[i].pieces, zeros_of(s) };
         t.together += t.layer[i].seconds;
     }
-    for (int i = 0; i < t.n; i++) t.layer[i].share = t.layer[i].seconds / t.together;
+    for (int i = 0; i < n; i++) t.layer[i].share = t.layer[i].seconds / t.together;
     *out = t;
     return OK;
 }
@@ -142,6 +175,7 @@ void steps_text(Text *t, const LayerTimes *times, int width)
     table_text(t, &(Table){ column, COLUMNS, cell, rows, NULL }, width);
     add_rest(t, times, LEAST);
     text_add(t, "Together %.4g ms: medians of %d runs in which every step was timed. GFLOP/s count multiplications by zero too.\n", times->together * 1e3, times->runs);
+    if (times->split) text_add(t, "The batch is run in pieces: outputs are those of a piece, times those of the batch, all threads at work.\n");
 }
 
 void steps_json(Json *j, const LayerTimes *times)
@@ -168,20 +202,25 @@ static void trace_event(Trace *t, const char *name, const char *category, double
     json_number(&t->json, "ts", (begin - t->start) * 1e6);
     json_number(&t->json, "dur", seconds * 1e6);
     json_int(&t->json, "pid", 1);
-    json_int(&t->json, "tid", 1);
+    json_int(&t->json, "tid", 1 + omp_get_thread_num());
 }
 
+/* Of pieces of a batch: from several threads. */
 static void trace_step(void *user, const Step *s)
 {
     Trace *t = user;
-    trace_event(t, name_of(s), s->op->type, seconds_now() - s->seconds, s->seconds);
-    json_object(&t->json, "args");
-    json_int(&t->json, "run", t->run);
-    json_string(&t->json, "operator", s->op->type);
-    json_string(&t->json, "variant", s->variant);
-    if (s->n_out && s->out[0]) json_shape(&t->json, "output_shape", &s->out[0]->shape, NULL);
-    json_end(&t->json);
-    json_end(&t->json);
+    const double now = seconds_now();
+    #pragma omp critical
+    {
+        trace_event(t, name_of(s), s->op->type, now - s->seconds, s->seconds);
+        json_object(&t->json, "args");
+        json_int(&t->json, "run", t->run);
+        json_string(&t->json, "operator", s->op->type);
+        json_string(&t->json, "variant", s->variant);
+        if (s->n_out && s->out[0]) json_shape(&t->json, "output_shape", &s->out[0]->shape, NULL);
+        json_end(&t->json);
+        json_end(&t->json);
+    }
 }
 
 static Err trace_runs(Bench *b, Executor *x, Trace *t)
@@ -190,17 +229,14 @@ static Err trace_runs(Bench *b, Executor *x, Trace *t)
     Plan *p = x->plan[0];
     Err e = run_once(b, x, 0);
     t->start = seconds_now();
-    p->options.timed = true;
-    p->options.tap = trace_step;
-    p->options.tap_user = t;
+    plan_watch(p, true, trace_step, t);
     for (t->run = 0; t->run < RUNS && e == OK; t->run++) {
         double begin = seconds_now();
         e = run_once(b, x, t->run);
         trace_event(t, "inference", "inference", begin, seconds_now() - begin);
         json_end(&t->json);
     }
-    p->options.timed = false;
-    p->options.tap = NULL;
+    plan_watch(p, false, NULL, NULL);
     return e;
 }
 

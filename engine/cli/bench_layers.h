@@ -12,7 +12,8 @@ typedef struct LayerTime {
     double  zeros;                 /* share of the weight; -1: it has none */
 } LayerTime;
 
-typedef struct LayerTimes { LayerTime *layer; int n; double together; int runs; } LayerTimes;      /* in the order in which they run */
+/* In the order in which they run. split: the batch is run in pieces; seconds and macs are the batch's then, all threads at work, shapes those of a piece. */
+typedef struct LayerTimes { LayerTime *layer; int n; double together; int runs; bool split; } LayerTimes;
 
 /* Runs the first plan of x for about this long, timing every step. */
 Err  steps_measure(Bench *b, Executor *x, double seconds, LayerTimes *out);
