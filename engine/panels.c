@@ -21,11 +21,10 @@ static bool can_read(const Step *s, const Buffer *b, int panel)
     return true;
 }
 
-/* Outputs and what others are views of stay as they are. */
+/* Outputs stay as they are. */
 static bool all_can_read(const Plan *p, const Buffer *b, int panel)
 {
     for (int i = 0; i < p->n_out; i++) if (p->out[i] == b) return false;
-    for (int i = 0; i < p->n_buffer; i++) if (p->buffer[i]->base == b) return false;
     for (int i = 0; i < p->n_step; i++) if (!can_read(p->step[i], b, panel)) return false;
     return true;
 }
@@ -54,6 +53,7 @@ void panels_choose(Plan *p)
     }
     for (int i = 0; i < p->n_in; i++) if (p->in[i]->any_layout && all_can_read(p, p->in[i], BY_CHANNEL)) p->in[i]->panel = BY_CHANNEL;
     while (part_unlike(p)) { }
+    for (int i = 0; i < p->n_step; i++) p->step[i]->joins |= p->step[i]->joins_channels && p->step[i]->out[0]->panel == BY_CHANNEL;
     for (int i = 0; i < p->n_buffer; i++) {
         Buffer *b = p->buffer[i];
         if (b->panel > 0) b->bytes = (size_t)(round_up(b->count / features_of(b), b->panel) * features_of(b)) * sizeof(float);

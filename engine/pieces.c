@@ -11,6 +11,7 @@
 
 /* Layers of at most so many pixels, and how many samples are together then, at most: about a thousand columns. */
 static const struct { int64_t pixels, samples; } LATE[] = { { 256, 4 }, { PANEL_COLUMNS, 16 } };
+enum { MANY_WEIGHTS = 1 << 20 };       /* elements that caches do not hold from image to image; SqueezeNet's last layers have fewer, and lose 4 % */
 
 /* Whether batches are cut into pieces of n samples: all threads get as many, or so many that one more or less is a small matter. */
 static bool shares(const Plan *p, int64_t batch, int64_t n)
@@ -65,20 +66,24 @@ static bool starts_late(const Node *n, const bool *late)
     return starts;
 }
 
-/* Marks the nodes that read and make values of at most so many pixels, as all nodes behind them do; whether one is a convolution that gains. */
+/* Marks the nodes that read and make values of at most so many pixels, as all nodes behind them do; whether they have many weights for several pixels. */
 static bool mark_late(const Plan *p, const Graph *g, int64_t pixels, bool *late)
 {
-    bool gains = false;
+    int64_t weights = 0;
     for (int i = g->n_node - 1; i >= 0; i--) {
         const Node *n = g->node[i];
         late[i] = are_late(p, n->in, n->n_in, pixels) && are_late(p, n->out, n->n_out, pixels);
         for (int k = 0; k < n->n_out; k++)
             for (int u = 0; n->out[k] && u < n->out[k]->n_user; u++) late[i] = late[i] && n->out[k]->user[u]->graph == g && late[n->out[k]->user[u]->index];
-        const Buffer *y = late[i] && !strcmp(n->op_type, "Conv") ? map_get(&p->map, n->out[0]) : NULL;
-        gains |= y && pixels_of(y) > 1;
     }
-    for (int i = 0; i < g->n_node; i++) late[i] = late[i] && starts_late(g->node[i], late);
-    return gains;
+    for (int i = 0; i < g->n_node; i++) {
+        const Node *n = g->node[i];
+        late[i] = late[i] && starts_late(n, late);
+        const bool conv = late[i] && !strcmp(n->op_type, "Conv");
+        const Buffer *y = conv ? map_get(&p->map, n->out[0]) : NULL, *w = conv ? map_get(&p->map, n->in[1]) : NULL;
+        if (y && w && pixels_of(y) > 1) weights += w->count;
+    }
+    return weights >= MANY_WEIGHTS;
 }
 
 /* Stages ------------------------------------------------------------------------------------------------------------------------------- */
@@ -227,10 +232,10 @@ static int cut(const Plan *p, int64_t batch, int64_t n, bool *late, int *stage, 
     samples[0] = n;
     for (size_t i = 0; i < sizeof LATE / sizeof *LATE; i++) {
         const int64_t before = samples[stages - 1], more = late_samples(p, batch, before, LATE[i].samples);
-        const bool gains = mark_late(p, g, LATE[i].pixels, late);
+        const bool many = mark_late(p, g, LATE[i].pixels, late);
         int left = 0;
         for (int k = 0; k < g->n_node; k++) left += stage[k] == stages - 1 && !late[k];
-        if (!gains || more == before || (stages == 1 && !left)) continue;
+        if (!many || more == before || (stages == 1 && !left)) continue;
         if (left) stages++;                    /* otherwise all nodes of the stage before are of this one */
         for (int k = 0; k < g->n_node; k++) if (late[k]) stage[k] = stages - 1;
         samples[stages - 1] = more;

@@ -57,6 +57,7 @@ struct Step {
     const void *state;         /* whatever run needs: plan_alloc. run does not write it: the pieces of a batch share it between threads */
     size_t  scratch_bytes;     /* memory wanted during run, uninitialized, shared with other steps */
     bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
+    bool   joins_channels;     /* so if it lies BY_CHANNEL */
     Buffer *over;              /* an input of out[0]'s size that run may write out[0] over, element by element; NULL: none */
     int     panel;             /* 0, or of how many tokens the panels are in which out[0] and some inputs may lie, or BY_CHANNEL: engine/panels.h */
     unsigned panel_inputs, panel_alike;    /* bits of those inputs, and of the ones that must lie as out[0] does */

@@ -3,6 +3,7 @@
 #include "engine/element.h"
 #include "engine/list.h"
 #include "engine/move.h"
+#include "engine/panels.h"
 #include "engine/run_ops.h"
 #include "kernels/whole.h"
 
@@ -61,6 +62,7 @@ Err view_prep(Plan *plan, Step *s)
     if (s->out[0]->shape.rank >= 0 && s->out[0]->count != s->in[0]->count)
         return err_set(ERR_SHAPE, "%lld elements cannot take a shape of %lld.", (long long)s->in[0]->count, (long long)s->out[0]->count);
     step_view(s, 0, 0, 0);
+    if (shape_equal(&s->in[0]->shape, &s->out[0]->shape)) panels_allow(s, BY_CHANNEL, 0, 1);
     s->run = view_run;
     return OK;
 }
@@ -117,7 +119,12 @@ static Err concat_run(Plan *plan, Step *s)
     int axis = 0;
     TRY(axis_of(attr_i(s->node, "axis", 1), y->shape.rank, &axis));
     size_t size = element_size(y->dtype);
-    int64_t outer = shape_span(&y->shape, 0, axis), inner = shape_span(&y->shape, axis + 1, y->shape.rank), row = inner * y->shape.dim[axis], at = 0;
+    int64_t outer = shape_span(&y->shape, 0, axis), inner = shape_span(&y->shape, axis + 1, y->shape.rank), at = 0;
+    if (y->panel == BY_CHANNEL) {
+        inner *= outer;
+        outer = 1;
+    }
+    const int64_t row = inner * y->shape.dim[axis];
     for (int k = 0; k < s->n_in; k++) {
         int64_t width = s->in[k]->shape.dim[axis] * inner;
         char *to = (char *)y->data + (size_t)at * size;
@@ -140,6 +147,8 @@ Err concat_prep(Plan *plan, Step *s)
     }
     TRY(axis_of(attr_i(s->node, "axis", 1), s->in[0]->shape.rank, &axis));
     s->joins = shape_span(&s->in[0]->shape, 0, axis) == 1;
+    s->joins_channels = axis == 1 && s->n_in < 32;
+    if (s->joins_channels) panels_allow(s, BY_CHANNEL, 0, (1u << s->n_in) - 1);
     s->run = concat_run;
     return OK;
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 1 << 16 };
+enum { MOST = 1 << 17, WIDE = 1024 };
 
 static Plan *run(Model *m, const PlanInput *input, const Tensor *x, const PlanOptions *options)
 {
@@ -80,41 +80,69 @@ static void test_network(void **state)
     }
 }
 
-/* Layers of few pixels are a stage of their own, whose values lie by channel: products with strides and groups, residual sums, what reads them otherwise. */
+/* A block of residual network: 8 channels, many more in the middle, 8 channels again. */
+static void add_block(Build *b, const char *in, const char *out)
+{
+    char node[4][32];
+    for (int i = 0; i < 4; i++) snprintf(node[i], sizeof node[i], "%s.%d", out, i);
+    char text[96];
+    snprintf(text, sizeof text, "%s,up,bias", in);
+    build_node(b, "Conv", text, node[0], NULL);
+    snprintf(text, sizeof text, "%s,wide,bias", node[0]);
+    build_node(b, "Conv", text, node[1], NULL);
+    snprintf(text, sizeof text, "%s,down", node[1]);
+    build_node(b, "Conv", text, node[2], NULL);
+    snprintf(text, sizeof text, "%s,%s", node[2], in);
+    build_node(b, "Add", text, node[3], NULL);
+    build_node(b, "Relu", node[3], out, NULL);
+}
+
+/* Layers of few pixels with many weights are stages of larger pieces, behind the strides that lead to them. What passes between stages: by channel, of a group
+ * convolution and with several readers, a value that is an output as well, one that passes a stage, activations. */
 static void test_late(void **state)
 {
-    static float w[16 * 16 * 9];
-    Random r = { 5 };
+    static const struct { int samples, stages; } ROW[] = { { 4, 2 }, { 14, 2 }, { 24, 3 } };
+    static float wide[WIDE * WIDE], w[WIDE * 8];
+    Random r = { 9 };
     (void)state;
     for (int zeros = 0; zeros < 2; zeros++)
-        for (int samples = 4; samples <= 24; samples += 10) {
-            Build *b = begin("n,16,12,12");
+        for (size_t row = 0; row < sizeof ROW / sizeof *ROW; row++) {
+            Build *b = begin("n,8,20,20");
+            for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) wide[i] = zeros && random_float(&r) < 0.8f ? 0 : random_float(&r) / 512;
             for (size_t i = 0; i < sizeof w / sizeof *w; i++) w[i] = zeros && random_float(&r) < 0.6f ? 0 : random_float(&r) / 8;
-            build_init(b, "w3", DT_F32, "16,16,3,3", w);
-            build_init(b, "w2", DT_F32, "16,8,3,3", w + 300);
-            build_init(b, "w1", DT_F32, "16,16,1,1", w + 7);
-            build_init(b, "up", DT_F32, "128,16,1,1", w + 9);
-            build_init(b, "down", DT_F32, "16,128,1,1", w + 11);
-            build_init(b, "bias", DT_F32, "16", w + 900);
-            build_node(b, "Conv", "x,up", "large", NULL);
-            build_node(b, "Conv", "large,down,bias", "a", NULL);
+            build_init(b, "wide", DT_F32, "1024,1024,1,1", wide);
+            build_init(b, "up", DT_F32, "1024,8,1,1", w);
+            build_init(b, "down", DT_F32, "8,1024,1,1", w);
+            build_init(b, "bias", DT_F32, "1024", w + 900);
+            build_init(b, "more", DT_F32, "128,8,1,1", w + 9);
+            build_init(b, "less", DT_F32, "8,128,1,1", w + 11);
+            build_init(b, "w3", DT_F32, "8,8,3,3", w + 30);
+            build_init(b, "w6", DT_F32, "8,16,3,3", w + 90);
+            build_init(b, "w1", DT_F32, "8,8,1,1", w + 7);
+            build_init(b, "w2", DT_F32, "8,4,3,3", w + 300);
+            build_node(b, "Conv", "x,more", "large", NULL);
+            build_node(b, "Conv", "large,less", "a", NULL);
             build_node(b, "Relu", "a", "b", NULL);
             build_node(b, "Conv", "b,w3", "c", "pads:is=1,1,1,1 strides:is=2,2");
             build_node(b, "Conv", "b,w1", "d", "strides:is=2,2");
             build_node(b, "Add", "c,d", "e", NULL);
             build_node(b, "Sigmoid", "e", "f", NULL);
-            build_node(b, "Conv", "f,w2,bias", "g", "pads:is=1,1,1,1 group:i=2");
-            build_node(b, "Conv", "g,w1,bias", "h", NULL);
-            build_node(b, "Add", "h,f", "i", NULL);
-            build_node(b, "Relu", "i", "j", NULL);
-            build_node(b, "MaxPool", "j", "k", "kernel_shape:is=2,2");
-            build_node(b, "GlobalAveragePool", "j", "l", NULL);
-            build_node(b, "Conv", "l,w1,bias", "m", NULL);
-            build_node(b, "Mul", "j,m", "n", NULL);
-            build_output(b, "n", DT_F32, "n,16,6,6");
-            build_output(b, "k", DT_F32, "n,16,5,5");
-            build_output(b, "b", DT_F32, "n,16,12,12");
-            assert_int_equal(stages(b, (Shape){ 4, { samples, 16, 12, 12 } }, 18), 2);
+            add_block(b, "f", "g");
+            build_node(b, "Concat", "g,f", "h", "axis:i=1");
+            build_node(b, "Identity", "h", "i", NULL);
+            build_node(b, "Conv", "i,w6", "j", "pads:is=1,1,1,1 strides:is=2,2");
+            build_node(b, "MaxPool", "f", "k", "kernel_shape:is=2,2 strides:is=2,2");
+            add_block(b, "j", "l");
+            build_node(b, "Conv", "l,w2", "m", "pads:is=1,1,1,1 group:i=2");
+            build_node(b, "Add", "m,k", "n", NULL);
+            build_node(b, "MaxPool", "n", "o", "kernel_shape:is=2,2");
+            build_node(b, "GlobalAveragePool", "n", "p", NULL);
+            build_node(b, "Mul", "n,p", "q", NULL);
+            build_output(b, "q", DT_F32, "n,8,5,5");
+            build_output(b, "o", DT_F32, "n,8,4,4");
+            build_output(b, "b", DT_F32, "n,8,20,20");
+            build_output(b, "f", DT_F32, "n,8,10,10");
+            assert_int_equal(stages(b, (Shape){ 4, { ROW[row].samples, 8, 20, 20 } }, 18), ROW[row].stages);
         }
 }
 
