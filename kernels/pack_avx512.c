@@ -215,23 +215,39 @@ INLINE void pack_line(const Job *j, const Piece *q, const int width, const __m51
     }
 }
 
-INLINE void pack_pieces(const Job *j, const Piece *piece, int count, const int width)
+/* Lines first ... end - 1, of which all rows are wanted: pieces in turn, so that their masks stay in registers from channel to channel. */
+INLINE void pack_whole_lines(const Job *j, const Piece *q, const int width, const __m512i *see, int first, int end)
 {
     const PanelWindow *g = j->g;
-    const int start = j->p->k0 / width * width;
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), first = _mm512_mullo_epi32(lane, _mm512_set1_epi32(g->stride[1]));
-    __m512i see[2 * LANES];
-    Line t = { start / width / g->kernel[0], start / width % g->kernel[0] };
-    EACH(kx, width) see[kx] = _mm512_add_epi32(first, _mm512_set1_epi32(kx * g->dilation[1]));
-    for (int k = start; k < j->p->k1; k += width) {
-        for (const Piece *q = piece; q < piece + count; q++) pack_line(j, q, width, see, &t, k);
-        if (++t.ky < g->kernel[0]) continue;
-        t.ky = 0;
-        t.c++;
+    const size_t panel = (size_t)j->p->width, step = (size_t)g->kernel[0] * (size_t)width * panel;
+    for (int line = first; line < end && line < first + g->kernel[0]; line++) {
+        const int ky = line % g->kernel[0];
+        const uint32_t inside = q->rows >> ky & 1 ? q->inside : 0;
+        const M low = (M)inside, high = (M)(inside >> LANES), columns = q->columns;
+        const float *x = j->x + (size_t)(line / g->kernel[0]) * g->plane + (int64_t)ky * g->dilation[0] * g->in[1] + q->from;
+        float *to = q->to + (int64_t)(line * width - j->p->k0) * (int64_t)panel;
+        for (int i = line; i < end; i += g->kernel[0], x += g->plane, to += step) {
+            const V a = v_load_masked(x, low), b = v_load_masked(x + LANES, high);
+            EACH(kx, width) _mm512_mask_storeu_ps(to + (size_t)kx * panel, columns, _mm512_permutex2var_ps(a, see[kx], b));
+        }
     }
 }
 
-static void pack_apart(const Job *j, const Run *run, float *panel)
+INLINE void pack_pieces(const Job *j, const Piece *piece, int count, const int width)
+{
+    const PanelWindow *g = j->g;
+    const int first = (j->p->k0 + width - 1) / width, end = j->p->k1 / width, rows = g->kernel[0];
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), start = _mm512_mullo_epi32(lane, _mm512_set1_epi32(g->stride[1]));
+    __m512i see[2 * LANES];
+    EACH(kx, width) see[kx] = _mm512_add_epi32(start, _mm512_set1_epi32(kx * g->dilation[1]));
+    for (const Piece *q = piece; q < piece + count; q++) {
+        if (first * width > j->p->k0) pack_line(j, q, width, see, &(Line) { (first - 1) / rows, (first - 1) % rows }, (first - 1) * width);
+        pack_whole_lines(j, q, width, see, first, end);
+        if (end >= first && end * width < j->p->k1) pack_line(j, q, width, see, &(Line) { end / rows, end % rows }, end * width);
+    }
+}
+
+static __attribute__((noinline)) void pack_apart(const Job *j, const Run *run, float *panel)
 {
     Piece piece[PANEL_COLUMNS];
     const int count = pieces_of(j->g, j->p, run, panel, piece);
