@@ -21,10 +21,11 @@ static bool can_read(const Step *s, const Buffer *b, int panel)
     return true;
 }
 
-/* Outputs stay as they are. */
+/* Outputs stay as they are, if those who read them do not take any layout. */
 static bool all_can_read(const Plan *p, const Buffer *b, int panel)
 {
-    for (int i = 0; i < p->n_out; i++) if (p->out[i] == b) return false;
+    const bool *any = p->any_layout && panel == BY_CHANNEL ? p->any_layout + p->n_in : NULL;
+    for (int i = 0; i < p->n_out; i++) if (p->out[i] == b && !(any && any[i])) return false;
     for (int i = 0; i < p->n_step; i++) if (!can_read(p->step[i], b, panel)) return false;
     return true;
 }
@@ -51,7 +52,7 @@ void panels_choose(Plan *p)
         const Step *s = p->step[i];
         if (s->panel && s->out[0]->count && all_can_read(p, s->out[0], s->panel)) s->out[0]->panel = s->panel;
     }
-    for (int i = 0; i < p->n_in; i++) if (p->in[i]->any_layout && all_can_read(p, p->in[i], BY_CHANNEL)) p->in[i]->panel = BY_CHANNEL;
+    for (int i = 0; i < p->n_in; i++) if (p->any_layout && p->any_layout[i] && all_can_read(p, p->in[i], BY_CHANNEL)) p->in[i]->panel = BY_CHANNEL;
     while (part_unlike(p)) { }
     for (int i = 0; i < p->n_step; i++) p->step[i]->joins |= p->step[i]->joins_channels && p->step[i]->out[0]->panel == BY_CHANNEL;
     for (int i = 0; i < p->n_buffer; i++) {

@@ -2,12 +2,14 @@
  * threads do not wait for each other after each step.
  *
  * Late layers of networks for images have many weights and few pixels. They are stages of their own, of larger pieces: columns of several images share panels, and
- * weights are read once for all of them. What they read is small: layers with strides, which make small values of large ones, belong to the stage before. */
+ * weights are read once for all of them. What they read is small: layers with strides, which make small values of large ones, belong to the stage before, or what they
+ * read is thinned out there. */
 #include <stdio.h>
 #include <string.h>
 #include <omp.h>
 #include "engine/panels.h"
 #include "engine/plan_internal.h"
+#include "engine/thin.h"
 
 /* Layers of at most so many pixels, and how many samples are together then, at most: about a thousand columns. */
 static const struct { int64_t pixels, samples; } LATE[] = { { 256, 4 }, { PANEL_COLUMNS, 16 } };
@@ -49,6 +51,14 @@ static int64_t pixels_of(const Buffer *b)
     return b->shape.rank == 1 || b->shape.rank == 2;
 }
 
+/* Whether it can pass between stages thinned out. */
+static bool passes_thin(const Plan *p, const Node *n)
+{
+    const Value *x = thin_step(n) ? n->in[0] : NULL;
+    const Buffer *b = x && x->producer && x->producer->graph == n->graph && !x->is_output ? map_get(&p->map, x) : NULL;
+    return b && b->dtype == DT_F32 && b->shape.rank == 4;
+}
+
 static bool are_late(const Plan *p, Value *const *value, int n, int64_t pixels)
 {
     for (int i = 0; i < n; i++) {
@@ -72,7 +82,7 @@ static bool mark_late(const Plan *p, const Graph *g, int64_t pixels, bool *late)
     int64_t weights = 0;
     for (int i = g->n_node - 1; i >= 0; i--) {
         const Node *n = g->node[i];
-        late[i] = are_late(p, n->in, n->n_in, pixels) && are_late(p, n->out, n->n_out, pixels);
+        late[i] = (are_late(p, n->in, n->n_in, pixels) || passes_thin(p, n)) && are_late(p, n->out, n->n_out, pixels);
         for (int k = 0; k < n->n_out; k++)
             for (int u = 0; n->out[k] && u < n->out[k]->n_user; u++) late[i] = late[i] && n->out[k]->user[u]->graph == g && late[n->out[k]->user[u]->index];
     }
@@ -88,8 +98,8 @@ static bool mark_late(const Plan *p, const Graph *g, int64_t pixels, bool *late)
 
 /* Stages ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* The nodes of g that are in stage `number`: stage[] is by their index. */
-typedef struct Part { const Graph *g; const int *stage; int number; } Part;
+/* The nodes of g that are in stage `number`: stage[] is by their index. thin: values that pass so. */
+typedef struct Part { const Graph *g; const int *stage; int number; const Thin *thin; int n_thin; } Part;
 
 static bool holds(const Part *part, const Node *n) { return n && n->graph == part->g && part->stage[n->index] == part->number; }
 
@@ -97,6 +107,12 @@ static bool is_listed(Value *const *list, int n, const Value *v)
 {
     for (int i = 0; i < n; i++) if (list[i] == v) return true;
     return false;
+}
+
+static const Thin *thin_of(const Part *part, const Value *v)
+{
+    for (int i = 0; i < part->n_thin; i++) if (part->thin[i].of == v) return &part->thin[i];
+    return NULL;
 }
 
 /* Outside of the part. */
@@ -116,7 +132,13 @@ static Err part_graph(Plan *p, const Part *part, Graph **out)
     *g = *part->g;
     TRY(plan_array(p, g->n_node + 1, sizeof *g->node, &g->node));
     g->n_node = 0;
-    for (int i = 0; i < part->g->n_node; i++) if (holds(part, part->g->node[i])) g->node[g->n_node++] = part->g->node[i];
+    for (int i = 0; i < part->g->n_node; i++) {
+        Node *n = part->g->node[i];
+        if (!holds(part, n)) continue;
+        const Thin *thin = n->n_in && n->in[0] && !holds(part, n->in[0]->producer) ? thin_of(part, n->in[0]) : NULL;
+        if (thin) TRY(thin_node(p, n, thin, &n));
+        g->node[g->n_node++] = n;
+    }
     g->in = g->out = NULL;
     g->n_in = g->n_out = 0;
     for (int i = 0; i < g->n_node; i++) {
@@ -144,17 +166,33 @@ static Err values_along(Plan *p, Value *const *value, int n, int64_t batch, Pass
     for (int i = 0; i < n; i++) {
         Buffer *b = map_get(&p->map, value[i]);
         *found = *found && b && !b->constant && b->shape.rank > 0 && b->shape.dim[0] == batch && b->bytes;
-        (*out)[i] = (Passed){ .whole = b, .local = value[i]->producer && !value[i]->is_output };
+        (*out)[i] = (Passed){ .whole = b, .local = value[i]->producer && !value[i]->is_output, .step = 1 };
     }
     return OK;
+}
+
+/* Outputs that pass thinned out. */
+static void thin_outputs(const Plan *p, const Part *part, Value *const *value, int n, Passed *out)
+{
+    for (int i = 0; i < n; i++) {
+        const Thin *thin = thin_of(part, value[i]);
+        if (!thin) continue;
+        out[i].whole = map_get(&p->map, thin->value);
+        out[i].step = thin->step;
+    }
 }
 
 /* Whether so many pieces are the whole: a constant may know the batch. */
 static bool pieces_make(const Stage *s)
 {
     const Plan *piece = s->piece[0];
-    for (int i = 0; i < piece->n_out; i++)
-        if (piece->out[i]->dtype != s->out[i].whole->dtype || piece->out[i]->bytes * (size_t)s->pieces != s->out[i].whole->bytes) return false;
+    for (int i = 0; i < piece->n_out; i++) {
+        const Buffer *y = piece->out[i], *whole = s->out[i].whole;
+        const int64_t step = s->out[i].step;
+        int64_t count = y->count;
+        if (step > 1) count = count / (y->shape.dim[2] * y->shape.dim[3]) * thin_size(y->shape.dim[2], step) * thin_size(y->shape.dim[3], step);
+        if (y->dtype != whole->dtype || count * s->pieces != whole->count) return false;
+    }
     return true;
 }
 
@@ -172,14 +210,16 @@ static Err plan_stage(Plan *p, const Part *part, int64_t batch, int64_t n, bool 
     TRY(part_graph(p, part, &g));
     TRY(values_along(p, g->in, g->n_in, batch, &s->in, &found));
     TRY(values_along(p, g->out, g->n_out, batch, &s->out, &found));
+    thin_outputs(p, part, g->out, g->n_out, s->out);
     if (!found) return OK;
     TRY(plan_array(p, g->n_in + 1, sizeof *input, &input));
-    TRY(plan_array(p, g->n_in + 1, sizeof *any_layout, &any_layout));
+    TRY(plan_array(p, g->n_in + g->n_out + 1, sizeof *any_layout, &any_layout));
     for (int i = 0; i < g->n_in; i++) {
         input[i] = (PlanInput){ s->in[i].whole->name, s->in[i].whole->dtype, s->in[i].whole->shape };
         input[i].shape.dim[0] = n;
         any_layout[i] = g->in[i]->producer && !is_wanted(part, g->in[i]);
     }
+    for (int i = 0; i < g->n_out; i++) any_layout[g->n_in + i] = s->out[i].local;
     options.threads = 1;
     options.whole = true;
     const int plans = s->pieces < p->threads ? (int)s->pieces : p->threads;
@@ -243,20 +283,73 @@ static int cut(const Plan *p, int64_t batch, int64_t n, bool *late, int *stage, 
     return stages;
 }
 
+/* The step with which all who read v in later stages do so; 0: not all do. */
+static int64_t common_step(const Plan *p, const Graph *g, const int *stage, const Value *v)
+{
+    int64_t common = 0;
+    for (int i = 0; i < v->n_user; i++) {
+        const Node *n = v->user[i];
+        if (n->graph != g) return 0;
+        if (stage[n->index] == stage[v->producer->index]) continue;
+        const int64_t step = passes_thin(p, n) ? thin_step(n) : 0;
+        if (!step || (common && step != common)) return 0;
+        common = step;
+    }
+    return common;
+}
+
+/* What is left of v, for those who read it in later stages. */
+static Err thin_value(Plan *p, const int *stage, Value *v, int64_t step, Thin *out)
+{
+    const Buffer *whole = map_get(&p->map, v);
+    Shape shape = whole->shape;
+    Value *left;
+    Buffer *b;
+    for (int d = 2; d < 4; d++) shape.dim[d] = thin_size(shape.dim[d], step);
+    TRY(plan_array(p, 1, sizeof *left, &left));
+    *left = *v;
+    TRY(plan_array(p, v->n_user, sizeof *left->user, &left->user));
+    left->n_user = 0;
+    for (int i = 0; i < v->n_user; i++) if (stage[v->user[i]->index] != stage[v->producer->index]) left->user[left->n_user++] = v->user[i];
+    TRY(buffer_new(p, v->name, &b));
+    TRY(buffer_set(b, whole->dtype, &shape));
+    TRY(map_put(p, left, b));
+    *out = (Thin){ v, left, step };
+    return OK;
+}
+
+static Err thin_values(Plan *p, const Graph *g, const int *stage, Thin **out, int *n)
+{
+    int room = 0;
+    *out = NULL;
+    *n = 0;
+    for (int i = 0; i < g->n_node; i++)
+        for (int k = 0; k < g->node[i]->n_out; k++) {
+            Value *v = g->node[i]->out[k];
+            const int64_t step = v ? common_step(p, g, stage, v) : 0;
+            if (!step) continue;
+            TRY(grow(p, out, *n, &room, sizeof **out));
+            TRY(thin_value(p, stage, v, step, &(*out)[(*n)++]));
+        }
+    return OK;
+}
+
 static Err plan_stages(Plan *p, int64_t batch, int64_t n)
 {
     const Graph *g = p->model->graph;
-    int *stage;
+    int *stage, n_thin;
     bool *late, done = true;
     int64_t samples[STAGES];
+    Thin *thin;
     TRY(plan_array(p, g->n_node + 1, sizeof *stage, &stage));
     TRY(plan_array(p, g->n_node + 1, sizeof *late, &late));
     const int stages = cut(p, batch, n, late, stage, samples);
-    for (int i = 0; i < stages && done; i++) TRY(plan_stage(p, &(Part){ g, stage, i }, batch, samples[i], &done));
+    TRY(thin_values(p, g, stage, &thin, &n_thin));
+    for (int i = 0; i < stages && done; i++) TRY(plan_stage(p, &(Part){ g, stage, i, thin, n_thin }, batch, samples[i], &done));
     if (!done) pieces_free(p);
     if (!done && stages > 1) {
         memset(stage, 0, (size_t)g->n_node * sizeof *stage);
-        TRY(plan_stage(p, &(Part){ g, stage, 0 }, batch, n, &done));
+        TRY(plan_stage(p, &(Part){ g, stage, 0, NULL, 0 }, batch, n, &done));
         if (!done) pieces_free(p);
     }
     for (int i = 1; i < p->n_stage; i++) lay_inputs(p, i);
@@ -279,14 +372,25 @@ Err pieces_plan(Plan *p)
 
 /* Running ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Samples of a piece from sample `at` on, into `together` that lie BY_CHANNEL. */
-static void lay_by_channel(const Buffer *from, int64_t samples, int64_t at, int64_t together, float *to)
+/* Every step-th of n floats. */
+static void copy_every(const float *x, int64_t n, int64_t step, float *y)
 {
-    const int64_t channels = from->shape.dim[1], pixels = from->count / (samples * channels);
-    const float *x = from->data;
+    if (step == 1) memcpy(y, x, (size_t)n * sizeof *x);
+    else for (int64_t i = 0; i < n; i += step) *y++ = x[i];
+}
+
+/* Samples of a piece to their places from `at` on, where so many lie BY_CHANNEL together (1: as they are). They may do so already. */
+static void lay(const Buffer *from, int64_t samples, const Passed *v, int64_t at, int64_t together)
+{
+    const Shape *s = &from->shape;
+    const int64_t channels = s->dim[1], step = v->step, height = step > 1 ? s->dim[2] : 1, width = from->count / (samples * channels * height);
+    const int64_t row = thin_size(width, step), pixels = row * thin_size(height, step);
+    const int64_t plane = height * width, next = from->panel == BY_CHANNEL ? samples * plane : plane, image = from->panel == BY_CHANNEL ? plane : channels * plane;
     for (int64_t i = at; i < at + samples; i++) {
-        float *y = to + i / together * together * channels * pixels + i % together * pixels;
-        for (int64_t c = 0; c < channels; c++, x += pixels, y += together * pixels) memcpy(y, x, (size_t)pixels * sizeof *x);
+        const float *x = (const float *)from->data + (i - at) * image;
+        float *y = (float *)v->whole->data + i / together * together * channels * pixels + i % together * pixels;
+        for (int64_t c = 0; c < channels; c++, x += next, y += together * pixels)
+            for (int64_t k = 0; k < height; k += step) copy_every(x + k * width, width, step, y + k / step * row);
     }
 }
 
@@ -308,7 +412,7 @@ static Err run_piece(const Plan *p, const Stage *s, int64_t i)
         const Buffer *y = piece->out[k];
         const Passed *to = &s->out[k];
         const int64_t place = place_of(p, to, at);
-        if (to->together) lay_by_channel(y, s->samples, place, to->together, to->whole->data);
+        if (to->together || to->step > 1 || y->panel == BY_CHANNEL) lay(y, s->samples, to, place, to->together ? to->together : 1);
         else memcpy((char *)to->whole->data + (size_t)(place / s->samples) * y->bytes, y->data, y->bytes);
     }
     return OK;

@@ -398,8 +398,8 @@ static Err build_part(Plan *p, const Graph *part, const PlanInput *input, const 
     for (int i = 0; i < part->n_in; i++) {
         if (!part->in[i]->producer) TRY(check_input(p->model, part->in[i], &input[i]));
         TRY(add_input(p, part->in[i], input[i].dtype, &input[i].shape));
-        p->in[i]->any_layout = any_layout[i];
     }
+    p->any_layout = any_layout;
     return plan_graph(p, part);
 }
 

@@ -27,7 +27,6 @@ struct Buffer {
     int64_t count;             /* elements; 0 while the shape is not known */
     size_t  bytes;
     int     panel;             /* 0, or its tokens lie in panels of so many, or BY_CHANNEL: engine/panels.h */
-    bool    any_layout;        /* an input that can be given BY_CHANNEL, if the plan chooses so */
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
     Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
@@ -94,6 +93,7 @@ typedef struct Passed {
     Buffer *whole;
     bool    local;             /* only from stage to stage: memory holds the samples of one piece of the last stage for each thread */
     int64_t together;          /* 0, or so many samples lie BY_CHANNEL */
+    int64_t step;              /* 1, or of each image every step-th pixel of every step-th row is passed: engine/thin.h */
 } Passed;
 
 /* A part of the steps of a batch that is split: one plan for each thread, which take pieces of the batch. A piece of a later stage has a multiple of the samples. */
@@ -119,6 +119,7 @@ struct Plan {
     Buffer **buffer; int n_buffer, room_buffer;
     Step  **step;    int n_step, room_step;
     Buffer **in, **out; int n_in, n_out;
+    const bool *any_layout;    /* of each input, then of each output: it may lie BY_CHANNEL, if the plan chooses so; NULL: none may */
     Capture *capture; int n_capture, room_capture; /* what a body's plan reads from outer plans */
     struct Election *election; int n_election, room_election;      /* variants that were measured: engine/choose.c */
     char   *block; size_t block_bytes;

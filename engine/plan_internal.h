@@ -55,7 +55,8 @@ Err  plan_run_steps(Plan *p);
 Err  plan_clone(const Plan *p, Plan **out);
 /* The size of the batch where its samples do not meet, else 0. Its steps are as the nodes are. */
 Err  batch_of(Plan *p, int64_t *out);
-/* A plan of some nodes of m's graph, whose inputs and outputs are part->in and part->out. input: of part->in, in order. ERR_ARG where the model wants another size. */
+/* A plan of some nodes of m's graph, whose inputs and outputs are part->in and part->out. input: of part->in, in order. any_layout: Plan.any_layout, borrowed. ERR_ARG
+ * where the model wants another size. */
 Err  plan_part(Model *m, const Graph *part, const PlanInput *input, const bool *any_layout, const PlanOptions *options, Plan **out);
 /* Makes p a plan of pieces where its batch can be split: engine/pieces.c. */
 Err  pieces_plan(Plan *p);

@@ -247,6 +247,7 @@ INLINE void pack_pieces(const Job *j, const Piece *piece, int count, const int w
     }
 }
 
+/* Apart, as gcc 12 keeps fewer values of the others in registers otherwise. */
 static __attribute__((noinline)) void pack_apart(const Job *j, const Run *run, float *panel)
 {
     Piece piece[PANEL_COLUMNS];

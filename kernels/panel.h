@@ -63,7 +63,8 @@ typedef struct PanelOutput {
     float *partial;            /* [rows][tile] for dense, [rows][pitch] for sparse; not read or written when first and last */
 } PanelOutput;
 
-/* Memory that will be packed next, to be prefetched meanwhile: `rows` rows of so many lines of the cache, pitch apart; 0: none. The dense product takes 4 lines. A hint. */
+/* Memory that will be packed next, to be prefetched meanwhile: `rows` rows of so many lines of the cache, pitch apart; 0: none. The dense product takes 4 lines. A
+ * hint. */
 typedef struct PanelAhead { const float *at; size_t pitch; int rows, lines; } PanelAhead;
 
 /* A dense product, tile and strip as in the level's PanelSizes: W's element (m, k) is w[m * row + k * step]: of a plain matrix (row lda, step 1) or a

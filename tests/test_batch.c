@@ -97,8 +97,8 @@ static void add_block(Build *b, const char *in, const char *out)
     build_node(b, "Relu", node[3], out, NULL);
 }
 
-/* Layers of few pixels with many weights are stages of larger pieces, behind the strides that lead to them. What passes between stages: by channel, of a group
- * convolution and with several readers, a value that is an output as well, one that passes a stage, activations. */
+/* Layers of few pixels with many weights are stages of larger pieces, behind the strides that lead to them. What passes between stages: by channel, thinned out for one
+ * reader or two, a value that is an output as well, one that passes a stage. And what follows early layers only, joins, views, a group convolution. */
 static void test_late(void **state)
 {
     static const struct { int samples, stages; } ROW[] = { { 4, 2 }, { 14, 2 }, { 24, 3 } };
@@ -119,6 +119,7 @@ static void test_late(void **state)
             build_init(b, "w3", DT_F32, "8,8,3,3", w + 30);
             build_init(b, "w6", DT_F32, "8,16,3,3", w + 90);
             build_init(b, "w1", DT_F32, "8,8,1,1", w + 7);
+            build_init(b, "v1", DT_F32, "8,16,1,1", w + 70);
             build_init(b, "w2", DT_F32, "8,4,3,3", w + 300);
             build_node(b, "Conv", "x,more", "large", NULL);
             build_node(b, "Conv", "large,less", "a", NULL);
@@ -130,7 +131,11 @@ static void test_late(void **state)
             add_block(b, "f", "g");
             build_node(b, "Concat", "g,f", "h", "axis:i=1");
             build_node(b, "Identity", "h", "i", NULL);
-            build_node(b, "Conv", "i,w6", "j", "pads:is=1,1,1,1 strides:is=2,2");
+            build_node(b, "Conv", "i,w6", "s", "pads:is=1,1,1,1 strides:is=2,2");
+            build_node(b, "Conv", "i,v1", "t", "strides:is=2,2");
+            build_node(b, "Conv", "i,v1", "u", "strides:is=2,2");
+            build_node(b, "Conv", "g,w1", "v", "strides:is=2,2");
+            build_node(b, "Sum", "s,t,u,v", "j", NULL);
             build_node(b, "MaxPool", "f", "k", "kernel_shape:is=2,2 strides:is=2,2");
             add_block(b, "j", "l");
             build_node(b, "Conv", "l,w2", "m", "pads:is=1,1,1,1 group:i=2");
@@ -140,7 +145,7 @@ static void test_late(void **state)
             build_node(b, "Mul", "n,p", "q", NULL);
             build_output(b, "q", DT_F32, "n,8,5,5");
             build_output(b, "o", DT_F32, "n,8,4,4");
-            build_output(b, "b", DT_F32, "n,8,20,20");
+            build_output(b, "a", DT_F32, "n,8,20,20");
             build_output(b, "f", DT_F32, "n,8,10,10");
             assert_int_equal(stages(b, (Shape){ 4, { ROW[row].samples, 8, 20, 20 } }, 18), ROW[row].stages);
         }
