@@ -189,18 +189,18 @@ static void set_columns(const Multiply *m, int64_t columns, int panels, int p, I
     it->n = (int)((p + 1 < panels ? n1 : columns) - it->n0);
 }
 
-/* The input of block b for the panel that begins with column n0: for each channel, what its taps read that those of the panel before did not. */
+/* The input of block b for the panel that begins with column n0: for each channel, what the last tap reads, as the others have been read for the panel before. Only
+ * where inputs lie like outputs: of layers with strides there is more to fetch, which takes as long here as there. */
 static PanelAhead inputs_of(const Multiply *m, const Item *it, int b, int64_t n0)
 {
     const PanelWindow *g = &it->window;
     const int taps = g->kernel[0] * g->kernel[1], first = b * m->packed.block / taps, end = ceil_div(packed_block_end(&m->packed, b), taps);
-    const bool alike = g->stride[0] == 1 && g->stride[1] == 1 && g->in[1] == g->out[1], sparse = m->packed.form == MULTIPLY_SPARSE;
-    if (n0 >= m->shape.columns * m->together || !alike || !sparse) return (PanelAhead) { 0 };
-    const int64_t pixel = n0 % m->shape.columns, last[2] = { (int64_t)(g->kernel[0] - 1) * g->dilation[0], (int64_t)(g->kernel[1] - 1) * g->dilation[1] };
-    const int64_t y = pixel / g->out[1] * g->stride[0] - g->pad[0] + (last[0] < g->stride[0] ? 0 : last[0] - g->stride[0] + 1);
-    const int64_t x = alike ? pixel % g->out[1] - g->pad[1] + last[1] : 0, floats = alike ? it->n : (int64_t)it->n * g->stride[0] * g->in[1] / g->out[1];
-    const float *at = it->x + (size_t)(n0 / m->shape.columns) * g->image + (size_t)first * g->plane + y * g->in[1] + x;
-    return (PanelAhead) { at, g->plane, end - first, ceil_div(floats, LINE) };
+    const int64_t down = (int64_t)(g->kernel[0] - 1) * g->dilation[0] - g->pad[0], right = (int64_t)(g->kernel[1] - 1) * g->dilation[1] - g->pad[1];
+    const int64_t columns = m->shape.columns;
+    if (g->stride[0] != 1 || g->stride[1] != 1 || g->in[1] != g->out[1] || n0 >= columns * m->together)
+        return (PanelAhead) { 0 };
+    const float *at = it->x + (size_t)(n0 / columns) * g->image + (size_t)first * g->plane + n0 % columns + down * g->in[1] + right;
+    return (PanelAhead) { at, g->plane, end - first, ceil_div(it->n, LINE) };
 }
 
 /* Whether rows of X are rows of the input, and the item's whole vectors of a matrix. */

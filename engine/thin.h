@@ -1,5 +1,5 @@
-/* A 1x1 convolution with strides reads every step-th pixel of every step-th row. What only such read can be thinned out where it is made: a quarter of it, for a stride of
- * 2, goes on to them, and they have no stride then. */
+/* A 1x1 convolution with strides reads every step-th pixel of every step-th row. What only such read can be thinned out where it is made: a quarter of it, for a
+ * stride of 2, goes on to them, and they have no stride then. */
 #pragma once
 #include "engine/plan.h"
 
