@@ -372,10 +372,10 @@ benchmark() {
     run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --per-layer
     has out "block2.conv1"
     has out "Together"
-    run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --threads 2 --batch 64 --per-layer --profile trace.json
+    run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --threads 2 --batch 64 --per-layer --profile split.json
     has out "block2.conv1"
     has out "run in pieces"
-    has trace.json "block2.conv1"
+    has split.json "block2.conv1"
     run 2 bench
     run 2 bench --model m.onnx --threads 3 --streams 2
     has err "cannot be shared evenly"
