@@ -115,7 +115,7 @@ static const Thin *thin_of(const Part *part, const Value *v)
     return NULL;
 }
 
-/* Outside of the part. */
+/* Whether others than its nodes want v. */
 static bool is_wanted(const Part *part, const Value *v)
 {
     bool wanted = v->is_output;

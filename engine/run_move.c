@@ -49,6 +49,8 @@ Err ints_param(const Step *s, const char *name, int i, int64_t v[2 * MAX_RANK], 
 
 /* Views ----------------------------------------------------------------------------------------------------------------------------- */
 
+static bool has_channels(const Buffer *b) { return b->dtype == DT_F32 && b->shape.rank > 2; }
+
 static Err identity_run(Plan *plan, Step *s) { return step_value(plan, s, 0, s->in[0]); }
 
 /* Reshape, Flatten, Squeeze, Unsqueeze, Identity: the same elements under another shape. */
@@ -62,7 +64,7 @@ Err view_prep(Plan *plan, Step *s)
     if (s->out[0]->shape.rank >= 0 && s->out[0]->count != s->in[0]->count)
         return err_set(ERR_SHAPE, "%lld elements cannot take a shape of %lld.", (long long)s->in[0]->count, (long long)s->out[0]->count);
     step_view(s, 0, 0, 0);
-    if (shape_equal(&s->in[0]->shape, &s->out[0]->shape)) panels_allow(s, BY_CHANNEL, 0, 1);
+    if (has_channels(s->in[0]) && shape_equal(&s->in[0]->shape, &s->out[0]->shape)) panels_allow(s, BY_CHANNEL, 0, 1);
     s->run = view_run;
     return OK;
 }
@@ -147,7 +149,7 @@ Err concat_prep(Plan *plan, Step *s)
     }
     TRY(axis_of(attr_i(s->node, "axis", 1), s->in[0]->shape.rank, &axis));
     s->joins = shape_span(&s->in[0]->shape, 0, axis) == 1;
-    s->joins_channels = axis == 1 && s->n_in < 32;
+    s->joins_channels = axis == 1 && s->n_in < 32 && has_channels(s->in[0]);
     if (s->joins_channels) panels_allow(s, BY_CHANNEL, 0, (1u << s->n_in) - 1);
     s->run = concat_run;
     return OK;
