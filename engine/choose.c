@@ -177,6 +177,13 @@ static Err measure(Choice *c, size_t in, size_t out, Trial *winner)
     return OK;
 }
 
+/* Whether there is memory to run them in turn: weights as they are, dense and sparse, and four times as many for Winograd. */
+static bool has_room(const Choice *c, size_t in, size_t out)
+{
+    const size_t weights = (size_t)c->size.rows * (size_t)c->size.k, copies = c->columns ? 8 : 4;
+    return plan_room(c->plan, (in + out + copies * weights) * sizeof(float)) == OK;
+}
+
 /* Whether a sparse and a dense variant are close, and no other plan has packed the better one. Between dense ones the figures of another CPU of the same instruction
  * set are good enough. */
 static bool is_contested(const Choice *c)
@@ -251,7 +258,7 @@ static Err elect(Choice *c, size_t in, size_t out, Trial *winner)
 {
     void *memory, *tried = NULL;
     bool packed;
-    if (is_contested(c) && !recall(c)) {
+    if (is_contested(c) && !recall(c) && has_room(c, in, out)) {
         TRY(measure(c, in, out, winner));
         TRY(remember(c));
         tried = trial_memory(winner);
