@@ -15,7 +15,7 @@ static const double FAR = 1.5;            /* or this one, where Winograd's weigh
 static const double ALIKE = 0.03;          /* layers of one size whose nonzeros differ by this share are measured once */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
 static const double FEWEST = 0.15;         /* share of zeros below which sparse variants do not stand */
-enum { ROUNDS = 2, MOST = 4 };
+enum { ROUNDS = 2, MOST = 4, MOST_FAR = 16 };      /* MOST_FAR: times the L2 cache; more is far everywhere, and much to try */
 
 typedef struct Candidate { Variant variant; double seconds; } Candidate;
 
@@ -139,7 +139,8 @@ static double l2_bytes(void)
 static bool is_far(const Choice *c, Variant v)
 {
     const double a = (v == VARIANT_WINOGRAD_2 ? 2 : 4) + c->size.kernel - 1.0, taps = (double)c->size.kernel * c->size.kernel;
-    return variant_is_winograd(v) && c->size.rows * c->size.k / taps * a * a * sizeof(float) > l2_bytes();
+    const double bytes = c->size.rows * c->size.k / taps * a * a * sizeof(float), l2 = l2_bytes();
+    return variant_is_winograd(v) && bytes > l2 && bytes < MOST_FAR * l2;
 }
 
 /* Times up to this one may turn out to be the least. */
