@@ -11,7 +11,7 @@
 #include "engine/seconds.h"
 
 static const double CONTESTED = 1.15;       /* times within this factor of the least are measured, */
-static const double FAR = 1.5;            /* or this one, where Winograd's weights are beyond the L2 cache: how fast they come differs most between CPUs */
+static const double FAR = 1.5;             /* or this one, where Winograd's weights are beyond the L2 cache: how fast they come differs most between CPUs */
 static const double ALIKE = 0.03;          /* layers of one size whose nonzeros differ by this share are measured once */
 static const double WORTH = 10e-6;         /* seconds below which nothing is */
 static const double FEWEST = 0.15;         /* share of zeros below which sparse variants do not stand */
