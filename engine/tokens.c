@@ -1,4 +1,5 @@
 #include "engine/tokens.h"
+#include "engine/pages.h"
 #include "engine/share.h"
 #include <omp.h>
 #include <string.h>
@@ -140,6 +141,19 @@ static void run_few(const Tokens *t, const MultiplyRun *run, int chunk, int64_t 
     posts_apply(w->kernels, &run->posts, &(PostArea) { run->y, y, (size_t)features, n, own });
 }
 
+/* packed: the item before was of the same tokens. */
+static void run_item(const Tokens *t, const MultiplyRun *run, int64_t item, bool packed, float *scratch)
+{
+    int64_t first = item / t->parts * t->at_once;
+    int part = (int)(item % t->parts);
+    if (packed_few(&t->packed))
+        run_few(t, run, part, first, packed, scratch);
+    else if (t->packed.form == MULTIPLY_SPARSE)
+        run_sparse(t, run, part, first, packed, scratch);
+    else
+        run_dense(t, run, part, first, scratch);
+}
+
 void tokens_run(const Tokens *t, const MultiplyRun *run)
 {
     int threads = t->packed.threads;
@@ -148,16 +162,10 @@ void tokens_run(const Tokens *t, const MultiplyRun *run)
     Share share;
     share_start(&share, items, threads);
     #pragma omp parallel num_threads(threads) if (threads > 1)
-    for (int64_t i, last = -1, thread = omp_get_thread_num(); share_next(&share, (int)thread, &i); last = i / t->parts) {
-        float *scratch = (float *)run->scratch + own * (size_t)thread;
-        int64_t first = i / t->parts * t->at_once;
-        int part = (int)(i % t->parts);
-        bool packed = i / t->parts == last;
-        if (packed_few(&t->packed))
-            run_few(t, run, part, first, packed, scratch);
-        else if (t->packed.form == MULTIPLY_SPARSE)
-            run_sparse(t, run, part, first, packed, scratch);
-        else
-            run_dense(t, run, part, first, scratch);
+    {
+        int thread = omp_get_thread_num();
+        if (!packed_few(&t->packed)) pages_fetch(t->packed.memory, t->packed.bytes);       /* few tokens wait for the memory itself */
+        for (int64_t i, last = -1; share_next(&share, thread, &i); last = i / t->parts)
+            run_item(t, run, i, i / t->parts == last, (float *)run->scratch + own * (size_t)thread);
     }
 }

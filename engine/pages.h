@@ -1,0 +1,16 @@
+/* Pages that a step is about to use. A network uses more of them than the processor keeps translations for, and each access to a page without one waits for a walk of the
+ * page tables, in a virtual machine of two: ResNet-50's packed weights, met for the first time in a run, are multiplied at 60 % of the rate of multiply-adds that way, and at
+ * 77 % where the pages were asked for before, as walks that are begun together run side by side (Zen 5). */
+#pragma once
+#include <stddef.h>
+
+enum { PAGE_BYTES = 4096, PAGES_MOST = 8 << 20 };     /* bytes: as many pages as processors keep translations for */
+
+/* Prefetches a line of each page. A hint. */
+static inline void pages_fetch(const void *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && i < PAGES_MOST; i += PAGE_BYTES) {
+        __builtin_prefetch((const char *)at + i, 0, 2);
+        __asm__ volatile("");          /* gcc 12 leaves out calls of what only prefetches */
+    }
+}
