@@ -36,11 +36,25 @@ typedef struct Multiply {
 /* Decides form, blocks and parts. The caller checked that all products of sizes fit. */
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyForm form, Multiply *out);
 
-/* One call's operands; y (batch, groups * rows, columns) dense, or by channel. */
+/* How the channels of images lie. What a product writes of all images are rows of one matrix, however few pixels an image has, but for BY_IMAGE with several images. */
+typedef enum Layout {
+    BY_IMAGE,                  /* (batch, channels, pixels), as in ONNX */
+    BY_CHANNEL = -1,           /* (channels, batch, pixels), where images share panels */
+    IN_PANELS = -2,            /* (panels, channels, columns of a panel), as sparse products cut the pixels of all images: a product of pixels reads it where it lies. Of a
+                                * panel that is longer than others, columns beyond their width follow behind all of its channels. */
+} Layout;
+
+/* Whether x, and y and residual, may lie IN_PANELS: as any product does it of as many columns with as many threads. */
+bool multiply_reads_panels(const Multiply *m);
+bool multiply_writes_panels(const Multiply *m);
+/* Bytes of so many channels of so many columns IN_PANELS. */
+size_t multiply_panels_bytes(const Kernels *kernels, int64_t channels, int64_t columns);
+
+/* One call's operands; y (batch, groups * rows, columns) dense. */
 typedef struct MultiplyRun {
-    const float *x, *bias, *residual;      /* bias (groups * rows) or NULL; residual shaped like y or NULL, may be y */
+    const float *x, *bias, *residual;      /* bias (groups * rows) or NULL; residual shaped like y or NULL, may be y, if it lies like it */
     float *y;
-    bool x_by_channel, y_by_channel;       /* (groups * channels, batch, pixels) instead of (batch, groups * channels, pixels), where images share panels */
+    Layout x_lies, y_lies, residual_lies;  /* of several images y and residual both lie BY_IMAGE, or neither does; IN_PANELS posts must be none */
     float lo, hi;
     void *scratch;                         /* m->scratch bytes, 64-byte aligned */
     Posts posts;                           /* what follows on y */

@@ -1,6 +1,6 @@
-/* Pages that a step is about to use. A network uses more of them than the processor keeps translations for, and each access to a page without one waits for a walk of the
- * page tables, in a virtual machine of two: ResNet-50's packed weights, met for the first time in a run, are multiplied at 60 % of the rate of multiply-adds that way, and at
- * 77 % where the pages were asked for before, as walks that are begun together run side by side (Zen 5). */
+/* Pages that a step is about to use. A network uses more of them than the processor keeps translations for, and what first reads a page waits for a walk of the page
+ * tables, in a virtual machine of two. Walks that are begun together run side by side: ResNet-50's packed weights are multiplied at 77 instead of 60 % of the rate of
+ * multiply-adds when they are met first, and MiniLM with 50 % zeros takes 13 % less time (Zen 5, in a virtual machine). */
 #pragma once
 #include <stddef.h>
 

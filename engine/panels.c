@@ -5,19 +5,25 @@
 
 enum { INPUTS = 32, GROUP = PANEL_VECTOR };    /* bits of a step's inputs; tokens that are normalized at a time */
 
-void panels_allow(Step *s, int panel, unsigned inputs, unsigned alike)
+static void allow(Step *s, Allowed allowed)
 {
-    s->panel = panel;
-    s->panel_inputs = inputs | alike;
-    s->panel_alike = alike;
+    int i = 0;
+    while (s->allowed[i].panel) i++;
+    s->allowed[i] = allowed;
 }
+
+void panels_allow(Step *s, int panel, unsigned inputs, unsigned alike) { allow(s, (Allowed){ panel, inputs | alike, alike, true }); }
+
+void panels_allow_inputs(Step *s, int panel, unsigned inputs) { allow(s, (Allowed){ panel, inputs, 0, false }); }
 
 static bool has_bit(unsigned inputs, int i) { return i < INPUTS && inputs >> i & 1; }
 
 static bool can_read(const Step *s, const Buffer *b, int panel)
 {
+    const Allowed none = { 0 }, *allowed = &none;
+    for (int i = 0; i < LAYOUTS; i++) if (s->allowed[i].panel == panel) allowed = &s->allowed[i];
     for (int i = 0; i < s->n_capture; i++) if (s->capture[i] == b) return false;
-    for (int i = 0; i < s->n_in; i++) if (s->in[i] == b && (s->panel != panel || !has_bit(s->panel_inputs, i))) return false;
+    for (int i = 0; i < s->n_in; i++) if (s->in[i] == b && !has_bit(allowed->inputs, i)) return false;
     return true;
 }
 
@@ -30,14 +36,16 @@ static bool all_can_read(const Plan *p, const Buffer *b, int panel)
     return true;
 }
 
-/* Takes both out of panels where one of two values that must lie alike is in none; whether there were any. */
+/* Makes both row-major where one of two values is that must lie alike; whether there were any. */
 static bool part_unlike(Plan *p)
 {
     bool any = false;
     for (int i = 0; i < p->n_step; i++) {
         const Step *s = p->step[i];
-        for (int k = 0; k < s->n_in && s->panel; k++) {
-            if (!has_bit(s->panel_alike, k) || s->in[k]->panel == s->out[0]->panel) continue;
+        unsigned alike = 0;
+        for (int l = 0; l < LAYOUTS; l++) alike |= s->allowed[l].alike;
+        for (int k = 0; k < s->n_in; k++) {
+            if (!has_bit(alike, k) || !s->in[k]->panel == !s->out[0]->panel) continue;
             s->in[k]->panel = s->out[0]->panel = 0;
             any = true;
         }
@@ -45,20 +53,31 @@ static bool part_unlike(Plan *p)
     return any;
 }
 
+/* The first layout that the step allows and all who read what it makes. */
+static void choose(const Plan *p, const Step *s)
+{
+    for (int l = 0; l < LAYOUTS && s->allowed[l].panel && s->out[0]->count; l++) {
+        if (!s->allowed[l].output || !all_can_read(p, s->out[0], s->allowed[l].panel)) continue;
+        s->out[0]->panel = s->allowed[l].panel;
+        return;
+    }
+}
+
+static size_t bytes_of(const Buffer *b)
+{
+    const int64_t channels = b->shape.rank > 1 ? b->shape.dim[1] : 1;
+    if (b->panel == IN_PANELS) return multiply_panels_bytes(kernels_best(), channels, b->count / channels);
+    return b->panel > 0 ? (size_t)(round_up(b->count / features_of(b), b->panel) * features_of(b)) * sizeof(float) : b->bytes;
+}
+
 void panels_choose(Plan *p)
 {
     if (p->options.keep || p->options.tap) return;
-    for (int i = 0; i < p->n_step; i++) {
-        const Step *s = p->step[i];
-        if (s->panel && s->out[0]->count && all_can_read(p, s->out[0], s->panel)) s->out[0]->panel = s->panel;
-    }
+    for (int i = 0; i < p->n_step; i++) choose(p, p->step[i]);
     for (int i = 0; i < p->n_in; i++) if (p->any_layout && p->any_layout[i] && all_can_read(p, p->in[i], BY_CHANNEL)) p->in[i]->panel = BY_CHANNEL;
     while (part_unlike(p)) { }
     for (int i = 0; i < p->n_step; i++) p->step[i]->joins |= p->step[i]->joins_channels && p->step[i]->out[0]->panel == BY_CHANNEL;
-    for (int i = 0; i < p->n_buffer; i++) {
-        Buffer *b = p->buffer[i];
-        if (b->panel > 0) b->bytes = (size_t)(round_up(b->count / features_of(b), b->panel) * features_of(b)) * sizeof(float);
-    }
+    for (int i = 0; i < p->n_buffer; i++) p->buffer[i]->bytes = bytes_of(p->buffer[i]);
 }
 
 /* Normalization ------------------------------------------------------------------------------------------------------------------------- */

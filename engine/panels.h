@@ -1,19 +1,20 @@
-/* Values that do not lie row-major: of tokens in panels, of images by channel.
+/* Values that do not lie row-major: of tokens in panels, of images by channel or in panels.
  *
  * A value whose last axis is features has the features of a token in a row. Sparse products want tokens side by side instead: what they make, and what is made for
  * them, lies in panels, [panel][feature][token of the panel], where every step that reads or writes it can have it so. The last panel is filled up with anything.
  *
- * BY_CHANNEL: of images (N, C, ...) the channels are outermost. What a product makes of all images of a batch are rows of it then, however few pixels each has. */
+ * Of images (N, C, ...): BY_CHANNEL and IN_PANELS, see Layout in engine/multiply.h. */
 #pragma once
+#include "engine/multiply.h"
 #include "engine/plan.h"
-#include "kernels/kernels.h"
-
-enum { BY_CHANNEL = -1 };      /* instead of tokens of a panel */
 
 static inline int64_t features_of(const Buffer *b) { return b->shape.dim[b->shape.rank - 1]; }
 
-/* Says, in prep, that s can have out[0] and the inputs of these bits in panels of `panel` tokens, or BY_CHANNEL; of `alike`: if both are. */
+/* Says, in prep, that s can have out[0] and the inputs of these bits in panels of `panel` tokens, or in a Layout. Of `alike`: while neither they nor out[0] are row-major. A
+ * step may allow several. */
 void panels_allow(Step *s, int panel, unsigned inputs, unsigned alike);
+/* Only the inputs. */
+void panels_allow_inputs(Step *s, int panel, unsigned inputs);
 /* Chooses the values that lie so: Buffer.panel. After all steps are prepared; before placing, as panels are larger than what they hold. */
 void panels_choose(Plan *p);
 

@@ -83,7 +83,7 @@ static void overwrite(Step *s)
     Buffer *y = s->n_out ? s->out[0] : NULL, *x = s->over ? root_of(s->over) : NULL;
     int uses = 0;
     for (int i = 0; i < s->n_in; i++) uses += s->in[i] && root_of(s->in[i]) == x;
-    if (!x || y->base || uses != 1 || x->first < 0 || x->last != s->at || x->bytes != y->bytes) return;
+    if (!x || s->over->panel != y->panel || y->base || uses != 1 || x->first < 0 || x->last != s->at || x->bytes != y->bytes) return;
     x->last = y->last;
     y->base = x;
     y->base_at = 0;

@@ -26,7 +26,7 @@ struct Buffer {
     Shape   shape;             /* rank -1: not known before it runs; otherwise all numbers */
     int64_t count;             /* elements; 0 while the shape is not known */
     size_t  bytes;
-    int     panel;             /* 0, or its tokens lie in panels of so many, or BY_CHANNEL: engine/panels.h */
+    int     panel;             /* 0, or its tokens lie in panels of so many, or it has a Layout: engine/panels.h */
     void   *data;              /* final after plan_build for constants and planned values; set in the run for inputs, views and late values */
     bool    constant;          /* data is known while planning and never changes */
     Constant *stored;          /* not NULL: a constant whose data is NULL as long as no step wants it */
@@ -41,6 +41,10 @@ struct Buffer {
     size_t offset;
 };
 static inline Tensor buffer_tensor(const Buffer *b) { return (Tensor){ b->dtype, b->shape, b->bytes, b->data }; }      /* the elements stay the buffer's */
+
+/* How out[0] and some inputs of a step may lie: Buffer.panel. Bits of inputs. */
+enum { LAYOUTS = 2 };
+typedef struct Allowed { int panel; unsigned inputs, alike; bool output; } Allowed;
 
 struct Step {
     const Node *node; const Op *op;
@@ -58,8 +62,7 @@ struct Step {
     bool   joins;              /* out[0] is its inputs end to end, and run leaves out those that lie there already */
     bool   joins_channels;     /* so if it lies BY_CHANNEL */
     Buffer *over;              /* an input of out[0]'s size that run may write out[0] over, element by element; NULL: none */
-    int     panel;             /* 0, or of how many tokens the panels are in which out[0] and some inputs may lie, or BY_CHANNEL: engine/panels.h */
-    unsigned panel_inputs, panel_alike;    /* bits of those inputs, and of the ones that must lie as out[0] does */
+    Allowed allowed[LAYOUTS];  /* besides row-major, until one of panel 0: engine/panels.h */
     const Planes *planes;      /* how to run a part of it; NULL: not possible */
     const Step *joined;        /* the step that became part of this one after prep; NULL: none */
     const char *variant;       /* what prep chose and why, for reports; NULL: nothing to choose */

@@ -189,13 +189,27 @@ static Err conv_run_panels(Plan *plan, Step *s)
     const PanelConv *c = s->state;
     (void)plan;
     MultiplyRun run = conv_operands_of(s, c->bias, true);
-    run.x_by_channel = s->in[0]->panel == BY_CHANNEL;
-    run.y_by_channel = s->out[0]->panel == BY_CHANNEL;
+    run.x_lies = (Layout)s->in[0]->panel;
+    run.y_lies = (Layout)s->out[0]->panel;
+    if (run.residual) run.residual_lies = (Layout)fused_residual(s)->panel;
     columns_run(&c->columns, &run);
     return OK;
 }
 
 const PanelConv *conv_panels(const Step *s) { return s->run == conv_run_panels ? s->state : NULL; }
+
+/* How inputs and output may lie, see engine/panels.h. Posts go along rows of an image, or of all images. What may become part of a pair is read as it is. */
+static void allow_layouts(Step *s, const PanelConv *c)
+{
+    const Multiply *m = &c->columns.multiply;
+    const unsigned operands = fused_operands(s), x = multiply_reads_panels(m);
+    if (variant_is_winograd(c->columns.variant)) return;
+    if (multiply_writes_panels(m) && !c->cut.part_rows) {
+        if (conv_operands_of(s, c->bias, true).posts.n) panels_allow_inputs(s, IN_PANELS, x);
+        else panels_allow(s, IN_PANELS, x | operands, m->shape.batch > 1 ? operands : 0);
+    }
+    if (m->together > 1) panels_allow(s, BY_CHANNEL, 1, operands);
+}
 
 static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
 {
@@ -209,7 +223,7 @@ static Err conv_prep_panels(Plan *plan, Step *s, const ConvShape *c)
     shape.part_rows = panels->cut.part_rows;
     if (s->fused) TRY(fused_bias(plan, s, s->in[2], c->outputs, &panels->bias));
     TRY(columns_prepare(plan, s, &shape, &panels->columns));
-    if (!variant_is_winograd(panels->columns.variant) && panels->columns.multiply.together > 1) panels_allow(s, BY_CHANNEL, 1, fused_operands(s));
+    allow_layouts(s, panels);
     s->state = panels;
     s->run = conv_run_panels;
     s->over = fused_residual(s);

@@ -56,9 +56,16 @@ typedef struct PanelOutput {
     bool bias_of_columns;      /* bias[n] instead of bias[m] */
     int columns;               /* valid ones; nothing else of y, bias and residual is touched */
     const float *bias;         /* NULL: 0 */
-    const float *residual;     /* NULL: none; otherwise placed like y. May be y. */
+    const float *residual;     /* NULL: none; otherwise row m starts at residual + m * residual_ld. May be y, where it is placed like it. */
+    size_t residual_ld;
     float *y;
     size_t ld;
+    struct {                   /* Sparse: of the columns beyond sizes.sparse, row m of which starts at y + m * ld too */
+        const float *residual;
+        size_t residual_ld;
+        float *y;
+        size_t ld;
+    } behind;
     float lo, hi;              /* y = sum < lo ? lo : sum > hi ? hi : sum, so NaN stays */
     float *partial;            /* [rows][tile] for dense, [rows][pitch] for sparse; not read or written when first and last */
 } PanelOutput;

@@ -2,6 +2,8 @@
 #include "kernels/levels.h"
 #include <string.h>
 
+enum { TILE = 16, STRIP = 6, SPARSE = 32, MOST = 48, ROWS = 4 };
+
 static float window_at(const PanelWindow *g, const float *x, int k, int64_t n)
 {
     int64_t pixels = (int64_t)g->out[0] * g->out[1], image = n / pixels;
@@ -35,15 +37,14 @@ static void finish(const PanelOutput *o, size_t width, size_t row, int j, float 
         o->partial[row * width + (size_t)j] = sum;
         return;
     }
-    size_t at = row * o->ld + (size_t)j;
     if (o->bias)
         sum += o->bias[o->bias_of_columns ? (size_t)j : row];
+    const bool behind = j >= SPARSE;
+    const size_t column = (size_t)(behind ? j - SPARSE : j);
     if (o->residual)
-        sum += o->residual[at];
-    o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
+        sum += behind ? o->behind.residual[row * o->behind.residual_ld + column] : o->residual[row * o->residual_ld + column];
+    *(behind ? &o->behind.y[row * o->behind.ld + column] : &o->y[row * o->ld + column]) = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
 }
-
-enum { TILE = 16, STRIP = 6, SPARSE = 32, MOST = 48, ROWS = 4 };
 
 static void dense_f32(const DensePart *d, const PanelOutput *o)
 {

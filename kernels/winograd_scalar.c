@@ -113,9 +113,8 @@ static void winograd_finish_f32(const float *pixels, int rows, const PanelOutput
 {
     for (int m = 0; m < rows; m++)
         for (int n = 0; n < o->columns; n++) {
-            size_t at = (size_t)m * o->ld + (size_t)n;
-            float sum = pixels[n * WINOGRAD_LANES + m] + (o->bias ? o->bias[m] : 0) + (o->residual ? o->residual[at] : 0);
-            o->y[at] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
+            float sum = pixels[n * WINOGRAD_LANES + m] + (o->bias ? o->bias[m] : 0) + (o->residual ? o->residual[(size_t)m * o->residual_ld + (size_t)n] : 0);
+            o->y[(size_t)m * o->ld + (size_t)n] = sum < o->lo ? o->lo : sum > o->hi ? o->hi : sum;
         }
 }
 

@@ -64,7 +64,7 @@ enum { MOST_ROWS = 20, SHORT = 40, LONG = 900 };                /* LONG: several
 /* A product of one tile or panel, with buffers that end where they may be touched last. */
 typedef struct Case {
     int rows, k, columns, width;
-    size_t ld;
+    size_t ld, residual_ld;
     Guard w, panel, bias, residual, y, partial;
     PanelOutput o;
 } Case;
@@ -81,16 +81,17 @@ static Case draw_case(int width, int longest, Random *r)
     if (random_between(r, 0, 3) == 0)
         c.columns = random_between(r, 1, width / PANEL_VECTOR) * PANEL_VECTOR;
     c.ld = (size_t)random_between(r, c.columns, 100);
+    c.residual_ld = random_between(r, 0, 1) ? c.ld : (size_t)random_between(r, c.columns, 100);
     bool by_column = random_between(r, 0, 1);
     int padded = (c.columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR;
     size_t outputs = matrix_floats(c.rows, c.columns, c.ld);
     c.panel = guard_floats(matrix_floats(c.k, padded, (size_t)width), 10, r);
     c.bias = guard_floats((size_t)(by_column ? c.columns : c.rows), 10, r);
-    c.residual = guard_floats(outputs, 10, r);
+    c.residual = guard_floats(matrix_floats(c.rows, c.columns, c.residual_ld), 10, r);
     c.y = guard_new(outputs * sizeof(float), 0);
     c.partial = guard_floats(matrix_floats(c.rows, padded, (size_t)width), 10, r);
     c.o = (PanelOutput) { .first = random_between(r, 0, 2), .last = random_between(r, 0, 2), .bias_of_columns = by_column, .columns = c.columns,
-                          .bias = random_between(r, 0, 3) ? c.bias.data : NULL, .residual = random_between(r, 0, 1) ? c.residual.data : NULL, .y = c.y.data,
+                          .bias = random_between(r, 0, 3) ? c.bias.data : NULL, .residual = random_between(r, 0, 1) ? c.residual.data : NULL, .residual_ld = c.residual_ld, .y = c.y.data,
                           .ld = c.ld, .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f, .partial = c.partial.data };
     return c;
 }
@@ -120,7 +121,7 @@ static void check_case(const Case *c, const float *w, const float *before)
                 size += fabs(term);
             }
             if (c->o.last) {
-                double offset = bias ? bias[c->o.bias_of_columns ? j : m] : 0, more = c->o.residual ? c->o.residual[(size_t)m * c->ld + (size_t)j] : 0;
+                double offset = bias ? bias[c->o.bias_of_columns ? j : m] : 0, more = c->o.residual ? c->o.residual[(size_t)m * c->residual_ld + (size_t)j] : 0;
                 sum = fmin(fmax(sum + offset + more, c->o.lo), c->o.hi);
                 size += fabs(offset) + fabs(more);
             }
@@ -248,24 +249,56 @@ void check_long_sums(const Kernels *k)
     guard_free(&panel);
 }
 
-/* Columns first ... end - 1 of the panel, with rows `pitch` apart. */
-static Guard columns_alone(const Case *c, int first, int end, int pitch)
+/* Columns first ... end - 1 of a matrix, with rows `pitch` apart. */
+static Guard columns_of(const float *x, int rows, size_t ld, int first, int end, int pitch)
 {
-    Guard g = guard_new(end > first ? matrix_floats(c->k, end - first, (size_t)pitch) * sizeof(float) : 0, 0);
-    for (int i = 0; i < c->k && end > first; i++)
-        memcpy((float *)g.data + i * pitch, (float *)c->panel.data + i * c->width + first, (size_t)(end - first) * sizeof(float));
+    Guard g = guard_new(end > first ? matrix_floats(rows, end - first, (size_t)pitch) * sizeof(float) : 0, 0);
+    for (int i = 0; i < rows && end > first; i++)
+        memcpy((float *)g.data + i * pitch, x + (size_t)i * ld + first, (size_t)(end - first) * sizeof(float));
     return g;
 }
 
-static void run_sparse(const Kernels *k, const Case *c)
+/* The other way round. */
+static void put_behind(const Guard *g, const Case *c, int width, int pitch)
+{
+    for (int m = 0; m < c->rows; m++)
+        memcpy(c->o.y + (size_t)m * c->ld + width, (float *)g->data + m * pitch, (size_t)(c->columns - width) * sizeof(float));
+}
+
+static void run_sparse_into(const Kernels *k, const Case *c, const PanelOutput *o)
 {
     const SparseHead *head = c->w.data;
     int heads = sparse_heads(c->rows), columns = (c->columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR, width = k->sizes.sparse;
-    Guard panel = columns_alone(c, 0, columns < width ? columns : width, width), behind = columns_alone(c, width, columns, k->sizes.sparse_most - width);
+    Guard panel = columns_of(c->panel.data, c->k, (size_t)c->width, 0, columns < width ? columns : width, width);
+    Guard behind = columns_of(c->panel.data, c->k, (size_t)c->width, width, columns, k->sizes.sparse_most - width);
     const SparseLine *line = (const SparseLine *)((const char *)c->w.data + sparse_lines_at(heads));
-    k->sparse_f32(&(SparsePart) { .head = head, .heads = heads, .line = line, .panel = panel.data, .behind = behind.data, .pitch = (size_t)c->width }, &c->o);
+    k->sparse_f32(&(SparsePart) { .head = head, .heads = heads, .line = line, .panel = panel.data, .behind = behind.data, .pitch = (size_t)c->width }, o);
     guard_free(&panel);
     guard_free(&behind);
+}
+
+/* Columns beyond the panel's width go behind the others of their row, or lie apart. */
+static void run_sparse(const Kernels *k, const Case *c)
+{
+    const int width = k->sizes.sparse, pitch = k->sizes.sparse_most - width;
+    PanelOutput o = c->o;
+    o.behind.y = o.y + width;
+    o.behind.ld = o.ld;
+    o.behind.residual = o.residual ? o.residual + width : NULL;
+    o.behind.residual_ld = o.residual_ld;
+    if (c->columns <= width || c->k % 2) {
+        run_sparse_into(k, c, &o);
+        return;
+    }
+    Guard y = guard_new(matrix_floats(c->rows, c->columns - width, (size_t)pitch) * sizeof(float), 0);
+    Guard residual = columns_of(c->residual.data, c->rows, c->residual_ld, width, c->columns, pitch);
+    o.behind.y = y.data;
+    o.behind.residual = o.residual ? residual.data : NULL;
+    o.behind.ld = o.behind.residual_ld = (size_t)pitch;
+    run_sparse_into(k, c, &o);
+    if (o.last) put_behind(&y, c, width, pitch);
+    guard_free(&y);
+    guard_free(&residual);
 }
 
 void compare_sparse(const Kernels *scalar, const Kernels *level, Random *r)

@@ -117,11 +117,86 @@ static void test_areas(void **state)
     }
 }
 
+/* Layouts: what lies in panels or by channel gives the same to the bit. Products of one picture: `make` writes what `add` and `read` take, pixel by pixel. */
+typedef struct Chain { ProductCase make, add, read; } Chain;
+
+static void make_pixelwise(ProductCase *c, const ProductCase *before, int rows, int threads, Random *r)
+{
+    const MultiplyShape *s = &before->shape;
+    c->shape = (MultiplyShape) { .window = panel_matrix((int)s->columns, (size_t)s->columns), .batch = s->batch, .groups = 1, .k = s->weights.rows, .columns = s->columns };
+    c->shape.weights = (Weights) { NULL, (size_t)s->weights.rows, 1, rows };
+    product_make(c, VARIANT_SPARSE, threads, r);
+}
+
+/* read(add(make(x)) + make(x)), where both values between lie so. */
+static Guard run_chain(const Chain *c, Layout first, Layout second)
+{
+    const MultiplyShape *s = &c->make.shape;
+    const int64_t rows = s->weights.rows;
+    Guard a = guard_new(multiply_panels_bytes(kernels_best(), rows, s->batch * s->columns), 0), b = guard_new(a.bytes, 0), y = guard_new(c->read.y.bytes, 0);
+    MultiplyRun make = c->make.run, add = c->add.run, read = c->read.run;
+    make.y = a.data;
+    add.residual = a.data;
+    make.residual = read.residual = NULL;
+    make.y_lies = add.residual_lies = add.x_lies = first;
+    add.x = a.data;
+    add.y = b.data;
+    read.x = b.data;
+    add.y_lies = read.x_lies = second;
+    read.y = y.data;
+    trial_run(&c->make.trial, &make);
+    trial_run(&c->add.trial, &add);
+    trial_run(&c->read.trial, &read);
+    guard_free(&a);
+    guard_free(&b);
+    return y;
+}
+
+static void check_chain(const Chain *c, Layout first, Layout second)
+{
+    Guard plain = run_chain(c, BY_IMAGE, BY_IMAGE), other = run_chain(c, first, second);
+    assert_memory_equal(plain.data, other.data, plain.bytes);
+    guard_free(&plain);
+    guard_free(&other);
+}
+
+static void test_layouts(void **state)
+{
+    int in_panels = 0, by_channel = 0, wide = 0;
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        Random r = random_of(seed);
+        const int threads = random_between(&r, 1, 3);
+        Chain c = { 0 };
+        draw_columns(&c.make, &r);
+        c.make.shape.groups = 1;
+        c.make.shape.batch = random_between(&r, 1, 5);
+        product_make(&c.make, VARIANT_SPARSE, threads, &r);
+        make_pixelwise(&c.add, &c.make, c.make.shape.weights.rows, threads, &r);
+        make_pixelwise(&c.read, &c.make, random_between(&r, 1, 40), threads, &r);
+        const Multiply *m = &c.read.trial.columns.multiply;
+        const bool several = m->shape.batch > 1, panels = multiply_reads_panels(m);
+        assert_true(panels == multiply_writes_panels(&c.make.trial.columns.multiply));
+        if (panels) check_chain(&c, IN_PANELS, IN_PANELS);
+        if (panels) check_chain(&c, several ? BY_CHANNEL : BY_IMAGE, IN_PANELS);
+        if (panels) check_chain(&c, IN_PANELS, several ? BY_CHANNEL : BY_IMAGE);
+        if (m->together > 1) check_chain(&c, BY_CHANNEL, BY_CHANNEL);
+        in_panels += panels;
+        by_channel += m->together > 1;
+        wide += panels && m->panels * m->packed.kernels->sizes.sparse < m->shape.columns * m->shape.batch;
+        product_free(&c.make);
+        product_free(&c.add);
+        product_free(&c.read);
+    }
+    assert_true(in_panels >= 100 && by_channel >= 50 && wide >= 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_in_place),
+        cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_threads_agree),
         cmocka_unit_test(test_phases),
         cmocka_unit_test(test_areas),

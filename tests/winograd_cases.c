@@ -99,11 +99,11 @@ void compare_winograd_product(const Kernels *scalar, const Kernels *level, Rando
 void compare_winograd_finish(const Kernels *scalar, const Kernels *level, Random *r)
 {
     int rows = random_between(r, 1, WINOGRAD_LANES), columns = random_between(r, 1, 90);
-    size_t ld = (size_t)random_between(r, columns, 100), floats = (size_t)(rows - 1) * ld + (size_t)columns;
-    Guard x = guard_floats((size_t)columns * WINOGRAD_LANES, 10, r), bias = guard_floats((size_t)rows, 10, r), residual = guard_floats(floats, 10, r);
-    Guard a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
-    PanelOutput o = { .columns = columns, .bias = random_between(r, 0, 3) ? bias.data : NULL, .residual = random_between(r, 0, 1) ? residual.data : NULL, .ld = ld,
-                      .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f };
+    size_t ld = (size_t)random_between(r, columns, 100), floats = (size_t)(rows - 1) * ld + (size_t)columns, residual_ld = (size_t)random_between(r, columns, 100);
+    Guard x = guard_floats((size_t)columns * WINOGRAD_LANES, 10, r), bias = guard_floats((size_t)rows, 10, r);
+    Guard residual = guard_floats((size_t)(rows - 1) * residual_ld + (size_t)columns, 10, r), a = guard_new(floats * 4, 0), b = guard_new(floats * 4, 0);
+    PanelOutput o = { .columns = columns, .bias = random_between(r, 0, 3) ? bias.data : NULL, .residual = random_between(r, 0, 1) ? residual.data : NULL,
+                      .residual_ld = residual_ld, .ld = ld, .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f };
     ((float *)x.data)[random_below(r, (uint32_t)(columns * WINOGRAD_LANES))] = NAN;
     o.y = a.data;
     level->winograd_finish_f32(x.data, rows, &o);
