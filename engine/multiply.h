@@ -40,8 +40,8 @@ void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threa
 typedef enum Layout {
     BY_IMAGE,                  /* (batch, channels, pixels), as in ONNX */
     BY_CHANNEL = -1,           /* (channels, batch, pixels), where images share panels */
-    IN_PANELS = -2,            /* (panels, channels, columns of a panel), as sparse products cut the pixels of all images: a product of pixels reads it where it lies. Of a
-                                * panel that is longer than others, columns beyond their width follow behind all of its channels. */
+    IN_PANELS = -2,            /* (panels, channels, columns of a panel), as sparse products cut the pixels of all images: a product of pixels reads it where it
+                                * lies. Of a panel that is longer than others, columns beyond their width follow behind all of its channels. */
 } Layout;
 
 /* Whether x, and y and residual, may lie IN_PANELS: as any product does it of as many columns with as many threads. */

@@ -10,8 +10,8 @@
 
 static inline int64_t features_of(const Buffer *b) { return b->shape.dim[b->shape.rank - 1]; }
 
-/* Says, in prep, that s can have out[0] and the inputs of these bits in panels of `panel` tokens, or in a Layout. Of `alike`: while neither they nor out[0] are row-major. A
- * step may allow several. */
+/* Says, in prep, that s can have out[0] and the inputs of these bits in panels of `panel` tokens, or in a Layout. Of `alike`: while neither they nor out[0] are
+ * row-major. A step may allow several. */
 void panels_allow(Step *s, int panel, unsigned inputs, unsigned alike);
 /* Only the inputs. */
 void panels_allow_inputs(Step *s, int panel, unsigned inputs);

@@ -247,7 +247,8 @@ static void finish_pixels(const Winograd *w, const MultiplyRun *run, const Work 
     bool whole = r->columns == across;
     size_t row = (size_t)k->group * (size_t)outputs + (size_t)t->output, plane = (size_t)w->shape.columns;
     size_t at = ((size_t)r->image * (size_t)(w->shape.groups * outputs) + row) * plane + (size_t)t->y * (size_t)across + (size_t)r->x;
-    PanelOutput o = { .columns = whole ? t->rows * across : r->columns, .bias = run->bias ? run->bias + row : NULL, .residual_ld = plane, .ld = plane, .lo = run->lo, .hi = run->hi };
+    PanelOutput o = { .columns = whole ? t->rows * across : r->columns, .bias = run->bias ? run->bias + row : NULL, .residual_ld = plane, .ld = plane,
+                      .lo = run->lo, .hi = run->hi };
     for (int i = 0; i < (whole ? 1 : t->rows); i++, at += (size_t)across) {
         o.y = run->y + at;
         o.residual = run->residual ? run->residual + at : NULL;

@@ -91,8 +91,9 @@ static Case draw_case(int width, int longest, Random *r)
     c.y = guard_new(outputs * sizeof(float), 0);
     c.partial = guard_floats(matrix_floats(c.rows, padded, (size_t)width), 10, r);
     c.o = (PanelOutput) { .first = random_between(r, 0, 2), .last = random_between(r, 0, 2), .bias_of_columns = by_column, .columns = c.columns,
-                          .bias = random_between(r, 0, 3) ? c.bias.data : NULL, .residual = random_between(r, 0, 1) ? c.residual.data : NULL, .residual_ld = c.residual_ld, .y = c.y.data,
-                          .ld = c.ld, .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f, .hi = random_between(r, 0, 1) ? INFINITY : 0.75f, .partial = c.partial.data };
+                          .bias = random_between(r, 0, 3) ? c.bias.data : NULL, .residual = random_between(r, 0, 1) ? c.residual.data : NULL,
+                          .residual_ld = c.residual_ld, .y = c.y.data, .ld = c.ld, .lo = random_between(r, 0, 1) ? -INFINITY : -0.5f,
+                          .hi = random_between(r, 0, 1) ? INFINITY : 0.75f, .partial = c.partial.data };
     return c;
 }
 

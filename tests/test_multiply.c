@@ -123,7 +123,7 @@ typedef struct Chain { ProductCase make, add, read; } Chain;
 static void make_pixelwise(ProductCase *c, const ProductCase *before, int rows, int threads, Random *r)
 {
     const MultiplyShape *s = &before->shape;
-    c->shape = (MultiplyShape) { .window = panel_matrix((int)s->columns, (size_t)s->columns), .batch = s->batch, .groups = 1, .k = s->weights.rows, .columns = s->columns };
+    c->shape = (MultiplyShape) { panel_matrix((int)s->columns, (size_t)s->columns), .batch = s->batch, .groups = 1, .k = s->weights.rows, .columns = s->columns };
     c->shape.weights = (Weights) { NULL, (size_t)s->weights.rows, 1, rows };
     product_make(c, VARIANT_SPARSE, threads, r);
 }
