@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include "engine/caches.h"
 #include "engine/fuse.h"
 #include "engine/packs.h"
 #include "engine/plan_internal.h"
@@ -130,16 +130,10 @@ static Err prepare_trial(Choice *c, Candidate *candidate, Trial *t, MultiplyRun 
     return OK;
 }
 
-static double l2_bytes(void)
-{
-    long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    return bytes > 0 ? (double)bytes : 1 << 20;
-}
-
 static bool is_far(const Choice *c, Variant v)
 {
     const double a = (v == VARIANT_WINOGRAD_2 ? 2 : 4) + c->size.kernel - 1.0, taps = (double)c->size.kernel * c->size.kernel;
-    const double bytes = c->size.rows * c->size.k / taps * a * a * sizeof(float), l2 = l2_bytes();
+    const double bytes = c->size.rows * c->size.k / taps * a * a * sizeof(float), l2 = (double)l2_bytes();
     return variant_is_winograd(v) && bytes > l2 && bytes < MOST_FAR * l2;
 }
 
@@ -317,7 +311,7 @@ Err columns_prepare(Plan *plan, Step *s, MultiplyShape *shape, Columns *out)
  * in a row. */
 static bool weights_near(const Plan *p, const Tokens *t)
 {
-    size_t room = (size_t)l2_bytes() / 2, used = t->repeated ? (size_t)t->packed.weights.rows * (size_t)t->packed.k * sizeof(float) : 0;
+    size_t room = l2_bytes() / 2, used = t->repeated ? (size_t)t->packed.weights.rows * (size_t)t->packed.k * sizeof(float) : 0;
     for (int i = 0; !t->repeated && i < p->n_step && used <= room; i++) {
         const Step *s = p->step[i];
         if (s->n_in > 1 && s->in[1] && s->in[1]->constant) used += s->in[1]->bytes;

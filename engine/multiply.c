@@ -1,4 +1,5 @@
 #include "engine/multiply.h"
+#include "engine/caches.h"
 #include "engine/pages.h"
 #include "engine/share.h"
 #include <omp.h>
@@ -125,6 +126,7 @@ void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threa
     }
     packed_plan(w);
     plan_parts(&m);
+    m.fetches = (size_t)shape->batch * m.shape.window.image * sizeof(float) > (size_t)threads * l2_bytes();
     if (w->form == MULTIPLY_DENSE && w->blocks == 1 && m.together == 1 && shape->weights.rows <= PHASES_ROWS)
         m.phases = phases_plan(&m.shape.window, channels_of(shape), kernels);
     m.scratch = (size_t)threads * (panel_floats(&m) + rows_held(&m) * (size_t)((w->blocks > 1) + (m.together > 1)) * PANEL_BUFFER) * sizeof(float);
@@ -278,7 +280,7 @@ static void find_panel(const Multiply *m, Item *it, int k0)
 /* What is prefetched while block b runs: the next one's input, or the next panel's. Lines IN_PANELS follow each other and need no hint (Zen 5: 1.5 % less time). */
 static PanelAhead ahead_of_block(const Multiply *m, const Item *it, int b)
 {
-    if (it->lies) return (PanelAhead) { 0 };
+    if (it->lies || !m->fetches) return (PanelAhead) { 0 };
     return b + 1 < m->packed.blocks ? inputs_of(m, it, b + 1, it->n0) : inputs_of(m, it, 0, it->n0 + it->n);
 }
 

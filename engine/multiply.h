@@ -29,6 +29,7 @@ typedef struct Multiply {
     int     together;          /* images whose columns share panels: all or 1 */
     int     parts, part_chunks;        /* chunks of a group are cut into parts, one for each thread where panels are few */
     int     panels;
+    bool    fetches;           /* the input comes from beyond the L2 cache: what is packed next is prefetched. Others would only lose what it costs, 1 to 4 % */
     Phases  phases;            /* with rows: what is read instead of panels */
     size_t  scratch;           /* bytes that multiply_run needs, for all threads */
 } Multiply;

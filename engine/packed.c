@@ -1,13 +1,12 @@
 #include "engine/packed.h"
-#include <unistd.h>
+#include "engine/caches.h"
 
 /* Measured: K blocks so that a panel stays in the L1 cache, the longer the fewer of its rows a row of W reads and the larger the cache is. */
-enum { SPARSE_FLOATS = 5000, L1_BYTES = 32 << 10, FEWEST_ROWS = 64 };
+enum { SPARSE_FLOATS = 5000, FEWEST_ROWS = 64 };
 
 static int sparse_block(double zeros, int columns)
 {
-    const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE);
-    const double floats = (double)(bytes > L1_BYTES ? bytes : L1_BYTES) / sizeof(float), dense = zeros < 0.95 ? 1 - zeros : 0.05;
+    const double floats = (double)l1_bytes() / sizeof(float), dense = zeros < 0.95 ? 1 - zeros : 0.05;
     return least((int64_t)(SPARSE_FLOATS + floats * (0.22 + 0.054 / dense)) / columns, SPARSE_BLOCK);
 }
 
