@@ -430,16 +430,6 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
     finish_item(m, run, &it, (size_t)(o.y - run->y), it.n);
 }
 
-/* By each thread: translations are its processor's own. */
-static void fetch_pages(const Multiply *m, const MultiplyRun *run)
-{
-    const MultiplyShape *s = &m->shape;
-    const size_t results = (size_t)s->batch * (size_t)s->groups * (size_t)s->weights.rows * (size_t)s->columns * sizeof(float);
-    pages_fetch(m->packed.memory, m->packed.bytes);
-    pages_fetch(run->y, results);
-    if (run->residual && run->residual != run->y) pages_fetch(run->residual, results);
-}
-
 void multiply_run(const Multiply *m, const MultiplyRun *run)
 {
     int64_t items = items_of(m) * m->parts;
@@ -449,7 +439,7 @@ void multiply_run(const Multiply *m, const MultiplyRun *run)
     #pragma omp parallel num_threads(m->packed.threads) if (m->packed.threads > 1)
     {
         int thread = omp_get_thread_num();
-        fetch_pages(m, run);
+        pages_fetch(m->packed.memory, m->packed.bytes);
         PhasesHeld held = { .memory = (float *)run->scratch + own * (size_t)thread };
         for (int64_t i; share_next(&share, thread, &i); )
             run_item(m, run, i, &held);

@@ -2,12 +2,12 @@
 #include "engine/caches.h"
 
 /* Measured: K blocks so that a panel stays in the L1 cache, the longer the fewer of its rows a row of W reads and the larger the cache is. */
-enum { SPARSE_FLOATS = 5000, FEWEST_ROWS = 64 };
+enum { SPARSE_FLOATS = 5000, MOST_FLOATS = 9600, FEWEST_ROWS = 64 };
 
 static int sparse_block(double zeros, int columns)
 {
     const double floats = (double)l1_bytes() / sizeof(float), dense = zeros < 0.95 ? 1 - zeros : 0.05;
-    return least((int64_t)(SPARSE_FLOATS + floats * (0.22 + 0.054 / dense)) / columns, SPARSE_BLOCK);
+    return least(least((int64_t)(SPARSE_FLOATS + floats * (0.22 + 0.054 / dense)), MOST_FLOATS) / columns, SPARSE_BLOCK);
 }
 
 /* Rows of a chunk: the more, the more of them have as many weights as their neighbours, and the loops over these are of one length (256 instead of 64 rows: 2 to 4 %

@@ -6,7 +6,7 @@
 
 enum { PAGE_BYTES = 4096, PAGES_MOST = 8 << 20 };     /* bytes: as many pages as processors keep translations for */
 
-/* Prefetches a line of each page. A hint. */
+/* Prefetches a line of each page, for the calling thread: translations are its processor's own. A hint. */
 static inline void pages_fetch(const void *at, size_t bytes)
 {
     for (size_t i = 0; i < bytes && i < PAGES_MOST; i += PAGE_BYTES) {
