@@ -366,6 +366,10 @@ benchmark() {
     run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --batch 3 --json b.json
     has out "batch 3"
     has out "median ms"
+    OMP_PROC_BIND=false run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --json -
+    cp out free.json
+    OMP_PROC_BIND=true run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --json -
+    for key in num_cores pinned; do has out "$(grep "\"$key\"" free.json)"; done
     run 0 bench --model m.onnx --seconds 0.05 --warmup 0 --threads 2 --streams 2 --per-layer --profile trace.json --json -
     cp out streams.json
     has streams.json '"scenario": "multistream"'

@@ -91,7 +91,7 @@ static Err send_setup(Bench *b, const Rival *r, const char *model)
     json_int(&j, "streams", b->streams);
     json_int(&j, "samples", b->n_sample);
     json_array(&j, "cpus");
-    for (int i = 0; i < b->threads && b->pinned; i++) json_int(&j, NULL, b->processor.cpu[i]);
+    for (int i = 0; i < (b->pinned ? b->threads : b->processor.n_cpu); i++) json_int(&j, NULL, b->processor.cpu[i]);
     json_end(&j);
     json_array(&j, "inputs");
     for (int i = 0; i < b->n_input; i++) {

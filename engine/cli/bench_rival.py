@@ -147,8 +147,7 @@ def main():
     answer()
     setup = json.loads(channel_in.readline())
     samples = read_samples(setup)
-    if setup["cpus"]:
-        os.sched_setaffinity(0, setup["cpus"])
+    os.sched_setaffinity(0, setup["cpus"])
     measured = forget_peak()
     before = memory("VmRSS")
     streams = [Stream(setup, samples)]

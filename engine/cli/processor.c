@@ -1,4 +1,5 @@
 #include "engine/cli/processor.h"
+#include <omp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,19 @@ static double quota_read(void)
     return least;
 }
 
+/* Where OpenMP binds threads (OMP_PROC_BIND), it has bound this one before main began, and its own mask says little. */
+static Err add_places(Arena *arena, cpu_set_t *set, size_t bytes)
+{
+    for (int i = 0; omp_get_proc_bind() != omp_proc_bind_false && i < omp_get_num_places(); i++) {
+        const int n = omp_get_place_num_procs(i);
+        int *cpu = arena_array(arena, (size_t)n + 1, sizeof *cpu);
+        if (!cpu) return err_set(ERR_NOMEM, "not enough memory for the list of processors");
+        omp_get_place_proc_ids(i, cpu);
+        for (int k = 0; k < n; k++) if (cpu[k] < MOST) CPU_SET_S((size_t)cpu[k], bytes, set);
+    }
+    return OK;
+}
+
 Err processor_read(Arena *arena, Processor *out)
 {
     char text[256];
@@ -66,6 +80,7 @@ Err processor_read(Arena *arena, Processor *out)
     int *cpu = arena_array(arena, MOST, sizeof *cpu), n = 0;
     if (!set || !cpu) return err_set(ERR_NOMEM, "not enough memory for the list of processors");
     if (sched_getaffinity(0, bytes, set) != 0) return err_set(ERR_IO, "the system does not say which processors may be used");
+    TRY(add_places(arena, set, bytes));
     for (int siblings = 0; siblings < 2; siblings++)
         for (int i = 0; i < MOST; i++)
             if (CPU_ISSET_S((size_t)i, bytes, set) && is_sibling(i) == siblings) cpu[n++] = i;

@@ -6,7 +6,7 @@
 
 typedef struct Processor {
     const char *name;          /* "AMD EPYC 9124 16-Core Processor"; "unknown" */
-    int *cpu; int n_cpu;       /* numbers of the CPUs in the affinity mask: one of each core first, then their siblings */
+    int *cpu; int n_cpu;       /* numbers of the CPUs in the affinity mask, or of OpenMP's places: one of each core first, then their siblings */
     int  available;            /* n_cpu, or fewer where a cgroup grants less CPU time; at least 1 */
 } Processor;
 
