@@ -45,7 +45,7 @@ typedef enum Layout {
                                 * lies. Of a panel that is longer than others, columns beyond their width follow behind all of its channels. */
 } Layout;
 
-/* Whether x, and y and residual, may lie IN_PANELS: as any product does it of as many columns with as many threads. */
+/* Whether x, and y and residual, may lie IN_PANELS: as any product does it of as many columns with as many threads. With strides x may for one image and thread. */
 bool multiply_reads_panels(const Multiply *m);
 bool multiply_writes_panels(const Multiply *m);
 /* Bytes of so many channels of so many columns IN_PANELS. */

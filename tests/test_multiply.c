@@ -160,6 +160,57 @@ static void check_chain(const Chain *c, Layout first, Layout second)
     guard_free(&other);
 }
 
+/* Every so many-th pixel of what `make` writes. */
+static Guard run_strided(const ProductCase *make, const ProductCase *strided, Layout between)
+{
+    const MultiplyShape *s = &make->shape;
+    Guard a = guard_new(multiply_panels_bytes(kernels_best(), s->weights.rows, s->columns), 0), y = guard_new(strided->y.bytes, 0);
+    MultiplyRun first = make->run, second = strided->run;
+    first.y = a.data;
+    first.residual = second.residual = NULL;
+    first.y_lies = second.x_lies = between;
+    second.x = a.data;
+    second.y = y.data;
+    trial_run(&make->trial, &first);
+    trial_run(&strided->trial, &second);
+    guard_free(&a);
+    return y;
+}
+
+static void test_strided(void **state)
+{
+    int in_panels = 0;
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        Random r = random_of(seed);
+        ProductCase make = { 0 }, strided = { 0 };
+        draw_columns(&make, &r);
+        make.shape.groups = make.shape.batch = 1;
+        product_make(&make, VARIANT_SPARSE, random_below(&r, 5) ? 1 : 2, &r);
+        MultiplyShape *s = &strided.shape;
+        *s = (MultiplyShape) { .batch = 1, .groups = 1, .k = make.shape.weights.rows, .columns = 1 };
+        s->window = (PanelWindow) { .plane = (size_t)make.shape.columns, .kernel = { 1, 1 }, .dilation = { 1, 1 } };
+        for (int i = 0; i < 2; i++) {
+            s->window.in[i] = make.shape.window.out[i];
+            s->window.stride[i] = random_between(&r, 1, 3);
+            s->window.out[i] = (s->window.in[i] + s->window.stride[i] - 1) / s->window.stride[i];
+            s->columns *= s->window.out[i];
+        }
+        s->weights = (Weights) { NULL, (size_t)s->k, 1, random_between(&r, 1, 40) };
+        product_make(&strided, VARIANT_SPARSE, make.trial.columns.multiply.packed.threads, &r);
+        if (multiply_reads_panels(&strided.trial.columns.multiply)) {
+            Guard plain = run_strided(&make, &strided, BY_IMAGE), other = run_strided(&make, &strided, IN_PANELS);
+            assert_memory_equal(plain.data, other.data, plain.bytes);
+            guard_free(&plain);
+            guard_free(&other);
+            in_panels++;
+        }
+        product_free(&make);
+        product_free(&strided);
+    }
+    assert_true(in_panels >= 100);
+}
+
 static void test_layouts(void **state)
 {
     int in_panels = 0, by_channel = 0, wide = 0;
@@ -197,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_strided),
         cmocka_unit_test(test_threads_agree),
         cmocka_unit_test(test_phases),
         cmocka_unit_test(test_areas),
