@@ -18,15 +18,19 @@ enum {
     LINE = 16,                             /* floats of a line of the cache */
 };
 
-/* Whether rows of X are channels of the input, or every so many-th pixel of them. */
-static bool has_one_tap(const PanelWindow *g)
+/* Whether rows of X are pixels of the input's channels, every so many-th one. */
+static bool takes_pixels(const PanelWindow *g)
 {
-    return g->kernel[0] == 1 && g->kernel[1] == 1 && !g->pad[0] && !g->pad[1];
+    for (int i = 0; i < 2; i++)
+        if (g->kernel[i] != 1 || g->pad[i] || (int64_t)(g->out[i] - 1) * g->stride[i] >= g->in[i])
+            return false;
+    return true;
 }
 
+/* All of them. */
 static bool is_pixelwise(const PanelWindow *g)
 {
-    return has_one_tap(g) && g->stride[0] == 1 && g->stride[1] == 1 && g->in[0] == g->out[0] && g->in[1] == g->out[1];
+    return takes_pixels(g) && g->stride[0] == 1 && g->stride[1] == 1 && g->in[0] == g->out[0] && g->in[1] == g->out[1];
 }
 
 /* Columns of all images are rows of one matrix. */
@@ -40,7 +44,7 @@ bool multiply_writes_panels(const Multiply *m)
 bool multiply_reads_panels(const Multiply *m)
 {
     const PanelWindow *g = &m->shape.window;
-    return multiply_writes_panels(m) && (is_pixelwise(g) || (has_one_tap(g) && m->shape.batch == 1 && m->packed.threads == 1));
+    return multiply_writes_panels(m) && (is_pixelwise(g) || (takes_pixels(g) && m->shape.batch == 1 && m->packed.threads == 1));
 }
 
 size_t multiply_panels_bytes(const Kernels *kernels, int64_t channels, int64_t columns)

@@ -5,10 +5,11 @@
 
 enum { INPUTS = 32, GROUP = PANEL_VECTOR };    /* bits of a step's inputs; tokens that are normalized at a time */
 
+/* A late step is prepared in every run. */
 static void allow(Step *s, Allowed allowed)
 {
     int i = 0;
-    while (s->allowed[i].panel) i++;
+    while (s->allowed[i].panel && s->allowed[i].panel != allowed.panel) i++;
     s->allowed[i] = allowed;
 }
 

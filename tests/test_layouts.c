@@ -129,8 +129,43 @@ static void test_sum_with_input(void **state)
     check("x", (Shape){ 4, { 3, 64, 14, 14 } }, 2, 1);
 }
 
+/* Steps of sizes that are not known before they run are prepared in every run. */
+static void test_late(void **state)
+{
+    Build *b = build_new();
+    Model *m;
+    Plan *p;
+    Random r = { 3 };
+    (void)state;
+    build_input(b, "x", DT_F32, "1,64,6,7");
+    build_input(b, "start", DT_I64, "1");
+    build_init(b, "end", DT_I64, "1", (int64_t[]){ 6 });
+    build_init(b, "axis", DT_I64, "1", (int64_t[]){ 2 });
+    build_node(b, "Slice", "x,start,end,axis", "s", NULL);
+    add_conv(b, "s", "a", 1, NULL);
+    add_conv(b, "a", "c", 1, NULL);
+    build_output(b, "c", DT_F32, NULL);
+    Bytes bytes = build_finish(b, 8, 20);
+    const Shape shape = { 4, { 1, 64, 6, 7 } }, one = { 1, { 1 } };
+    const PlanInput input[] = { { "x", DT_F32, shape }, { "start", DT_I64, one } };
+    draw(&r, CHANNELS * 6 * 7, 0);
+    int64_t start = 0;
+    const Tensor in[] = { { .dtype = DT_F32, .shape = shape, .bytes = CHANNELS * 6 * 7 * sizeof(float), .data = numbers },
+                          { .dtype = DT_I64, .shape = one, .bytes = sizeof start, .data = &start } };
+    if (model_parse(bytes.at, bytes.size, &m) != OK || ops_bind(m) != OK || plan_build(m, input, 2, &(PlanOptions){ .threads = 1 }, &p) != OK) fail_msg("%s", err_text());
+    for (int i = 0; i < 12; i++) {
+        start = i % 5;
+        if (plan_run(p, in, 2) != OK) fail_msg("%s", err_text());
+        assert_int_equal(p->out[0]->shape.dim[2], 6 - start);
+        for (int l = 0; l < p->n_step; l++) assert_true(!p->step[l]->allowed[0].panel || p->step[l]->allowed[0].panel != p->step[l]->allowed[1].panel);
+    }
+    plan_free(p);
+    model_free(m);
+    bytes_free(bytes);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_blocks), cmocka_unit_test(test_sum_with_input) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_blocks), cmocka_unit_test(test_sum_with_input), cmocka_unit_test(test_late) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
