@@ -7,6 +7,7 @@
  * multiply_plan decides everything; packed_fill writes the packed weights into memory; multiply_run then only computes. Results do not depend on
  * the number of threads: only panels, row parts, images and groups are distributed, never sums. */
 #pragma once
+#include "engine/layout.h"
 #include "engine/packed.h"
 #include "engine/phases.h"
 #include "engine/post.h"
@@ -36,14 +37,6 @@ typedef struct Multiply {
 
 /* Decides form, blocks and parts. The caller checked that all products of sizes fit. */
 void multiply_plan(const MultiplyShape *shape, const Kernels *kernels, int threads, MultiplyForm form, Multiply *out);
-
-/* How the channels of images lie. What a product writes of all images are rows of one matrix, however few pixels an image has, but for BY_IMAGE with several images. */
-typedef enum Layout {
-    BY_IMAGE,                  /* (batch, channels, pixels), as in ONNX */
-    BY_CHANNEL = -1,           /* (channels, batch, pixels), where images share panels */
-    IN_PANELS = -2,            /* (panels, channels, columns of a panel), as sparse products cut the pixels of all images: a product of pixels reads it where it
-                                * lies. Of a panel that is longer than others, columns beyond their width follow behind all of its channels. */
-} Layout;
 
 /* Whether x, and y and residual, may lie IN_PANELS: as any product does it of as many columns with as many threads. With strides x may for one image and thread. */
 bool multiply_reads_panels(const Multiply *m);

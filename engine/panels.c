@@ -1,5 +1,6 @@
 #include "engine/panels.h"
 #include <omp.h>
+#include "engine/multiply.h"
 #include "engine/walk.h"
 #include "kernels/whole.h"
 

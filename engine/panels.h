@@ -3,10 +3,11 @@
  * A value whose last axis is features has the features of a token in a row. Sparse products want tokens side by side instead: what they make, and what is made for
  * them, lies in panels, [panel][feature][token of the panel], where every step that reads or writes it can have it so. The last panel is filled up with anything.
  *
- * Of images (N, C, ...): BY_CHANNEL and IN_PANELS, see Layout in engine/multiply.h. */
+ * Of images (N, C, ...): BY_CHANNEL and IN_PANELS, see engine/layout.h. */
 #pragma once
-#include "engine/multiply.h"
+#include "engine/layout.h"
 #include "engine/plan.h"
+#include "kernels/kernels.h"
 
 static inline int64_t features_of(const Buffer *b) { return b->shape.dim[b->shape.rank - 1]; }
 
