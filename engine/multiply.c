@@ -150,7 +150,6 @@ typedef struct Item {
     const float *x;
     PanelWindow window;                    /* the product's, or as the channels of x lie */
     int number;                            /* of the panel */
-    const float *lies;                     /* NULL, or where its columns lie IN_PANELS */
     Layout x_lies, y_lies;
     PhasesHeld *held;
     float *panel, *partial;
@@ -276,51 +275,65 @@ static void pack_panel(const Multiply *m, Item *it, PanelPart p)
     kernels->pack_f32(&it->window, it->x, &p, behind);
 }
 
-/* Where panel `number` of so many channels begins IN_PANELS. */
-static size_t panel_at(const Multiply *m, int number, int channels)
+/* Where rows of columns lie in a value: from row to row, and those columns beyond a panel's width. */
+typedef struct Rows { size_t at, ld, behind, behind_ld; } Rows;
+
+/* Row-major: they follow the others. */
+static Rows rows_plain(const Multiply *m, size_t at, size_t ld)
 {
-    return (size_t)number * (size_t)m->packed.kernels->sizes.sparse * (size_t)channels;
+    return (Rows) { at, ld, at + (size_t)m->packed.kernels->sizes.sparse, ld };
 }
 
-/* Rows of X from k0 on, which lie IN_PANELS. */
-static void find_panel(const Multiply *m, Item *it, int k0)
+/* Rows from `first` on of panel `number` of so many channels IN_PANELS. */
+static Rows rows_in_panel(const Multiply *m, int number, int channels, int first)
 {
-    const PanelSizes *sizes = &m->packed.kernels->sizes;
-    it->columns = it->lies + (size_t)k0 * (size_t)sizes->sparse;
-    it->behind = it->lies + (size_t)m->packed.k * (size_t)sizes->sparse + (size_t)k0 * (size_t)(sizes->sparse_most - sizes->sparse);
+    const size_t width = (size_t)m->packed.kernels->sizes.sparse, more = (size_t)m->packed.kernels->sizes.sparse_most - width;
+    const size_t panel = (size_t)number * width * (size_t)channels;
+    return (Rows) { panel + (size_t)first * width, width, panel + (size_t)channels * width + (size_t)first * more, more };
 }
 
-/* Pixels of the panel's columns from j on that lie side by side IN_PANELS, with a stride: how many, where those of channel 0 begin, and from channel to channel. */
+/* Pixels of the panel's columns from j on that lie side by side IN_PANELS, with a stride: how many, where those of channel k0 begin, and from channel to channel. */
 typedef struct Strided { int n; size_t at, pitch; } Strided;
 
-static Strided strided_at(const Multiply *m, const Item *it, int j)
+static Strided strided_at(const Multiply *m, const Item *it, int k0, int j)
 {
     const PanelWindow *g = &m->shape.window;
-    const int width = m->packed.kernels->sizes.sparse, more = m->packed.kernels->sizes.sparse_most - width;
-    const int panels = panels_of(&m->packed, (int64_t)g->in[0] * g->in[1], true);
-    const int column = (int)((it->n0 + j) % g->out[1]);
+    const int width = m->packed.kernels->sizes.sparse, most = m->packed.kernels->sizes.sparse_most;
+    const int panels = panels_of(&m->packed, (int64_t)g->in[0] * g->in[1], true), column = (int)((it->n0 + j) % g->out[1]);
     const int64_t pixel = (it->n0 + j) / g->out[1] * g->stride[0] * g->in[1] + (int64_t)column * g->stride[1];
-    const int number = least(pixel / width, panels - 1), at = (int)(pixel - (int64_t)number * width), behind = at - width;
-    const int left = least(g->out[1] - column, ceil_div(behind < 0 ? -behind : more - behind, g->stride[1]));
-    const size_t panel = panel_at(m, number, m->packed.k);
-    if (behind < 0) return (Strided) { left, panel + (size_t)at, (size_t)width };
-    return (Strided) { left, panel + (size_t)m->packed.k * (size_t)width + (size_t)behind, (size_t)more };
+    const int number = least(pixel / width, panels - 1), at = (int)(pixel - (int64_t)number * width), end = at < width ? width : most;
+    const Rows rows = rows_in_panel(m, number, m->packed.k, k0);
+    const int n = least(g->out[1] - column, ceil_div(end - at, g->stride[1]));
+    return at < width ? (Strided) { n, rows.at + (size_t)at, rows.ld } : (Strided) { n, rows.behind + (size_t)(at - width), rows.behind_ld };
 }
 
 /* As pack_panel, of what lies IN_PANELS. */
 static void pack_strided(const Multiply *m, Item *it, int k0, int k1)
 {
     const int width = m->packed.kernels->sizes.sparse, more = m->packed.kernels->sizes.sparse_most - width, stride = m->shape.window.stride[1];
-    it->columns = it->panel;
-    it->behind = it->panel + (size_t)(k1 - k0) * (size_t)width;
+    float *behind = it->panel + (size_t)(k1 - k0) * (size_t)width;
     for (int j = 0, n; j < it->n; j += n) {
-        const Strided from = strided_at(m, it, j);
-        n = least(j < width ? width - j : it->n - j, least(it->n - j, from.n));
-        const float *x = it->x + from.at + (size_t)k0 * from.pitch;
-        float *to = j < width ? it->panel + j : it->panel + (size_t)(k1 - k0) * (size_t)width + j - width;
+        const Strided from = strided_at(m, it, k0, j);
+        const float *x = it->x + from.at;
+        float *to = j < width ? it->panel + j : behind + j - width;
+        n = least((j < width ? least(it->n, width) : it->n) - j, from.n);
         for (int k = k0; k < k1; k++, x += from.pitch, to += j < width ? width : more)
             for (int i = 0; i < n; i++) to[i] = x[i * stride];
     }
+    it->columns = it->panel;
+    it->behind = behind;
+}
+
+/* Rows k0 ... k1 - 1 of X, which lie IN_PANELS. */
+static void take_panel(const Multiply *m, Item *it, int k0, int k1)
+{
+    const Rows rows = rows_in_panel(m, it->number, m->packed.k, k0);
+    if (!is_pixelwise(&m->shape.window)) {
+        pack_strided(m, it, k0, k1);
+        return;
+    }
+    it->columns = it->x + rows.at;
+    it->behind = it->x + rows.behind;
 }
 
 /* What is prefetched while block b runs: the next one's input, or the next panel's. Lines IN_PANELS follow each other and need no hint (Zen 5: 1.5 % less time). */
@@ -339,10 +352,8 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
         it->matrix = matrix ? it->x + (size_t)p.k0 * it->window.plane + (size_t)it->n0 : NULL;
         if (m->phases.rows)
             it->offset = phases_hold(&m->phases, it->x, it->n0, it->n, it->held, it->at);
-        else if (it->lies)
-            find_panel(m, it, p.k0);
         else if (it->x_lies == IN_PANELS)
-            pack_strided(m, it, p.k0, p.k1);
+            take_panel(m, it, p.k0, p.k1);
         else if (!matrix)
             pack_panel(m, it, p);
         it->ahead = ahead_of_block(m, it, b);
@@ -353,16 +364,19 @@ static void run_blocks(const Multiply *m, Item *it, PanelOutput *o)
     }
 }
 
-/* Rows of which columns beyond a panel's width follow the others. */
-static void set_rows(const Multiply *m, float *y, size_t ld, const float *residual, PanelOutput *o)
+/* Where results go, and what is added to them (NULL: nothing) comes from. */
+static void set_outputs(const Multiply *m, float *y, Rows to, const float *residual, Rows from, PanelOutput *o)
 {
-    const int width = m->packed.kernels->sizes.sparse;
-    o->y = y;
-    o->residual = residual;
-    o->ld = o->residual_ld = o->behind.ld = o->behind.residual_ld = ld;
-    if (o->columns <= width) return;
-    o->behind.y = y + width;
-    o->behind.residual = residual ? residual + width : NULL;
+    const bool longer = o->columns > m->packed.kernels->sizes.sparse;
+    o->y = y + to.at;
+    o->ld = to.ld;
+    if (longer) o->behind.y = y + to.behind;
+    o->behind.ld = to.behind_ld;
+    if (!residual) return;
+    o->residual = residual + from.at;
+    o->residual_ld = from.ld;
+    if (longer) o->behind.residual = residual + from.behind;
+    o->behind.residual_ld = from.behind_ld;
 }
 
 static int row_of(const Item *it, int r) { return it->order ? it->order[r] : r; }
@@ -400,7 +414,8 @@ static void run_pieces(const Multiply *m, const MultiplyRun *run, Item *it, Pane
         for (int r = 0; r < it->rows; r++)
             memcpy(buffer + row_of(it, r) * PANEL_BUFFER + j, run->residual + y + (size_t)row_of(it, r) * columns, (size_t)n * sizeof *buffer);
     }
-    set_rows(m, buffer, PANEL_BUFFER, run->residual ? buffer : NULL, o);
+    const Rows rows = rows_plain(m, 0, PANEL_BUFFER);
+    set_outputs(m, buffer, rows, run->residual ? buffer : NULL, rows, o);
     run_blocks(m, it, o);
     for (int j = 0, n; j < it->n; j += n) {
         n = piece_at(m, it, BY_IMAGE, j, &y);
@@ -410,33 +425,13 @@ static void run_pieces(const Multiply *m, const MultiplyRun *run, Item *it, Pane
     }
 }
 
-/* Where the rows of the item lie in a value of the product's rows. */
-typedef struct Rows { size_t at, ld, behind, behind_ld; } Rows;
-
+/* Where the item's rows lie in a value of the product's rows. */
 static Rows rows_of(const Multiply *m, const Item *it, Layout lies)
 {
-    const size_t width = (size_t)m->packed.kernels->sizes.sparse, more = (size_t)m->packed.kernels->sizes.sparse_most - width, first = (size_t)it->first_row;
-    const size_t ld = columns_of(m, lies);
-    size_t at = panel_at(m, it->number, m->shape.weights.rows);
-    if (lies == IN_PANELS)
-        return (Rows) { at + first * width, width, at + (size_t)m->shape.weights.rows * width + first * more, more };
+    size_t at;
+    if (lies == IN_PANELS) return rows_in_panel(m, it->number, m->shape.weights.rows, it->first_row);
     piece_at(m, it, lies, 0, &at);
-    return (Rows) { at, ld, at + width, ld };
-}
-
-static void set_outputs(const Multiply *m, const MultiplyRun *run, const Item *it, PanelOutput *o)
-{
-    const Rows y = rows_of(m, it, run->y_lies), residual = rows_of(m, it, run->residual_lies);
-    const bool longer = it->n > m->packed.kernels->sizes.sparse;
-    o->y = run->y + y.at;
-    o->ld = y.ld;
-    if (longer) o->behind.y = run->y + y.behind;
-    o->behind.ld = y.behind_ld;
-    if (!run->residual) return;
-    o->residual = run->residual + residual.at;
-    o->residual_ld = residual.ld;
-    if (longer) o->behind.residual = run->residual + residual.behind;
-    o->behind.residual_ld = residual.behind_ld;
+    return rows_plain(m, at, columns_of(m, lies));
 }
 
 static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, PhasesHeld *held)
@@ -459,7 +454,6 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
     it.x_lies = run->x_lies;
     it.y_lies = run->y_lies;
     it.number = (int)(item / m->parts % m->panels);
-    if (run->x_lies == IN_PANELS && is_pixelwise(&s->window)) it.lies = run->x + panel_at(m, it.number, s->k);
     set_columns(m, s->columns * m->together, m->panels, it.number, &it);
     size_t rows = (size_t)s->weights.rows, y;
     PanelOutput o = { .columns = it.n, .bias = run->bias ? run->bias + (size_t)(it.group % s->groups) * rows + (size_t)it.first_row : NULL,
@@ -468,7 +462,7 @@ static void run_item(const Multiply *m, const MultiplyRun *run, int64_t item, Ph
         run_pieces(m, run, &it, &o);
         return;
     }
-    set_outputs(m, run, &it, &o);
+    set_outputs(m, run->y, rows_of(m, &it, run->y_lies), run->residual, rows_of(m, &it, run->residual_lies), &o);
     run_blocks(m, &it, &o);
     finish_item(m, run, &it, (size_t)(o.y - run->y), it.n);
 }
@@ -514,7 +508,8 @@ void multiply_area(const Multiply *m, const MultiplyRun *run, const MultiplyArea
         const int64_t at = it.n0;
         it.n0 += a->n0;
         PanelOutput o = { .columns = it.n, .bias = bias, .lo = run->lo, .hi = run->hi, .partial = it.partial };
-        set_rows(m, a->y + at, a->ld, a->residual ? a->residual + at : NULL, &o);
+        const Rows rows = rows_plain(m, (size_t)at, a->ld);
+        set_outputs(m, a->y, rows, a->residual, rows, &o);
         run_blocks(m, &it, &o);
     }
 }
