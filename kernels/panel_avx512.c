@@ -1,7 +1,7 @@
 /* 8 rows x 3 registers: 24 chains, 3 registers of columns, 1 weight. Rows of 8 divide the channels of most networks, 48 columns leave 1 of 49 and 4 of 196. */
 #include "kernels/lanes_avx512.inc"
 
-enum { STRIP = 8, TILE = 48, STEPS = 1, FEW = 8, SPARSE = 64, MOST = 80, ROWS = 4, SHARED = 16, FETCH_OUTPUT = 1 };
+enum { STRIP = 8, TILE = 48, STEPS = 1, FEW = 8, SPARSE = 64, MOST = 80, ROWS = 4, SHARED = 16, FETCH_OUTPUT = 1, FETCH_STREAM = 1 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }
