@@ -217,7 +217,7 @@ static void run_chunk(const Multiply *m, const Item *it, int b, int chunk, const
                                         .ldx = it->window.plane, .offset = it->offset, .ahead = ahead }, &part);
         return;
     }
-    SparsePart s = packed_sparse(unit, rows, it->columns);
+    SparsePart s = packed_sparse(w, unit, rows, it->columns);
     s.behind = it->behind;
     s.pitch = partial_pitch(w, it);
     s.ahead = ahead;

@@ -148,9 +148,9 @@ void packed_at(Packed *p, void *memory)
     p->at = memory;
 }
 
-SparsePart packed_sparse(const char *unit, int rows, const float *panel)
+SparsePart packed_sparse(const Packed *p, const char *unit, int rows, const float *panel)
 {
-    int heads = sparse_heads(rows);
+    int heads = sparse_heads(rows, &p->kernels->sizes);
     const SparseHead *head = (const SparseHead *)unit;
     return (SparsePart) { .head = head, .heads = heads, .line = (const SparseLine *)(unit + sparse_lines_at(heads)), .panel = panel };
 }

@@ -58,4 +58,4 @@ static inline int packed_chunk_rows(const Packed *p, int chunk)
     return least(p->weights.rows - chunk * p->chunk_rows, p->chunk_rows);
 }
 /* A unit of sparse weights for the kernel; rows: of the chunk. */
-SparsePart packed_sparse(const char *unit, int rows, const float *panel);
+SparsePart packed_sparse(const Packed *p, const char *unit, int rows, const float *panel);

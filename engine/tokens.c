@@ -94,7 +94,7 @@ static void run_sparse(const Tokens *t, const MultiplyRun *run, int part, int64_
             PanelOutput o = { .first = b == 0, .last = b == w->blocks - 1, .columns = n, .bias = run->bias ? run->bias + (size_t)c * (size_t)w->chunk_rows : NULL,
                               .residual = run->residual ? run->residual + (to - run->y) : NULL, .residual_ld = (size_t)width, .y = to, .ld = (size_t)width,
                               .lo = run->lo, .hi = run->hi, .partial = to };
-            SparsePart s = packed_sparse(packed_unit(w, 0, b, c), packed_chunk_rows(w, c), panel);
+            SparsePart s = packed_sparse(w, packed_unit(w, 0, b, c), packed_chunk_rows(w, c), panel);
             s.pitch = (size_t)width;
             w->kernels->sparse_f32(&s, &o);
         }

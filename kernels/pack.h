@@ -28,5 +28,5 @@ size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int
 /* Units of kernels/few.h, rows <= FEW_ROWS and k1 - k0 <= FEW_BLOCK; return their bytes, with slack. memory: NULL, or room for them, aligned to lines. */
 size_t weights_pack_gather(const Weights *w, int k0, int k1, void *memory);
 size_t weights_pack_bitmap(const Weights *w, int k0, int k1, void *memory);
-static inline int sparse_heads(int rows) { return (rows + 3) / 4; }
+static inline int sparse_heads(int rows, const PanelSizes *sizes) { return (rows + sizes->sparse_rows - 1) / sizes->sparse_rows; }
 static inline size_t sparse_lines_at(int heads) { return ((size_t)heads * sizeof(SparseHead) + sizeof(SparseLine) - 1) / sizeof(SparseLine) * sizeof(SparseLine); }

@@ -1,14 +1,13 @@
 /* The stream of a sparse product, see SparseLine in kernels/panel.h: which rows of W are summed together and in which order their weights come.
  *
  * Any order of rows is free. Rows are sorted by the number of their weights, so that few steps are filled up with zeros; then each takes the partner that saves most
- * among the NEAR next ones, and each pair another pair: rows that share their zeros have as many. Heads are sorted again: loops of equal length follow each other, as the
- * end of a loop that is not as long as the last one's is guessed wrongly. */
+ * among the NEAR next ones, and each pair another pair, or a third row where a head has three: rows that share their zeros have as many. Heads are sorted again: loops
+ * of equal length follow each other, as the end of a loop that is not as long as the last one's is guessed wrongly. */
 #include "kernels/pack_rows.h"
 #include <string.h>
 
-enum { PAIRS = SPARSE_ROWS / 2, NEAR = 8, NONE = -1,
-       FEWEST = 4,             /* lines of weights that all four rows have: fewer do not pay for a loop */
-       MIXED = 2 };            /* steps without shared loads in a mixed line */
+enum { MOST_HEADS = (SPARSE_ROWS + 2) / 3, NEAR = 8, NONE = -1,
+       FEWEST = 4 };           /* lines of weights that all rows have: fewer do not pay for a loop */
 
 /* A set of places; count: how many of them. */
 typedef Row Set;
@@ -17,18 +16,19 @@ typedef struct Block {
     const Weights *w;
     uint16_t number[SPARSE_ROWS];  /* of W's rows */
     int k0, k, words;              /* k rows of the panel from k0 on */
-    int together;                  /* rows that share steps: 2 or 4 */
+    int together, steps;           /* rows of a head; steps of a line */
     Row row[SPARSE_ROWS];
 } Block;
 
-/* Up to four rows whose stream is made. */
-typedef struct Quad {
-    int m[4];                  /* NONE: there is none */
-    Set all, both[2];          /* trimmed to what shares loads */
-    int mixed[2], steps[2];    /* lines, and steps of plain lines; the second: where pairs have their own */
-} Quad;
-
+/* Two rows, and what both have. Where one is alone, m[1] is NONE: what that one has. */
 typedef struct Pair { int m[2]; Set both; } Pair;
+
+/* The rows of a head, whose stream is made. */
+typedef struct Group {
+    int m[4];                  /* NONE: there is none */
+    Set all, both[2];          /* of rows 0 and 1, of rows 2 and 3; trimmed to what shares loads */
+    int mixed, steps;          /* lines, and steps of plain lines */
+} Group;
 
 static int meet(const Block *b, const Set *x, const Set *y)
 {
@@ -61,11 +61,11 @@ static void trim_to(Set *x, int keep)
 
 /* Grouping -------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Cycles that two rows save, about: a third of their steps may share loads, which takes 1.5 cycles off for each weight; one without a partner in its step costs 4.5. */
+/* Cycles that two rows save, about: one of the steps of a line may share loads, which takes 1.5 cycles off for each weight; one without a partner in its step costs 4.5. */
 static int gain(const Block *b, int m, int n)
 {
     const int counts[2] = { b->row[m].count, b->row[n].count }, more = counts[0] > counts[1], both = meet(b, &b->row[m], &b->row[n]);
-    const int most = counts[!more] / SPARSE_STEPS, alone = counts[!more] - counts[more];
+    const int most = counts[!more] / b->steps, alone = counts[!more] - counts[more];
     return (both < most ? both : most) - 3 * alone;
 }
 
@@ -81,31 +81,30 @@ static int partner_of(const Block *b, int m, const uint8_t *left, int n)
     return best;
 }
 
-/* The rows in pairs; an odd one is alone in the last pair. */
-static int pairs_of(const Block *b, Pair *pair)
+static int take(uint8_t *left, int *n, int i)
 {
-    uint8_t left[SPARSE_ROWS];
-    int n = b->w->rows, count = 0;
-    rows_sort(b->row, n, left);
-    while (n > 0) {
-        Pair *p = &pair[count++];
-        *p = (Pair) { .m = { left[0], NONE } };
-        memmove(left, left + 1, (size_t)--n);
-        if (!n) break;
-        int i = partner_of(b, p->m[0], left, n);
-        p->m[1] = left[i];
-        intersect(b, &b->row[p->m[0]], &b->row[p->m[1]], &p->both);
-        memmove(left + i, left + i + 1, (size_t)(--n - i));
-    }
-    return count;
+    const int m = left[i];
+    memmove(left + i, left + i + 1, (size_t)(--*n - i));
+    return m;
 }
 
-/* The pair that has most in common with pair 0; the next one, if that is little. */
-static int second_pair(const Block *b, const Pair *pair, int n)
+/* The first row that is left, and its partner. */
+static Pair pair_take(const Block *b, uint8_t *left, int *n)
 {
-    int best = 1, most = FEWEST * SPARSE_STEPS - 1;
-    for (int i = 1; i < n && i < NEAR && pair[0].both.count > most; i++) {
-        int here = meet(b, &pair[0].both, &pair[i].both);
+    Pair p = { .m = { take(left, n, 0), NONE } };
+    p.both = b->row[p.m[0]];
+    if (!*n) return p;
+    p.m[1] = take(left, n, partner_of(b, p.m[0], left, *n));
+    intersect(b, &b->row[p.m[0]], &b->row[p.m[1]], &p.both);
+    return p;
+}
+
+/* Which of the sets has most in common with this one; the first one, if that is little. */
+static int likest(const Block *b, const Set *to, const Set *const *sets, int n)
+{
+    int best = 0, most = FEWEST * b->steps - 1;
+    for (int i = 0; i < n && to->count > most; i++) {
+        int here = meet(b, to, sets[i]);
         if (here <= most) continue;
         most = here;
         best = i;
@@ -113,72 +112,99 @@ static int second_pair(const Block *b, const Pair *pair, int n)
     return best;
 }
 
-static int longest_of(const Block *b, const int *m, int rows)
+static int longest_of(const Block *b, const int *m)
 {
     int most = 0;
-    for (int r = 0; r < rows; r++)
+    for (int r = 0; r < b->together; r++)
         if (m[r] != NONE && b->row[m[r]].count > most) most = b->row[m[r]].count;
     return most;
 }
 
-/* Lines for pairs first ... end - 1, whose rows have `together` rows' steps: as many mixed ones as there are shared weights for. */
-static void plan_lines(const Block *b, Quad *q, int first, int end)
+/* As many mixed lines as there are shared weights for. second: NULL, there is none. */
+static Group group_of(const Block *b, const Pair *first, const Pair *second)
 {
-    const int each = 4 / b->together, weights = longest_of(b, q->m + 2 * first, 2 * (end - first)) - q->all.count, steps = (weights + each - 1) / each;
-    int mixed = steps / SPARSE_STEPS;
-    for (int p = first; p < end; p++)
-        if (q->both[p].count / each < mixed) mixed = q->both[p].count / each;
-    for (int p = first; p < end; p++)
-        trim_to(&q->both[p], mixed * each);
-    q->mixed[first] = mixed;
-    q->steps[first] = steps - SPARSE_STEPS * mixed;
+    Group g = { .m = { first->m[0], first->m[1], second ? second->m[0] : NONE, second ? second->m[1] : NONE }, .both = { first->both } };
+    if (second) g.both[1] = second->both;
+    if (g.m[b->together - 1] != NONE) intersect(b, &first->both, &second->both, &g.all);
+    trim_to(&g.all, g.all.count < FEWEST * b->steps ? 0 : g.all.count - g.all.count % b->steps);
+    const int steps = longest_of(b, g.m) - g.all.count;
+    g.mixed = steps / b->steps;
+    for (int p = 0; p < 2; p++) {
+        subtract(b, &g.both[p], &g.all);
+        if (g.both[p].count < g.mixed) g.mixed = g.both[p].count;
+    }
+    for (int p = 0; p < 2; p++)
+        trim_to(&g.both[p], g.mixed);
+    g.steps = steps - b->steps * g.mixed;
+    return g;
 }
 
-static void finish_quad(const Block *b, const Pair *first, const Pair *second, Quad *q)
+/* Heads of three: a pair, and a third row. */
+static int groups_of_three(const Block *b, uint8_t *left, int n, Group *group)
 {
-    *q = (Quad) { .m = { first->m[0], first->m[1], second ? second->m[0] : NONE, second ? second->m[1] : NONE } };
-    if (q->m[3] != NONE)
-        intersect(b, &first->both, &second->both, &q->all);
-    trim_to(&q->all, q->all.count < FEWEST * SPARSE_STEPS ? 0 : q->all.count - q->all.count % SPARSE_STEPS);
-    q->both[0] = first->both;
-    subtract(b, &q->both[0], &q->all);
-    if (second) q->both[1] = second->both;
-    if (second) subtract(b, &q->both[1], &q->all);
-    for (int p = 0; p < 2; p += b->together / 2)
-        plan_lines(b, q, p, p + b->together / 2);
+    int count = 0;
+    while (n > 0) {
+        const Pair first = pair_take(b, left, &n);
+        const Set *near[NEAR];
+        int i = 0;
+        for (; i < n && i < NEAR - 1; i++)
+            near[i] = &b->row[left[i]];
+        if (n) i = take(left, &n, likest(b, &first.both, near, i));
+        else i = NONE;
+        const Pair third = { .m = { i, NONE }, .both = i == NONE ? (Set) { .count = 0 } : b->row[i] };
+        group[count++] = group_of(b, &first, i == NONE ? NULL : &third);
+    }
+    return count;
+}
+
+/* Heads of four: two pairs. */
+static int groups_of_four(const Block *b, uint8_t *left, int rows, Group *group)
+{
+    Pair pair[SPARSE_ROWS / 2];
+    int n = 0, count = 0;
+    while (rows > 0)
+        pair[n++] = pair_take(b, left, &rows);
+    for (Pair *p = pair; n > 0; count++) {
+        const Set *near[NEAR];
+        int i = 0;
+        for (; i < n - 1 && i < NEAR - 1; i++)
+            near[i] = &p[1 + i].both;
+        if (!i) {
+            group[count] = group_of(b, p, NULL);
+            n--;
+            continue;
+        }
+        i = 1 + likest(b, &p->both, near, i);
+        group[count] = group_of(b, p, &p[i]);
+        memmove(p + 2, p + 1, (size_t)(i - 1) * sizeof *p);
+        p += 2;
+        n -= 2;
+    }
+    return count;
+}
+
+static int groups_of(const Block *b, Group *group)
+{
+    uint8_t left[SPARSE_ROWS];
+    rows_sort(b->row, b->w->rows, left);
+    return (b->together == 3 ? groups_of_three : groups_of_four)(b, left, b->w->rows, group);
 }
 
 /* Which loops it has, the longer the more. */
-static uint64_t loops_of(const Quad *q)
+static uint64_t loops_of(const Group *g)
 {
-    return (uint64_t)q->all.count << 40 | (uint64_t)q->mixed[0] << 32 | (uint64_t)q->steps[0] << 24 | (uint64_t)q->mixed[1] << 16 | (uint64_t)q->steps[1];
+    return (uint64_t)g->all.count << 32 | (uint64_t)g->mixed << 16 | (uint64_t)g->steps;
 }
 
 /* Insertion sort. The last one stays: it may have fewer rows. */
-static void quads_sort(const Quad *quad, int n, uint8_t *order)
+static void groups_sort(const Group *group, int n, uint8_t *order)
 {
     for (int i = 0; i < n; i++) {
         int j = i;
-        for (; i < n - 1 && j > 0 && loops_of(&quad[order[j - 1]]) < loops_of(&quad[i]); j--)
+        for (; i < n - 1 && j > 0 && loops_of(&group[order[j - 1]]) < loops_of(&group[i]); j--)
             order[j] = order[j - 1];
         order[j] = (uint8_t)i;
     }
-}
-
-static int quads_of(const Block *b, Quad *quad)
-{
-    Pair pair[PAIRS];
-    int n = pairs_of(b, pair), count = 0;
-    for (Pair *p = pair; n > 0; p++, n--) {
-        int i = n > 1 ? second_pair(b, p, n) : 0;
-        Pair second = p[i];
-        finish_quad(b, p, i ? &second : NULL, &quad[count++]);
-        if (!i) break;
-        memmove(p + 2, p + 1, (size_t)(i - 1) * sizeof *p);
-        p++;
-        n--;
-    }
-    return count;
 }
 
 /* Writing --------------------------------------------------------------------------------------------------------------------------------- */
@@ -198,104 +224,87 @@ static void put(SparseLine *line, int at, int number, One one)
     line[-1].next[number] = (uint8_t)one.k;
 }
 
-/* What all four rows have. */
-static void put_all(const Block *b, const Quad *q, SparseLine *line)
+/* What all rows have. */
+static void put_all(const Block *b, const Group *g, SparseLine *line)
 {
     for (int i = 0, n = 0; i < b->words; i++)
-        for (uint64_t left = q->all.bit[i]; left; left &= left - 1, n++) {
-            const int k = 64 * i + __builtin_ctzll(left), step = n % SPARSE_STEPS;
-            for (int r = 0; r < 4; r++)
-                put(line + n / SPARSE_STEPS, 4 * step + r, step, one_of(b, q->m[r], k));
+        for (uint64_t left = g->all.bit[i]; left; left &= left - 1, n++) {
+            const int k = 64 * i + __builtin_ctzll(left), step = n % b->steps;
+            for (int r = 0; r < b->together; r++)
+                put(line + n / b->steps, b->together * step + r, step, one_of(b, g->m[r], k));
         }
 }
 
-/* Weight number n of those that row r shares with its neighbour, in a mixed line's first step. */
-static void put_shared(const Block *b, SparseLine *line, int n, int r, One one)
-{
-    const int each = 4 / b->together, pair = b->together == 4 ? r / 2 : n % each;
-    put(line + n / each, 2 * pair + r % 2, pair, one);
-}
-
-/* Weight number n of the others. */
+/* Weight number n of row r behind the shared ones: the other steps of mixed lines, then plain lines. */
 static void put_one(const Block *b, SparseLine *line, int mixed, int n, int r, One one)
 {
-    const int each = 4 / b->together, step = n / each, q = n % each * b->together + r % b->together;
-    if (step < MIXED * mixed) {
-        const int at = 4 * (step % MIXED) + q;
-        put(line + step / MIXED, 4 + at, 2 + at, one);
+    const int others = b->steps - 1;
+    if (n < others * mixed) {
+        const int q = b->together * (n % others) + r;
+        put(line + n / others, b->together + q, b->together + q, one);
         return;
     }
-    const int plain = step - MIXED * mixed, at = 4 * (plain % SPARSE_STEPS) + q;
-    put(line + mixed + plain / SPARSE_STEPS, at, at, one);
+    const int plain = n - others * mixed, q = b->together * (plain % b->steps) + r;
+    put(line + mixed + plain / b->steps, q, q, one);
 }
 
-/* Row r of the quad, but for what all rows have. Steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to the
- * same. */
-static void put_row(const Block *b, const Quad *q, int r, SparseLine *line)
+/* Row r of the group, but for what all rows have. Steps are filled up with weights of 0 that meet a row where the weight is 0 anyhow, so that infinities there come to
+ * the same. */
+static void put_row(const Block *b, const Group *g, int r, SparseLine *line)
 {
-    const int m = q->m[r], p = b->together == 4 ? 0 : r / 2, zero = m == NONE ? 0 : row_zero(&b->row[m], b->k);
+    const int m = g->m[r], zero = m == NONE ? 0 : row_zero(&b->row[m], b->k);
     int shared = 0, n = 0;
     for (int i = 0; i < b->words && m != NONE; i++)
-        for (uint64_t left = b->row[m].bit[i] & ~q->all.bit[i]; left; left &= left - 1) {
+        for (uint64_t left = b->row[m].bit[i] & ~g->all.bit[i]; left; left &= left - 1) {
             const int k = 64 * i + __builtin_ctzll(left);
-            if (q->both[r / 2].bit[i] & left & -left) put_shared(b, line, shared++, r, one_of(b, m, k));
-            else put_one(b, line, q->mixed[p], n++, r, one_of(b, m, k));
+            if (g->both[r / 2].bit[i] & left & -left) put(line + shared++, r, r, one_of(b, m, k));
+            else put_one(b, line, g->mixed, n++, r, one_of(b, m, k));
         }
-    for (const int end = 4 / b->together * (MIXED * q->mixed[p] + q->steps[p]); n < end; n++)
-        put_one(b, line, q->mixed[p], n, r, (One) { 0, zero < b->k ? zero : 0 });
-}
-
-static int lines_of(const Quad *q, int p)
-{
-    return q->mixed[p] + (q->steps[p] + SPARSE_STEPS - 1) / SPARSE_STEPS;
+    for (const int end = (b->steps - 1) * g->mixed + g->steps; n < end; n++)
+        put_one(b, line, g->mixed, n, r, (One) { 0, zero < b->k ? zero : 0 });
 }
 
 /* Writes its lines unless they are NULL; how many. */
-static int put_quad(const Block *b, const Quad *q, SparseLine *line)
+static int put_group(const Block *b, const Group *g, SparseLine *line)
 {
-    int lines = q->all.count / SPARSE_STEPS;
-    if (line) put_all(b, q, line);
-    for (int first = 0; first < 4; first += b->together) {
-        for (int r = first; line && r < first + b->together; r++)
-            put_row(b, q, r, line + lines);
-        lines += lines_of(q, first / 2);
-    }
-    return lines;
+    const int all = g->all.count / b->steps;
+    if (line) put_all(b, g, line);
+    for (int r = 0; line && r < b->together; r++)
+        put_row(b, g, r, line + all);
+    return all + g->mixed + (g->steps + b->steps - 1) / b->steps;
 }
 
-static SparseHead head_of(const Block *b, const Quad *q)
+static SparseHead head_of(const Block *b, const Group *g)
 {
-    SparseHead h = { .all = (uint8_t)(q->all.count / SPARSE_STEPS) };
+    SparseHead h = { .all = (uint8_t)(g->all.count / b->steps), .mixed = (uint8_t)g->mixed };
     for (int r = 0; r < 4; r++)
-        h.row[r] = b->number[q->m[r] == NONE ? q->m[0] : q->m[r]];
-    for (int p = 0; p < 2; p++) {
-        h.mixed[p] = (uint8_t)q->mixed[p];
-        h.plain[p] = (uint8_t)(q->steps[p] / SPARSE_STEPS);
-        h.rest[p] = (uint8_t)(q->steps[p] % SPARSE_STEPS);
-    }
+        h.row[r] = b->number[g->m[r] == NONE ? g->m[0] : g->m[r]];
+    h.plain = (uint8_t)(g->steps / b->steps);
+    h.rest = (uint8_t)(g->steps % b->steps);
     return h;
 }
 
 size_t weights_pack_sparse(const Weights *w, const uint16_t *number, int k0, int k1, const PanelSizes *sizes, void *memory)
 {
-    Block b = { .w = w, .k0 = k0, .k = k1 - k0, .words = (k1 - k0 + 63) / 64, .together = sizes->sparse_rows };
-    Quad quad[SPARSE_ROWS / 4];
-    uint8_t order[SPARSE_ROWS / 4];
+    const int together = sizes->sparse_rows;
+    Block b = { .w = w, .k0 = k0, .k = k1 - k0, .words = (k1 - k0 + 63) / 64, .together = together, .steps = SPARSE_WEIGHTS / together };
+    Group group[MOST_HEADS];
+    uint8_t order[MOST_HEADS];
     for (int m = 0; m < w->rows; m++) {
         b.number[m] = number ? number[m] : (uint16_t)m;
         row_set(&b.row[m], w, b.number[m], k0, k1);
     }
-    const int n = quads_of(&b, quad);
+    const int n = groups_of(&b, group);
     size_t lines = 1;
     for (int i = 0; i < n; i++)
-        lines += (size_t)put_quad(&b, &quad[i], NULL);
+        lines += (size_t)put_group(&b, &group[i], NULL);
     const size_t bytes = sparse_lines_at(n) + lines * sizeof(SparseLine);
     if (!memory) return bytes;
     SparseHead *head = memory;
     SparseLine *line = (SparseLine *)((char *)memory + sparse_lines_at(n));
     memset(memory, 0, bytes);
-    quads_sort(quad, n, order);
-    for (int i = 0; i < n; i++, line += put_quad(&b, &quad[order[i - 1]], line + 1))
-        head[i] = head_of(&b, &quad[order[i]]);
+    groups_sort(group, n, order);
+    for (int i = 0; i < n; i++, line += put_group(&b, &group[order[i - 1]], line + 1))
+        head[i] = head_of(&b, &group[order[i]]);
     return bytes;
 }

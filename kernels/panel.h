@@ -26,7 +26,7 @@ typedef struct PanelSizes {
     int few;                   /* so many columns more than a multiple of 16 cost little, when W is packed */
     int sparse;                /* columns of a panel of the sparse product, a multiple of PANEL_VECTOR, at most PANEL_COLUMNS */
     int sparse_most;           /* columns that it may have where few are left for another one, a multiple of PANEL_VECTOR */
-    int sparse_rows;           /* rows of W that the sparse product sums at a time, 2 or 4 */
+    int sparse_rows;           /* rows of W that the sparse product sums at a time, 3 or 4 */
 } PanelSizes;
 
 /* Where the element (k, n) of X lies: x[c * plane + iy * in[1] + ix], iy = oy * stride[0] + ky * dilation[0] - pad[0], ix likewise; 0 outside of the image. */
@@ -103,21 +103,19 @@ typedef struct Depthwise {
     float lo, hi;
 } Depthwise;
 
-/* A line of the stream of a sparse product: three steps of four weights each, as long as a line of the cache. next: which rows of the panel the weights of the line
- * behind it meet, up to 12 of them: an address that is read right before its loads arrives late, behind the loads of the steps before. */
-enum { SPARSE_STEPS = 3 };
-typedef struct SparseLine { float w[4 * SPARSE_STEPS]; uint8_t next[16]; } SparseLine;
+/* A line of the stream of a sparse product: a few steps of a weight for each row of a head, as long as a line of the cache. next: which rows of the panel the weights of
+ * the line behind it meet, up to 12 of them: an address that is read right before its loads arrives late, behind the loads of the steps before. */
+enum { SPARSE_WEIGHTS = 12 };
+typedef struct SparseLine { float w[SPARSE_WEIGHTS]; uint8_t next[16]; } SparseLine;
 
-/* A sparse product, four rows of W at a time. Each head has, one behind the other in the stream, lines of three kinds; at[]: the line's numbers.
- *     all       weights that all four rows have: w[4 i + r] of row r meets at[i], for i < 3
- *     mixed     w[0] and w[1], of rows 0 and 1, meet at[0]; w[2] and w[3], of rows 2 and 3, meet at[1]; then w[4 + q] of row q % 4 meets at[2 + q], for q < 8
- *     plain     w[q] of row q % 4 meets at[q], for q < 12; behind the whole lines one of `rest` steps, if that is not 0
- * Where a level sums two rows at a time, the lines of rows 0 and 1 (mixed[0], plain[0], rest[0]) are followed by those of rows 2 and 3; weight q is of row
- * 2 p + q % 2 there. Loads are the limit: two a cycle, as are multiply-adds, and beside those of the panel there are those of weights and numbers. Loads that two
+/* A sparse product, R = sparse_rows rows of W at a time. Each head has, one behind the other in the stream, lines of three kinds; at[]: the line's numbers.
+ *     all       weights that all rows have: w[R i + r] of row r meets at[i], for i < 12 / R
+ *     plain     w[q] of row q % R meets at[q], for q < 12; behind the whole lines one of `rest` steps, if that is not 0
+ *     mixed     the same, but at[1] is at[0] and, where R is 4, at[3] is at[2]: in the first step rows 0 and 1, and rows 2 and 3, share loads
+ * Loads are the limit: two a cycle, as are multiply-adds, and beside those of the panel there are those of weights and numbers. Loads that two
  * rows share, spread over the steps, leave the multiply-adds as the limit.
- * A head of fewer rows repeats its first one, whose further sums count nothing; a pair of such repetitions has no weights. The stream begins with a line of which only
- * `next` counts. */
-typedef struct SparseHead { uint16_t row[4]; uint8_t all, mixed[2], plain[2], rest[2], unused; } SparseHead;
+ * Mixed lines stand before plain ones. A head of fewer rows repeats its first one, whose further sums count nothing. The stream begins with a line of which only `next` counts. */
+typedef struct SparseHead { uint16_t row[4]; uint8_t all, mixed, plain, rest, unused[4]; } SparseHead;
 typedef struct SparsePart {
     const SparseHead *head;
     int heads;

@@ -2,7 +2,7 @@
  * are left to the processor to fetch (Zen 3: 1 % less time each). */
 #include "kernels/lanes_avx2.inc"
 
-enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, MOST = 48, ROWS = 2, SHARED = 8, FETCH_OUTPUT = 0, FETCH_STREAM = 0 };
+enum { STRIP = 6, TILE = 16, STEPS = 2, FEW = 4, SPARSE = 32, MOST = 48, ROWS = 3, WHOLE_ENDS = 1, FETCH_OUTPUT = 0 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }
@@ -11,22 +11,7 @@ INLINE H h_strip(const float *w) { return v_load_some(w, STRIP); }
 INLINE H h_broadcast(const float *x) { return _mm256_broadcast_ss(x); }
 INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
-INLINE H h_of(V v) { return v; }
 INLINE V v_of(H h) { return h; }
-#define v_lane(w4, q) _mm256_permute_ps(w4, 0x55 * (q))
-
-/* Where it lies: taking a register apart takes longer than a few loads (Zen 3: 10 % less time at 50 % zeros, 5 at 80). */
-typedef const float *Line;
-INLINE Line line_load(const float *line) { return line; }
-INLINE V line_four(Line line, int q) { return _mm256_broadcast_ps((const __m128 *)(const void *)(line + 4 * q)); }
-INLINE uint64_t line_numbers(Line line, int half)
-{
-    uint64_t eight;
-    __builtin_memcpy(&eight, line + 12 + 2 * half, sizeof eight);
-    __asm__("" : "+r"(eight));     /* a register, of which bytes come */
-    return eight;
-}
-
 #define DENSE_FUNCTIONS \
     DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(1, 2) DENSE(2, 2) DENSE(3, 2) DENSE(4, 2) DENSE(5, 2) DENSE(6, 2) \
     FILL(1) FILL(2) FEWER(1) FEWER(2) FEWER(3) FEWER(4) \
@@ -37,8 +22,10 @@ INLINE uint64_t line_numbers(Line line, int half)
     static DenseFew *const few_tiles[FEW] = { few_1, few_2, few_3, few_4 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2 }
 #define SPARSE_FUNCTIONS \
-    PAIRS(1, 0) PAIRS(2, 0) PAIRS(3, 0) PAIRS(4, 0) PAIRS(5, 0) PAIRS(6, 0) \
-    static Sparse *const sparse_widths[][2] = { BOTH(1, 0), BOTH(2, 0), BOTH(3, 0), BOTH(4, 0), BOTH(5, 0), BOTH(6, 0) };
+    SPAN(0, 1, 0) SPAN(0, 2, 0) SPAN(0, 3, 0) SPAN(0, 4, 0) SPAN(4, 5, 0) SPAN(4, 6, 0) \
+    static Sparse *const sparse_widths[][2][2] = { { BOTH(0, 1, 0) }, { BOTH(0, 2, 0) }, { BOTH(0, 3, 0) }, { BOTH(0, 4, 0) }, \
+        { BOTH(0, 4, 0), BOTH(4, 5, 0) }, { BOTH(0, 4, 0), BOTH(4, 6, 0) } };
+#define SPARSE_HEAD "kernels/head_avx2.inc"
 #include "kernels/panel.inc"
 
 void panel_avx2(Kernels *k) { panel_fill(k); }

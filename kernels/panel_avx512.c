@@ -1,7 +1,7 @@
 /* 8 rows x 3 registers: 24 chains, 3 registers of columns, 1 weight. Rows of 8 divide the channels of most networks, 48 columns leave 1 of 49 and 4 of 196. */
 #include "kernels/lanes_avx512.inc"
 
-enum { STRIP = 8, TILE = 48, STEPS = 1, FEW = 8, SPARSE = 64, MOST = 80, ROWS = 4, SHARED = 16, FETCH_OUTPUT = 1, FETCH_STREAM = 1 };
+enum { STRIP = 8, TILE = 48, STEPS = 1, FEW = 8, SPARSE = 64, MOST = 80, ROWS = 4, WHOLE_ENDS = 0, FETCH_OUTPUT = 1 };
 
 typedef __m256 H;
 INLINE H h_zero(void) { return _mm256_setzero_ps(); }
@@ -12,17 +12,6 @@ INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE H h_of(V v) { return _mm512_castps512_ps256(v); }
 INLINE V v_of(H h) { return _mm512_zextps256_ps512(h); }
-#define v_lane(w4, q) _mm512_permute_ps(w4, 0x55 * (q))
-
-typedef V Line;
-INLINE Line line_load(const float *line)
-{
-    Line whole = v_load(line);
-    __asm__("" : "+v"(whole));     /* one load: gcc would rather have several */
-    return whole;
-}
-#define line_four(line, q) _mm512_shuffle_f32x4(line, line, 0x55 * (q))
-#define line_numbers(line, half) ((uint64_t)_mm_extract_epi64(_mm512_extracti32x4_epi32(_mm512_castps_si512(line), 3), half))
 
 #define DENSE_FUNCTIONS \
     DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(7, 1) DENSE(8, 1) \
@@ -40,8 +29,10 @@ INLINE Line line_load(const float *line)
     static DenseFew *const few_tiles[FEW] = { few_1, few_2, few_3, few_4, few_5, few_6, few_7, few_8 };
 #define ROW(kind, R) { kind##_##R##_1, kind##_##R##_2, kind##_##R##_3 }
 #define SPARSE_FUNCTIONS \
-    PAIRS(1, 0) PAIRS(1, 1) PAIRS(2, 0) PAIRS(2, 1) PAIRS(3, 0) PAIRS(3, 1) PAIRS(4, 0) PAIRS(4, 1) PAIRS(5, 0) \
-    static Sparse *const sparse_widths[][2] = { BOTH(1, 0), BOTH(1, 0), BOTH(1, 1), BOTH(2, 0), BOTH(2, 1), BOTH(3, 0), BOTH(3, 1), BOTH(4, 0), BOTH(4, 1), BOTH(5, 0) };
+    SPAN(0, 1, 0) SPAN(0, 1, 1) SPAN(0, 2, 0) SPAN(0, 2, 1) SPAN(0, 3, 0) SPAN(0, 3, 1) SPAN(0, 4, 0) SPAN(0, 4, 1) SPAN(0, 5, 0) \
+    static Sparse *const sparse_widths[][2][2] = { { BOTH(0, 1, 0) }, { BOTH(0, 1, 0) }, { BOTH(0, 1, 1) }, { BOTH(0, 2, 0) }, { BOTH(0, 2, 1) }, { BOTH(0, 3, 0) }, \
+        { BOTH(0, 3, 1) }, { BOTH(0, 4, 0) }, { BOTH(0, 4, 1) }, { BOTH(0, 5, 0) } };
+#define SPARSE_HEAD "kernels/head_avx512.inc"
 #include "kernels/panel.inc"
 
 void panel_avx512(Kernels *k) { panel_fill(k); }

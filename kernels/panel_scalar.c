@@ -75,32 +75,26 @@ static void meet(const SparsePart *s, float w, int number, int columns, float *s
         sum[j] += w * (j < SPARSE ? s->panel[number * SPARSE + j] : s->behind[number * (MOST - SPARSE) + j - SPARSE]);
 }
 
-typedef enum Kind { ALL, MIXED, PLAIN } Kind;
-
 /* The first `steps` steps of a line, whose numbers are those behind the line before. */
-static void sparse_line(const SparsePart *s, Kind kind, const SparseLine *line, int steps, int columns, float (*sum)[MOST])
+static void sparse_line(const SparsePart *s, bool all, const SparseLine *line, int steps, int columns, float (*sum)[MOST])
 {
-    for (int q = 0; q < 4 * steps; q++) {
-        const int number = kind == ALL ? q / 4 : kind == PLAIN ? q : q < 4 ? q / 2 : q - 2;
-        meet(s, line->w[q], line[-1].next[number], columns, sum[q % 4]);
-    }
+    for (int q = 0; q < ROWS * steps; q++)
+        meet(s, line->w[q], line[-1].next[all ? q / ROWS : q], columns, sum[q % ROWS]);
 }
 
 static void sparse_f32(const SparsePart *s, const PanelOutput *o)
 {
     const SparseLine *line = s->line + 1;
     for (const SparseHead *h = s->head; h < s->head + s->heads; h++) {
-        float sum[4][MOST];
-        for (int r = 0; r < 4; r++)
+        float sum[ROWS][MOST];
+        for (int r = 0; r < ROWS; r++)
             for (int j = 0; j < o->columns; j++)
                 sum[r][j] = start(o, s->pitch, h->row[r], j);
-        const int lines[] = { h->all, h->mixed[0], h->plain[0] };
-        for (int kind = ALL; kind <= PLAIN; kind++)
-            for (int i = 0; i < lines[kind]; i++)
-                sparse_line(s, (Kind)kind, line++, SPARSE_STEPS, o->columns, sum);
-        if (h->rest[0])
-            sparse_line(s, PLAIN, line++, h->rest[0], o->columns, sum);
-        for (int r = 0; r < 4; r++)
+        for (int i = 0; i < h->all + h->mixed + h->plain; i++)
+            sparse_line(s, i < h->all, line++, SPARSE_WEIGHTS / ROWS, o->columns, sum);
+        if (h->rest)
+            sparse_line(s, false, line++, h->rest, o->columns, sum);
+        for (int r = 0; r < ROWS; r++)
             for (int j = 0; j < o->columns && (!r || h->row[r] != h->row[0]); j++)
                 finish(o, s->pitch, h->row[r], j, sum[r][j]);
     }

@@ -269,7 +269,7 @@ static void put_behind(const Guard *g, const Case *c, int width, int pitch)
 static void run_sparse_into(const Kernels *k, const Case *c, const PanelOutput *o)
 {
     const SparseHead *head = c->w.data;
-    int heads = sparse_heads(c->rows), columns = (c->columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR, width = k->sizes.sparse;
+    int heads = sparse_heads(c->rows, &k->sizes), columns = (c->columns + PANEL_VECTOR - 1) / PANEL_VECTOR * PANEL_VECTOR, width = k->sizes.sparse;
     Guard panel = columns_of(c->panel.data, c->k, (size_t)c->width, 0, columns < width ? columns : width, width);
     Guard behind = columns_of(c->panel.data, c->k, (size_t)c->width, width, columns, k->sizes.sparse_most - width);
     const SparseLine *line = (const SparseLine *)((const char *)c->w.data + sparse_lines_at(heads));
