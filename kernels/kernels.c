@@ -26,7 +26,8 @@ static void fill_scalar(Kernels *k)
 /* __builtin_cpu_supports also asks the OS whether it saves the wide registers. */
 static bool runs_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");    /* every CPU with AVX2 has F16C, which clang 14 cannot ask for */
+    /* Every CPU with AVX2 has F16C, which clang 14 cannot ask for. */
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
 
 static bool runs_avx512(void)

@@ -61,7 +61,8 @@ static void trim_to(Set *x, int keep)
 
 /* Grouping -------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Cycles that two rows save, about: one of the steps of a line may share loads, which takes 1.5 cycles off for each weight; one without a partner in its step costs 4.5. */
+/* Cycles that two rows save, about: one of the steps of a line may share loads, which takes 1.5 cycles off for each weight; one without a partner in its step costs
+ * 4.5. */
 static int gain(const Block *b, int m, int n)
 {
     const int counts[2] = { b->row[m].count, b->row[n].count }, more = counts[0] > counts[1], both = meet(b, &b->row[m], &b->row[n]);

@@ -112,9 +112,9 @@ typedef struct SparseLine { float w[SPARSE_WEIGHTS]; uint8_t next[16]; } SparseL
  *     all       weights that all rows have: w[R i + r] of row r meets at[i], for i < 12 / R
  *     plain     w[q] of row q % R meets at[q], for q < 12; behind the whole lines one of `rest` steps, if that is not 0
  *     mixed     the same, but at[1] is at[0] and, where R is 4, at[3] is at[2]: in the first step rows 0 and 1, and rows 2 and 3, share loads
- * Loads are the limit: two a cycle, as are multiply-adds, and beside those of the panel there are those of weights and numbers. Loads that two
- * rows share, spread over the steps, leave the multiply-adds as the limit.
- * Mixed lines stand before plain ones. A head of fewer rows repeats its first one, whose further sums count nothing. The stream begins with a line of which only `next` counts. */
+ * Mixed lines stand before plain ones. Loads are the limit: two a cycle, as are multiply-adds, and beside those of the panel there are those of weights and
+ * numbers. Loads that two rows share, spread over the steps, leave the multiply-adds as the limit.
+ * A head of fewer rows repeats its first one, whose further sums count nothing. The stream begins with a line of which only `next` counts. */
 typedef struct SparseHead { uint16_t row[4]; uint8_t all, mixed, plain, rest, unused[4]; } SparseHead;
 typedef struct SparsePart {
     const SparseHead *head;
