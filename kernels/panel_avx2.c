@@ -12,6 +12,7 @@ INLINE H h_broadcast(const float *x) { return _mm256_broadcast_ss(x); }
 INLINE H h_fma(H a, H b, H c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE void h_store(float *y, H v) { _mm256_storeu_ps(y, v); }
 INLINE V v_of(H h) { return h; }
+
 #define DENSE_FUNCTIONS \
     DENSE(1, 1) DENSE(2, 1) DENSE(3, 1) DENSE(4, 1) DENSE(5, 1) DENSE(6, 1) DENSE(1, 2) DENSE(2, 2) DENSE(3, 2) DENSE(4, 2) DENSE(5, 2) DENSE(6, 2) \
     FILL(1) FILL(2) FEWER(1) FEWER(2) FEWER(3) FEWER(4) \
