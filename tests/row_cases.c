@@ -88,6 +88,10 @@ void compare_combine(const Kernels *scalar, const Kernels *level, Random *r)
     rows_free(&other);
 }
 
+/* What is raised was rounded, relatively: the smaller the result, the larger that error of it. */
+static double logarithm_error(double wanted) { return 2e-6 + 2e-7 * fabs(wanted); }
+static double softmax_error(double wanted) { return wanted > 0 ? wanted * logarithm_error(log(wanted)) + FLT_MIN : FLT_MIN; }
+
 void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r)
 {
     Rows rows = rows_new(0, r), other = rows_new(LONGEST, r);
@@ -103,7 +107,7 @@ void compare_softmax(const Kernels *scalar, const Kernels *level, Random *r)
         x = is;
     }
     level->softmax_f32(&p, x, is, rows.n);
-    for (size_t i = 0; i < rows.n; i++) assert_close(is[i], wanted[i], p.logarithm ? 2e-6 + 2e-7 * fabs((double)wanted[i]) : 2e-6 * (double)wanted[i] + FLT_MIN);
+    for (size_t i = 0; i < rows.n; i++) assert_close(is[i], wanted[i], p.logarithm ? logarithm_error(wanted[i]) : softmax_error(wanted[i]));
     rows_free(&rows);
     rows_free(&other);
 }
@@ -157,7 +161,7 @@ void compare_softmax_columns(const Kernels *scalar, const Kernels *level, Random
     scalar->softmax_columns_f32(&p, wanted);
     level->softmax_columns_f32(&p, is);
     for (size_t i = 0; i < m.rows; i++)
-        for (size_t c = 0; c < (size_t)columns; c++) assert_close(is[i * m.ld + c], wanted[i * m.ld + c], 2e-6 * (double)wanted[i * m.ld + c] + FLT_MIN);
+        for (size_t c = 0; c < (size_t)columns; c++) assert_close(is[i * m.ld + c], wanted[i * m.ld + c], softmax_error(wanted[i * m.ld + c]));
     guard_free(&mask);
     matrix_free(&m);
 }
