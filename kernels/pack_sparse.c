@@ -144,16 +144,18 @@ static Group group_of(const Block *b, const Pair *first, const Pair *second)
 static int groups_of_three(const Block *b, uint8_t *left, int n, Group *group)
 {
     int count = 0;
-    while (n > 0) {
+    for (; n > 0; count++) {
         const Pair first = pair_take(b, left, &n);
         const Set *near[NEAR];
         int i = 0;
         for (; i < n && i < NEAR - 1; i++)
             near[i] = &b->row[left[i]];
-        if (n) i = take(left, &n, likest(b, &first.both, near, i));
-        else i = NONE;
-        const Pair third = { .m = { i, NONE }, .both = i == NONE ? (Set) { .count = 0 } : b->row[i] };
-        group[count++] = group_of(b, &first, i == NONE ? NULL : &third);
+        if (!i) {
+            group[count] = group_of(b, &first, NULL);
+            continue;
+        }
+        const int third = take(left, &n, likest(b, &first.both, near, i));
+        group[count] = group_of(b, &first, &(Pair) { { third, NONE }, b->row[third] });
     }
     return count;
 }
